@@ -1,0 +1,1 @@
+"""The field's baselines, one file each."""

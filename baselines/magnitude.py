@@ -1,0 +1,21 @@
+"""Magnitude pruning of the untrained network."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from pai_bench.methods.base import Batches, PruneAtInit
+from pai_bench.methods.registry import register
+from pai_bench.sparsity.masks import prunable
+
+
+@register("magnitude")
+class Magnitude(PruneAtInit):
+    """Keep the largest |w| at initialisation."""
+
+    needs_data = False
+    needs_labels = False
+
+    def scores(self, network: nn.Module, batches: Batches) -> dict[str, Tensor]:
+        """|w|, with no regard to the layer: initialisation by fan-in thins out wide layers first."""
+        return {name: weight.detach().abs() for name, weight in prunable(network)}

@@ -1,0 +1,1 @@
+"""PaI-Bench: a reproducibility benchmark for papers that train sparse neural networks."""

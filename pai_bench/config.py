@@ -1,0 +1,274 @@
+"""benchmark.yaml as typed, frozen settings; every error names file, line, key and a near miss."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pai_bench.errors import BenchError, near_miss
+from pai_bench.methods.registry import MethodInfo
+
+Density = Annotated[float, Field(gt=0, le=1)]
+Positive = Annotated[int, Field(gt=0)]
+NonEmpty = Annotated[tuple[float, ...], Field(min_length=1)]
+Path_ = tuple[str | int, ...]
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Data(Settings):
+    """One data set: where it comes from, what must come out, and how pixels are normalised."""
+
+    hub: str | None = None
+    """Repository on the hub; none for a data set that comes with an installed library."""
+    revision: str | None = None
+    folder: str | None = None
+    """Folder inside a mirror; the name of the data set unless given."""
+    image: str = "image"
+    label: str = "label"
+    train: str = "train"
+    test: str = "test"
+    classes: Positive
+    shape: tuple[Positive, Positive, Positive]
+    """Channels, height, width."""
+    images: tuple[Positive, Positive]
+    """Number of training and of test images."""
+    digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    """SHA-256 of the decoded tensors of both splits."""
+    mean: NonEmpty
+    std: NonEmpty
+    """Per channel, of pixels scaled to 0..1."""
+
+
+class Network(Settings):
+    """One architecture: a function (input shape, classes) -> module, and what is known of it."""
+
+    build: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]
+    version: Positive = 1
+    macs: dict[str, Positive] = {}
+    """Data set -> multiply-accumulates of one forward pass of one image, for cost estimates."""
+
+
+class Recipe(Settings):
+    """How a network is trained, and what a scoring pass may look at."""
+
+    epochs: Positive
+    batch_size: Positive
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    lr: Annotated[float, Field(gt=0)]
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    nesterov: bool = False
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    schedule: Literal["constant", "step", "cosine"] = "constant"
+    milestones: tuple[Positive, ...] = ()
+    """Epochs after which `step` multiplies the learning rate by `gamma`."""
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+    augment: Literal["none", "crop-flip"] = "none"
+    score_images_per_class: Positive = 10
+    score_batch_size: Positive = 256
+
+
+class Suite(Settings):
+    """One fixed grid: densities x seeds x methods on one network, data set and recipe."""
+
+    about: str
+    network: str
+    data: str
+    recipe: str
+    densities: Annotated[tuple[Density, ...], Field(min_length=1)]
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+    methods: Annotated[tuple[str | dict[str, dict[str, Any]], ...], Field(min_length=1)]
+    """Names, or `name: {hyper-parameter: value}`."""
+
+
+class Paper(Settings):
+    """One paper: its methods, and the suites that re-run it."""
+
+    title: str
+    venue: str
+    url: str
+    methods: Annotated[tuple[str, ...], Field(min_length=1)]
+    suites: dict[str, str]
+    """Short name (`quick`, `mnist`, ...) -> suite; `quick` is what runs unless another is asked."""
+    protocol: str
+    """Short name of the suite that follows the paper's own protocol."""
+
+
+class Wandb(Settings):
+    """Where the W&B mirror goes."""
+
+    project: str = "pai-bench"
+    entity: str | None = None
+    mode: Literal["auto", "online", "offline", "disabled"] = "auto"
+
+
+class Benchmark(Settings):
+    """All of benchmark.yaml."""
+
+    mirror: str | None = None
+    """Folder with parquet files, read before the hub; PAI_BENCH_MIRROR goes before it."""
+    threads: Positive = 1
+    """CPU threads of one cell: the same for any number of workers, so results are too."""
+    data: dict[str, Data]
+    networks: dict[str, Network]
+    recipes: dict[str, Recipe]
+    suites: dict[str, Suite]
+    papers: dict[str, Paper]
+    wandb: Wandb = Wandb()
+
+
+def load(path: Path, methods: Mapping[str, MethodInfo]) -> Benchmark:
+    """Read and check benchmark.yaml against itself and against the known `methods`.
+
+    Raises BenchError with one line: file, line, key, what is wrong and what was probably meant.
+    """
+    document = _Document(path)
+    try:
+        settings = Benchmark.model_validate_json(json.dumps(document.content))
+    except ValidationError as error:
+        raise document.explain(error) from None
+    _check_names(settings, document, methods)
+    return settings
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that reads `1e-4` as a number, as YAML 1.2 and people do."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
+
+
+class _Document:
+    """The content of a YAML file, and the line on which each key stands."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lines: dict[Path_, int] = {(): 1}
+        loader = _Loader(_read(path))
+        try:
+            root = loader.get_single_node()
+            if root is None:
+                raise BenchError(f"{path}:1: the file is empty")
+            self._note_lines(root, ())
+            self.content: Any = loader.construct_document(root)
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else 1
+            raise BenchError(f"{path}:{line}: not valid YAML: {error.problem}") from None
+
+    def _note_lines(self, node: yaml.Node, at: Path_) -> None:
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                here = (*at, str(key.value))
+                if here in self.lines:
+                    raise self.error(here, "the key stands here twice", key.start_mark.line + 1)
+                self.lines[here] = key.start_mark.line + 1
+                self._note_lines(value, here)
+        elif isinstance(node, yaml.SequenceNode):
+            for index, item in enumerate(node.value):
+                self.lines[(*at, index)] = item.start_mark.line + 1
+                self._note_lines(item, (*at, index))
+
+    def error(self, at: Path_, problem: str, line: int | None = None) -> BenchError:
+        """Say what is wrong at key `at`, with the line of the nearest key that exists."""
+        while line is None:
+            line, nearest = self.lines.get(at), at[:-1]
+            at = at if line is not None else nearest
+        key = ".".join(map(str, at)) or "(top)"
+        return BenchError(f"{self.path}:{line}: {key}: {problem}")
+
+    def explain(self, error: ValidationError) -> BenchError:
+        """Turn pydantic's first complaint into one line."""
+        first = error.errors()[0]
+        at = self._existing(first["loc"])
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        if first["type"] == "extra_forbidden":
+            hint = near_miss(str(at[-1]), _keys_at(at[:-1]))
+            return self.error(at, f"unknown key; {hint}{more}")
+        if first["type"] == "missing":
+            return self.error(at, f'"{first["loc"][-1]}" is missing{more}')
+        given = first["input"]
+        shown = "" if isinstance(given, (dict, list)) else f", got {json.dumps(given)}"
+        return self.error(at, f"{first['msg'][0].lower()}{first['msg'][1:]}{shown}{more}")
+
+    def _existing(self, at: Path_) -> Path_:
+        """Drop the parts of a pydantic location that are no keys (names of union members)."""
+        found: Path_ = ()
+        for part in at:
+            if (*found, part) in self.lines:
+                found = (*found, part)
+        return found
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise BenchError(
+            f"{path}: cannot be read ({error.strerror}); run from the folder that holds "
+            "benchmark.yaml or name the file with --config"
+        ) from None
+
+
+def _keys_at(at: Path_) -> list[str]:
+    """List the keys that benchmark.yaml may hold at the location `at`."""
+    model: Any = Benchmark
+    for part in at:
+        fields = getattr(model, "model_fields", {})
+        if part in fields:
+            annotation = fields[part].annotation
+            arguments = getattr(annotation, "__args__", None)
+            model = arguments[-1] if arguments else annotation
+    return list(getattr(model, "model_fields", {}))
+
+
+def _check_names(
+    settings: Benchmark, document: _Document, methods: Mapping[str, MethodInfo]
+) -> None:
+    """Check every reference by name: suites to their parts, papers to suites and methods."""
+
+    def known(at: Path_, kind: str, name: str, names: Iterable[str]) -> None:
+        if name not in names:
+            raise document.error(at, f'unknown {kind} "{name}"; {near_miss(name, names)}')
+
+    for key, suite in settings.suites.items():
+        at = ("suites", key)
+        known((*at, "network"), "network", suite.network, settings.networks)
+        known((*at, "data"), "data set", suite.data, settings.data)
+        known((*at, "recipe"), "recipe", suite.recipe, settings.recipes)
+        for index, entry in enumerate(suite.methods):
+            for name, hyper in method_entry(entry).items():
+                known((*at, "methods", index), "method", name, methods)
+                try:
+                    methods[name].check(hyper)
+                except BenchError as error:
+                    raise document.error((*at, "methods", index), str(error)) from None
+    for key, paper in settings.papers.items():
+        for index, name in enumerate(paper.methods):
+            known(("papers", key, "methods", index), "method", name, methods)
+        for short, name in paper.suites.items():
+            known(("papers", key, "suites", short), "suite", name, settings.suites)
+        known(("papers", key, "protocol"), "suite of this paper", paper.protocol, paper.suites)
+        known(("papers", key, "suites"), "suite of this paper", "quick", paper.suites)
+
+
+def method_entry(entry: str | dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Give both spellings of a suite's method the longer form.
+
+    >>> method_entry("snip")
+    {'snip': {}}
+    """
+    return {entry: {}} if isinstance(entry, str) else entry

@@ -1,0 +1,101 @@
+"""Where a result was made: packages, hardware, commit, command line."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "pai-bench", "torch", "pytorch-lightning", "torchmetrics", "numpy", "datasets",
+    "scikit-learn", "safetensors", "wandb",
+)  # fmt: skip
+
+
+def describe(device: str, threads: int) -> dict[str, Any]:
+    """Collect the environment of a result. `device` is the name of what it was trained on."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": processor(),
+        "device": device,
+        "threads": threads,
+        "packages": packages(),
+        "commit": commit(),
+        "command": command_line(),
+    }
+
+
+@cache
+def packages() -> dict[str, str]:
+    """Versions of the packages that results depend on."""
+    return {name: found for name in PACKAGES if (found := version_of(name))}
+
+
+def version_of(package: str) -> str | None:
+    """Installed version of a package, or None."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+@cache
+def processor() -> str:
+    """Name of the CPU."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+@cache
+def commit() -> str | None:
+    """Commit of the checkout, with `+changes` when files differ from it; None outside git."""
+    root = Path(__file__).parents[1]
+    head = _git(root, "rev-parse", "HEAD")
+    if head is None:
+        return None
+    return head + ("+changes" if _git(root, "status", "--porcelain", "-uno") else "")
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def command_line() -> str:
+    """The command as it was typed; worker processes inherit that of the process they serve."""
+    return os.environ.get("PAI_BENCH_COMMAND") or " ".join(["pai-bench", *sys.argv[1:]])
+
+
+def peak_memory_reset() -> None:
+    """Start a new high-water mark of this process's memory, where the system can (Linux)."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        pass
+
+
+def peak_memory_mb() -> float | None:
+    """High-water mark of this process's memory since the reset, in MiB; None if unknown."""
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    except OSError:
+        pass
+    return None

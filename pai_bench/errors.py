@@ -1,0 +1,32 @@
+"""What a user did that cannot work, said in one line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BenchError(Exception):
+    """A mistake in what was asked: the command line prints it without a traceback and exits 2."""
+
+
+def near_miss(name: str, known: Iterable[str]) -> str:
+    """Hint at the known name nearest to `name`, or list the known names.
+
+    >>> near_miss("snpi", ["snip", "random"])
+    'did you mean "snip"?'
+    >>> near_miss("x", ["snip", "random"])
+    'known: random, snip'
+    >>> near_miss("x", [])
+    'none is known'
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if close:
+        return f'did you mean "{close[0]}"?'
+    return f"known: {', '.join(names)}" if names else "none is known"
+
+
+def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> BenchError:
+    """Build the error for a name that nobody declared."""
+    return BenchError(f'{where}unknown {kind} "{name}"; {near_miss(name, known)}')

@@ -1,0 +1,215 @@
+"""One cell -> its result: the only place that knows the Trainer."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from pai_bench import environment, networks
+from pai_bench.cell import Cell
+from pai_bench.config import Benchmark
+from pai_bench.data import sources
+from pai_bench.data.module import InMemoryData
+from pai_bench.errors import BenchError
+from pai_bench.launch import Hardware
+from pai_bench.methods import registry
+from pai_bench.methods.base import SparseClassifier, Task
+from pai_bench.result import Accuracy, Flops, Layer, Result
+from pai_bench.sparsity import account
+from pai_bench.sparsity.masks import Masks
+from pai_bench.store import Curves
+from pai_bench.streams import Streams
+
+OnEpoch = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All that is stored of a cell."""
+
+    result: Result
+    curves: Curves | None = None
+    masks: Masks | None = None
+
+
+def fit(
+    cell: Cell,
+    settings: Benchmark,
+    hardware: Hardware | None = None,
+    plugins: tuple[Path, ...] = (),
+    on_epoch: OnEpoch = lambda _epoch, _epochs: None,
+) -> Outcome:
+    """Run one cell. An exception becomes a failed result with its reason, except an interrupt."""
+    started = time.perf_counter()
+    try:
+        return _fit(cell, settings, hardware or Hardware(), plugins, on_epoch)
+    except (Exception, SystemExit) as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error  # Lightning turns Ctrl-C into an exit.
+        reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        seconds = {"total": time.perf_counter() - started}
+        known = environment.describe("unknown", torch.get_num_threads())
+        trace = "" if isinstance(error, BenchError) else traceback.format_exc()
+        return Outcome(Result("failed", reason, trace, seconds=seconds, environment=known))
+
+
+def _fit(
+    cell: Cell, settings: Benchmark, hardware: Hardware, plugins: tuple[Path, ...], on_epoch: OnEpoch
+) -> Outcome:
+    started = time.perf_counter()
+    _quiet()
+    torch.set_num_threads(settings.threads)
+    environment.peak_memory_reset()
+    data = _data(cell, settings)
+    loaded = time.perf_counter() - started
+    module = _module(cell, settings, plugins)
+    trainer = _trainer(cell, hardware, on_epoch)
+    with module.task.streams.as_global("training"):
+        if trainer.strategy.root_device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(trainer.strategy.root_device)
+        trainer.fit(module, datamodule=data)
+    device = trainer.strategy.root_device
+    module.to(device)
+    seconds = {**module.seconds, "data": loaded + data.seconds}
+    seconds["train"] -= data.seconds
+    seconds["total"] = time.perf_counter() - started
+    result = _result(cell, settings, module, seconds, device)
+    return Outcome(result, module.curves, module.masks)
+
+
+def _data(cell: Cell, settings: Benchmark) -> InMemoryData:
+    arrays = _arrays(cell.data, settings)
+    return InMemoryData(arrays, settings.data[cell.data], cell.recipe, Streams(cell.seed))
+
+
+_last_arrays: dict[str, sources.Arrays] = {}
+
+
+def _arrays(name: str, settings: Benchmark) -> sources.Arrays:
+    """Decoded data, kept for the next cell of this process: nobody writes to it."""
+    data = settings.data[name]
+    if data.digest not in _last_arrays:
+        _last_arrays.clear()
+        _last_arrays[data.digest] = sources.load(name, data, settings.mirror)
+    return _last_arrays[data.digest]
+
+
+def _module(cell: Cell, settings: Benchmark, plugins: tuple[Path, ...]) -> SparseClassifier:
+    """Build the method around a network that has the initial weights of the cell's seed."""
+    data, streams = settings.data[cell.data], Streams(cell.seed)
+    method = registry.load(cell.method, plugins)
+    with streams.as_global("init"):
+        network = networks.build(settings.networks[cell.network].build, data.shape, data.classes)
+    task = Task(cell.density, cell.recipe, data.classes, streams)
+    return method(network, task, **cell.hyper)
+
+
+def _trainer(cell: Cell, hardware: Hardware, on_epoch: OnEpoch) -> pl.Trainer:
+    """A Trainer that trains and evaluates, and writes nothing: the store is ours."""
+    return pl.Trainer(
+        max_epochs=cell.recipe.epochs,
+        accelerator=hardware.accelerator,
+        devices=_devices(hardware.devices),
+        strategy=hardware.strategy,
+        precision=cell.precision,  # type: ignore[arg-type]
+        num_sanity_val_steps=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[_Epochs(on_epoch)],
+    )
+
+
+def _devices(given: str) -> Any:
+    """Read DEVICES: auto, a number, or a list such as `0,` or `1,3`.
+
+    >>> _devices("2"), _devices("0,"), _devices("auto")
+    (2, [0], 'auto')
+    """
+    if "," in given:
+        return [int(part) for part in given.split(",") if part.strip()]
+    return int(given) if given.isdigit() else given
+
+
+class _Epochs(pl.Callback):
+    """Tells the progress display which epoch has ended."""
+
+    def __init__(self, on_epoch: OnEpoch) -> None:
+        self._on_epoch = on_epoch
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._on_epoch(trainer.current_epoch + 1, trainer.max_epochs or 0)
+
+
+def _result(
+    cell: Cell,
+    settings: Benchmark,
+    module: SparseClassifier,
+    seconds: dict[str, float],
+    device: torch.device,
+) -> Result:
+    data = settings.data[cell.data]
+    macs = account.macs_by_layer(module.network, data.shape)
+    reached = account.effective(module.network, module.masks, data.shape)
+    accuracies = module.curves["test_accuracy"]
+    best = max(accuracies)
+    return Result(
+        status="done",
+        accuracy=Accuracy(accuracies[-1], best, accuracies.index(best) + 1),
+        density=module.masks.density(),
+        effective=reached.density(),
+        collapsed=tuple(module.masks.collapsed()),
+        layers=_layers(module, reached),
+        flops=_flops(cell, module, macs, data.images[0]),
+        seconds=seconds,
+        memory_mb=_memory(device),
+        hyper=asdict(module.hyper),
+        environment=environment.describe(_device_name(device), torch.get_num_threads()),
+    )
+
+
+def _layers(module: SparseClassifier, reached: Masks) -> tuple[Layer, ...]:
+    start, end, alive = module.kept_at_start, module.masks.kept_by_layer(), reached.kept_by_layer()
+    return tuple(
+        Layer(name, tuple(mask.shape), mask.numel(), start[name], end[name], alive[name])
+        for name, mask in module.masks.items()
+    )
+
+
+def _flops(cell: Cell, module: SparseClassifier, macs: dict[str, int], images: int) -> Flops:
+    inference = account.inference_flops(macs, module.masks)
+    seen = images * cell.recipe.epochs
+    return Flops(
+        inference_dense=2.0 * sum(macs.values()),
+        inference=inference,
+        scoring=module.scoring_flops,
+        training=3 * inference * seen + module.scoring_flops,
+    )
+
+
+def _memory(device: torch.device) -> float | None:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return environment.peak_memory_mb()
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _quiet() -> None:
+    """Silence what Lightning says at every fit; it would be said once per cell."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    logging.getLogger("lightning").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
+    warnings.filterwarnings("ignore", module="torch.utils.flop_counter")

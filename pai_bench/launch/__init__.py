@@ -1,0 +1,58 @@
+"""Many cells, one way to run them: a launcher takes an Order and yields events until it is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pai_bench.cell import Cell
+from pai_bench.config import Benchmark
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What the Trainer runs on, passed through to it."""
+
+    accelerator: str = "auto"
+    devices: str = "auto"
+    strategy: str = "auto"
+
+
+@dataclass(frozen=True)
+class Order:
+    """The cells to run, and all that running and storing them takes; it can be pickled."""
+
+    suite: str
+    cells: tuple[Cell, ...]
+    settings: Benchmark
+    runs: Path
+    hardware: Hardware
+    plugins: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Started:
+    """A worker has begun a cell."""
+
+    cell: Cell
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A cell has finished an epoch."""
+
+    cell: Cell
+    epoch: int
+    epochs: int
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A cell is stored, with this status."""
+
+    cell: Cell
+    status: str
+    reason: str = ""
+
+
+Event = Started | Epoch | Finished

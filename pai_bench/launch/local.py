@@ -1,0 +1,173 @@
+"""Cells on this machine: N worker processes, each given one cell after another.
+
+A worker writes its results itself. One that dies (killed for its memory, say) is replaced, and
+its cell is stored as failed. When this process goes away, the workers find their pipe closed and
+go too; at most the cells in hand are lost.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from pai_bench.cell import Cell
+from pai_bench.launch import Epoch, Event, Finished, Hardware, Order, Started
+from pai_bench.result import Result
+from pai_bench.store import Store
+
+_processes = multiprocessing.get_context("spawn")
+
+
+@dataclass
+class _Worker:
+    process: Any
+    pipe: Connection
+    cell: Cell | None = None
+
+
+def launch(order: Order, jobs: int) -> Iterator[Event]:
+    """Run all cells of `order` with `jobs` workers, and tell what happens as it happens.
+
+    Closing the iterator, or an interrupt in its consumer, ends the workers; stored cells stay.
+    """
+    waiting = deque(order.cells)
+    workers = [_start(order, index) for index in range(min(jobs, len(waiting)))]
+    try:
+        while waiting or any(worker.cell for worker in workers):
+            for index, worker in enumerate(workers):
+                if worker.cell is None and waiting:
+                    if not worker.process.is_alive():
+                        workers[index] = worker = _start(order, index)
+                    worker.cell = waiting.popleft()
+                    worker.pipe.send(worker.cell)
+                    yield Started(worker.cell)
+            ready = wait([worker.pipe for worker in workers if worker.cell])
+            for worker in workers:
+                if worker.pipe in ready:
+                    yield _receive(worker, order)
+    finally:
+        _stop(workers)
+
+
+def _receive(worker: _Worker, order: Order) -> Event:
+    """Take the next event of a worker; one that died has failed its cell."""
+    cell = worker.cell
+    assert cell is not None
+    try:
+        event: Event = worker.pipe.recv()
+    except (EOFError, OSError):
+        worker.process.join()
+        reason = _cause_of_death(worker.process.exitcode)
+        Store(order.runs, order.suite).put(cell, Result("failed", reason))
+        event = Finished(cell, "failed", reason)
+    if isinstance(event, Finished):
+        worker.cell = None
+    return event
+
+
+def _cause_of_death(code: int | None) -> str:
+    """Say why a worker went, from its exit code.
+
+    >>> _cause_of_death(-9)
+    'the worker was killed by signal 9 (SIGKILL): out of memory?'
+    """
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name
+        hint = ": out of memory?" if name == "SIGKILL" else ""
+        return f"the worker was killed by signal {-code} ({name}){hint}"
+    return f"the worker ended with exit code {code} before the cell did"
+
+
+def _start(order: Order, index: int) -> _Worker:
+    ours, theirs = _processes.Pipe()
+    mine = replace(order, cells=(), hardware=_share(order.hardware, index))
+    process = _processes.Process(target=_work, args=(theirs, mine, index), name=f"worker-{index}")
+    # A worker inherits that Ctrl-C is ignored: this process decides what an interrupt means.
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process.start()
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    theirs.close()
+    return _Worker(process, ours)
+
+
+def _share(hardware: Hardware, index: int) -> Hardware:
+    """Give each worker a GPU of its own, as far as they go, unless devices were named."""
+    if hardware.devices != "auto" or hardware.accelerator not in ("auto", "gpu", "cuda"):
+        return hardware
+    gpus = gpu_count()
+    return replace(hardware, devices=f"{index % gpus},") if gpus else hardware
+
+
+def gpu_count() -> int:
+    """Count NVIDIA devices without importing torch."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([part for part in visible.split(",") if part.strip() not in ("", "-1")])
+    return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+
+
+def _stop(workers: list[_Worker]) -> None:
+    """End the workers. One with a cell in hand is killed: what it has not stored is not there.
+
+    (Asked to terminate, it would end its cell as if that had failed.)
+    """
+    for worker in workers:
+        worker.pipe.close()
+        if worker.cell is not None:
+            worker.process.kill()
+    for worker in workers:
+        worker.process.join(10)
+        if worker.process.is_alive():
+            worker.process.kill()
+
+
+def _work(pipe: Connection, order: Order, index: int) -> None:
+    """Life of a worker: take a cell, fit it, store it, say so; end when the pipe closes."""
+    _write_output_to(order.runs / order.suite / f".worker-{index}.log")
+    from pai_bench.fit import fit
+
+    store = Store(order.runs, order.suite)
+
+    def tell(event: Event) -> None:
+        try:
+            pipe.send(event)
+        except OSError:
+            os._exit(1)  # Nobody listens any more: the cell in hand must not end as a failure.
+
+    while True:
+        try:
+            cell: Cell = pipe.recv()
+        except (EOFError, OSError):
+            return
+        outcome = fit(
+            cell,
+            order.settings,
+            order.hardware,
+            order.plugins,
+            on_epoch=partial(_tell_epoch, tell, cell),
+        )
+        store.put(cell, outcome.result, outcome.curves, outcome.masks)
+        tell(Finished(cell, outcome.result.status, outcome.result.reason))
+
+
+def _tell_epoch(tell: Callable[[Event], None], cell: Cell, epoch: int, epochs: int) -> None:
+    tell(Epoch(cell, epoch, epochs))
+
+
+def _write_output_to(path: Path) -> None:
+    """Send what this process prints to a file: the terminal belongs to the progress display."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)

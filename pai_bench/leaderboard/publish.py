@@ -1,0 +1,39 @@
+"""One board to all places where it is read: terminal, page, Weights & Biases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from pai_bench.config import Benchmark
+from pai_bench.leaderboard import html
+from pai_bench.leaderboard.page import Heading, page
+from pai_bench.leaderboard.statistics import Board
+from pai_bench.leaderboard.terminal import print_board
+from pai_bench.leaderboard.wandb import Mode, Mirrored, mirror
+from pai_bench.store import Store
+
+WANDB_FOLDER = Path("wandb")
+
+
+def publish(
+    console: Console,
+    board: Board,
+    heading: Heading,
+    settings: Benchmark,
+    store: Store,
+    wandb: Mode,
+    rebuild: bool = False,
+) -> tuple[Path, Mirrored]:
+    """Print the table, write `leaderboard.html` beside the results, mirror to W&B.
+
+    Returns the path of the page and what became of the mirror.
+    """
+    print_board(console, board, heading.title)
+    path = store.folder / "leaderboard.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".tmp")
+    beside.write_text(html.render(page(heading, [board], settings, store)), encoding="utf-8")
+    beside.replace(path)
+    return path, mirror(board, settings, WANDB_FOLDER, wandb, rebuild)

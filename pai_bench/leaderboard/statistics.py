@@ -1,0 +1,187 @@
+"""Rows of the leaderboard: means and intervals over seeds, differences paired by seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from statistics import fmean, stdev
+
+from scipy.special import stdtrit
+
+from pai_bench.cell import Cell
+from pai_bench.store import Entry, Store
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds, with the ends of its 95 % interval (None below two seeds)."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    n: int
+
+    def __str__(self) -> str:
+        """In per cent, as `95.40 ± 0.31`."""
+        half = "" if self.high is None else f" ± {100 * (self.high - self.mean):.2f}"
+        return f"{100 * self.mean:.2f}{half}"
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """Mean and Student's t interval of independent values.
+
+    >>> e = estimate([0.90, 0.92, 0.94])
+    >>> round(e.mean, 4), round(e.low, 4), round(e.high, 4)
+    (0.92, 0.8703, 0.9697)
+    """
+    n, mean = len(values), fmean(values)
+    if n < 2:
+        return Estimate(mean, None, None, n)
+    half = float(stdtrit(n - 1, 0.5 + CONFIDENCE / 2)) * stdev(values) / sqrt(n)
+    return Estimate(mean, mean - half, mean + half, n)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Mean difference to another line, over the seeds that both have."""
+
+    against: str
+    estimate: Estimate
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A cell without a number, and why."""
+
+    seed: int
+    status: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method at one density: the cells that differ in their seed only."""
+
+    line: str
+    method: str
+    density: float
+    cells: tuple[Cell, ...]
+    entries: tuple[Entry, ...]
+    """The finished ones of `cells`."""
+    missing: tuple[Missing, ...]
+    accuracy: Estimate | None
+    best_epoch: float | None
+    """Mean over seeds of the best epoch's accuracy, which is selected on the test set."""
+    achieved: float | None
+    effective: float | None
+    collapsed: int
+    """Number of seeds with a layer of which nothing is kept."""
+    delta: Difference | None = None
+    """To the baseline with the highest mean at this density."""
+
+
+@dataclass(frozen=True)
+class Board:
+    """The rows of one suite, methods together, densities descending."""
+
+    suite: str
+    rows: tuple[Row, ...]
+
+    def best_at(self, density: float) -> str | None:
+        """Name the line with the highest mean at `density`."""
+        ranked = [r for r in self.rows if r.density == density and r.accuracy is not None]
+        return max(ranked, key=_mean).line if ranked else None
+
+
+def board(store: Store, suite: str, cells: Iterable[Cell], of_papers: Iterable[str]) -> Board:
+    """Compute the leaderboard of `cells` from what `store` holds of them.
+
+    A cell that collapsed or is far off counts like any other; one that failed or has not run is
+    listed with its reason. `of_papers` are the methods that are no baselines.
+    """
+    groups: dict[tuple[str, float], list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault((cell.line, cell.density), []).append(cell)
+    stored = {e.cell.id: e for e in store.entries({c.id for g in groups.values() for c in g})}
+    rows = [_row(group, stored) for group in groups.values()]
+    ours = frozenset(of_papers)
+    order = {line: index for index, line in enumerate(dict.fromkeys(r.line for r in rows))}
+    rows = [_with_delta(row, rows, ours) for row in rows]
+    return Board(suite, tuple(sorted(rows, key=lambda r: (order[r.line], -r.density))))
+
+
+def _row(cells: Sequence[Cell], stored: Mapping[str, Entry]) -> Row:
+    done = [
+        stored[c.id] for c in cells if c.id in stored and stored[c.id].result.status == "done"
+    ]
+    accuracies = [e.result.accuracy for e in done if e.result.accuracy is not None]
+    return Row(
+        line=cells[0].line,
+        method=cells[0].method,
+        density=cells[0].density,
+        cells=tuple(cells),
+        entries=tuple(done),
+        missing=tuple(_missing(c, stored.get(c.id)) for c in cells if not _is_done(c, stored)),
+        accuracy=estimate([a.last for a in accuracies]) if accuracies else None,
+        best_epoch=_mean_of([a.best for a in accuracies]),
+        achieved=_mean_of([e.result.density for e in done]),
+        effective=_mean_of([e.result.effective for e in done]),
+        collapsed=sum(bool(e.result.collapsed) for e in done),
+    )
+
+
+def _is_done(cell: Cell, stored: Mapping[str, Entry]) -> bool:
+    return cell.id in stored and stored[cell.id].result.status == "done"
+
+
+def _missing(cell: Cell, entry: Entry | None) -> Missing:
+    if entry is None:
+        return Missing(cell.seed, "not run", "not run yet")
+    return Missing(cell.seed, entry.result.status, entry.result.reason)
+
+
+def _with_delta(row: Row, rows: Sequence[Row], of_papers: frozenset[str]) -> Row:
+    """Add the difference to the best baseline of the same density, itself left out."""
+    rivals = [
+        other
+        for other in rows
+        if other.density == row.density
+        and other.line != row.line
+        and other.method not in of_papers
+        and other.accuracy is not None
+    ]
+    if row.accuracy is None or not rivals:
+        return row
+    best = max(rivals, key=_mean)
+    paired = paired_difference(row, best)
+    if paired is None:
+        return row
+    return Row(**{**row.__dict__, "delta": Difference(best.line, paired)})
+
+
+def paired_difference(row: Row, other: Row) -> Estimate | None:
+    """Estimate the difference in last-epoch accuracy over the seeds that both rows have.
+
+    Both cells of a pair started from the same weights and saw the same batches.
+    """
+    ours, theirs = _by_seed(row), _by_seed(other)
+    common = sorted(ours.keys() & theirs.keys())
+    return estimate([ours[seed] - theirs[seed] for seed in common]) if common else None
+
+
+def _by_seed(row: Row) -> dict[int, float]:
+    return {
+        e.cell.seed: e.result.accuracy.last for e in row.entries if e.result.accuracy is not None
+    }
+
+
+def _mean(row: Row) -> float:
+    return row.accuracy.mean if row.accuracy is not None else float("-inf")
+
+
+def _mean_of(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None

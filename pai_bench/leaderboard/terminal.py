@@ -1,0 +1,130 @@
+"""The leaderboard as a table in the terminal."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pai_bench.leaderboard.statistics import Board, Row
+from pai_bench.store import Entry
+
+
+def print_board(console: Console, board: Board, title: str) -> None:
+    """Print one line per method and density, then what there is to remark on them."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("method")
+    for heading in ("density", "sparsity", "accuracy %", "n", "vs best baseline", "effective"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    previous = None
+    for row in board.rows:
+        if previous not in (None, row.line):
+            table.add_section()
+        table.add_row(*_columns(row, row.line != previous, _marks(row, board)))
+        previous = row.line
+    console.print(table)
+    console.print(_LEGEND, style="dim", highlight=False)
+    for remark in _remarks(board):
+        console.print(Text(f"  {remark}"))
+    console.print()
+
+
+_LEGEND = (
+    "accuracy: test set, last epoch, mean ± half of the 95 % t interval over n seeds\n"
+    "◂ best mean at its density · † a layer collapsed (nothing of it is kept) in some seed\n"
+    "vs best baseline: difference in points to the best other baseline, paired by seed\n"
+    "effective: density of kept weights that lie on a path from input to output"
+)
+
+
+def _columns(row: Row, first: bool, marks: str) -> list[Text]:
+    return [
+        Text(row.line if first else ""),
+        Text(f"{row.density:.4g}"),
+        Text(f"{100 * (1 - row.density):.4g} %"),
+        Text(("–" if row.accuracy is None else str(row.accuracy)) + marks),
+        Text(str(len(row.entries))),
+        Text(_delta(row)),
+        Text("–" if row.effective is None else f"{row.effective:.3g}"),
+    ]
+
+
+def _marks(row: Row, board: Board) -> str:
+    best = row.density < 1 and board.best_at(row.density) == row.line
+    return f"{' ◂' if best else '  '}{'†' if row.collapsed else ' '}"
+
+
+def _delta(row: Row) -> str:
+    if row.delta is None:
+        return ""
+    found = row.delta.estimate
+    half = "" if found.high is None else f" ± {100 * (found.high - found.mean):.2f}"
+    return f"{100 * found.mean:+.2f}{half}"
+
+
+def _remarks(board: Board) -> list[str]:
+    """Say which cells have no number, grouped by the reason."""
+    reasons: dict[str, list[str]] = {}
+    for row in board.rows:
+        for missing in row.missing:
+            cell = f"{row.line} at {row.density:.4g}, seed {missing.seed}"
+            reason = missing.reason if missing.status == "not run" else f"failed: {missing.reason}"
+            reasons.setdefault(reason, []).append(cell)
+    return [
+        f"{reason}: {'; '.join(cells[:4])}" + (f"; and {len(cells) - 4} more" * (len(cells) > 4))
+        for reason, cells in reasons.items()
+    ]
+
+
+def print_cell(console: Console, entry: Entry) -> None:
+    """Print all that is stored of one cell."""
+    result, cell = entry.result, entry.cell
+    console.print(Text(f"{cell.id} · {cell} · {cell.network} · {cell.data}", style="bold"))
+    console.print(Text(f"status    {result.status} {result.reason}"))
+    if result.accuracy is not None:
+        found = result.accuracy
+        console.print(
+            f"accuracy  last {100 * found.last:.2f} % · best {100 * found.best:.2f} % "
+            f"(epoch {found.best_epoch}, selected on the test set)"
+        )
+    if result.density is not None and result.effective is not None:
+        console.print(
+            f"density   target {cell.density:.6g} · achieved {result.density:.6g} "
+            f"(sparsity {1 - result.density:.6g}) · effective {result.effective:.6g}"
+        )
+        console.print(Text(f"collapsed {', '.join(result.collapsed) or 'no layer'}"))
+    if result.layers:
+        console.print(_layer_table(entry))
+    blocks = {
+        "FLOPs": vars(result.flops) if result.flops else {},
+        "seconds": result.seconds,
+        "memory": {"peak MiB": result.memory_mb} if result.memory_mb else {},
+        "hyper": result.hyper,
+        "recipe": cell.recipe.model_dump(),
+        "where": result.environment,
+    }
+    for name, block in blocks.items():
+        if block:
+            line = " · ".join(f"{key} {_short(value)}" for key, value in block.items())
+            console.print(Text(f"{name:<10}{line}"))
+    console.print(Text(f"folder    {entry.folder}"))
+    if result.traceback:
+        console.print(Text(result.traceback))
+
+
+def _layer_table(entry: Entry) -> Table:
+    table = Table()
+    for heading in ("layer", "shape", "weights", "kept at start", "kept at end", "density", "effective"):
+        table.add_column(heading, justify="left" if heading == "layer" else "right")
+    for layer in entry.result.layers:
+        table.add_row(
+            Text(layer.name), "×".join(map(str, layer.shape)), f"{layer.total:,}",
+            f"{layer.kept_start:,}", f"{layer.kept_end:,}",
+            f"{layer.kept_end / layer.total:.4g}", f"{layer.effective / layer.total:.4g}",
+        )  # fmt: skip
+    return table
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,1 @@
+"""What a method is (base), where methods are found (registry)."""

@@ -1,0 +1,269 @@
+"""The contract of a method: a LightningModule that overrides as little as possible."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.utils.flop_counter import FlopCounterMode
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassAccuracy
+
+from pai_bench.config import Recipe
+from pai_bench.sparsity.masks import Masks, prunable
+from pai_bench.sparsity.select import keep_top, round_density
+from pai_bench.streams import Streams
+
+Batches = Sequence[tuple[Tensor, Tensor | None]]
+
+
+class Diverged(RuntimeError):
+    """The training loss is no longer a number."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a method is given beside the network: how sparse, how to train, where chance is from."""
+
+    density: float
+    recipe: Recipe
+    classes: int
+    streams: Streams
+
+
+class SparseClassifier(pl.LightningModule):
+    """A network, its masks, and the recipe that trains it.
+
+    The harness reads the facts below from a method and holds it to them. Weights at masked
+    positions are exactly 0 in the parameters: the masks are applied once, then multiplied into the
+    gradients before each optimizer step, so that momentum and weight decay keep them 0. The
+    state_dict is that of the plain network plus nothing; masks travel in checkpoints beside it.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    """Raised on any change of behaviour; results of different versions are never ranked together."""
+    paper: ClassVar[str | None] = None
+    when: ClassVar[Literal["init", "during", "path"]] = "init"
+    """When weights are chosen: before, during, or along the path of training."""
+    prunes: ClassVar[bool] = True
+    """False for the dense reference, which runs at density 1 only."""
+    needs_data: ClassVar[bool] = True
+    """False: scoring batches arrive as zeros of their shape."""
+    needs_labels: ClassVar[bool] = True
+    """False: scoring batches arrive with None for labels."""
+
+    @dataclass(frozen=True)
+    class Hyper:
+        """Hyper-parameters: frozen, with literal defaults; part of the identity of a cell."""
+
+    def __init__(self, network: nn.Module, task: Task, **hyper: Any) -> None:
+        super().__init__()
+        self.network, self.task = network, task
+        self.hyper = self.Hyper(**hyper)
+        self.masks = Masks.ones(network)
+        self.kept_at_start = self.masks.kept_by_layer()
+        self.curves: dict[str, list[float]] = {}
+        self.seconds = {"score": 0.0, "train": 0.0, "eval": 0.0}
+        self.scoring_flops = 0.0
+        self._accuracy = MulticlassAccuracy(num_classes=task.classes, average="micro")
+        self._test_loss, self._train_loss = MeanMetric(), torch.zeros(())
+        self._images = 0
+
+    def sparsify(self, batches: Batches) -> Masks:
+        """Choose the masks to start training with; `batches` are (images, labels)."""
+        return Masks.ones(self.network)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map images (N, C, H, W) to logits (N, classes)."""
+        logits: Tensor = self.network(images)
+        return logits
+
+    def configure_optimizers(self) -> Any:
+        """Build the optimizer and the schedule of the recipe."""
+        optimizer = _optimizer(self.network, self.task.recipe)
+        scheduler = _scheduler(optimizer, self.task.recipe)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler}}
+
+    def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
+        """Cross-entropy of one batch; its sum stays on the device until the epoch ends."""
+        images, labels = batch
+        loss = cross_entropy(self.network(images), labels)
+        self._train_loss += loss.detach() * len(labels)
+        self._images += len(labels)
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], _index: int) -> None:
+        """Accuracy and loss on a batch of test images."""
+        images, labels = batch
+        logits = self.network(images)
+        self._accuracy.update(logits, labels)
+        self._test_loss.update(cross_entropy(logits.float(), labels), len(labels))
+
+    def on_fit_start(self) -> None:
+        """Choose the masks, on the Trainer's device and before the first step."""
+        self._train_loss = self._train_loss.to(self.device)
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        with self._clock("score"):
+            self.set_masks(self.sparsify(self.withhold(data.score_batches())))
+        self.kept_at_start = self.masks.kept_by_layer()
+
+    def set_masks(self, masks: Masks) -> None:
+        """Take `masks` as the masks of the network from now on."""
+        self.masks = Masks({name: mask.to(self.device) for name, mask in masks.items()})
+        self.masks.apply(self.network)
+        weights = prunable(self.network)
+        self._masked = [weight for _, weight in weights]
+        self._factors = [self.masks[name].to(weight.dtype) for name, weight in weights]
+
+    def withhold(self, batches: Batches) -> Batches:
+        """Hide from the method what it declares not to need."""
+        return [
+            (
+                images if self.needs_data else torch.zeros_like(images),
+                labels if self.needs_labels else None,
+            )
+            for images, labels in batches
+        ]
+
+    def on_before_optimizer_step(self, _optimizer: Any) -> None:
+        """Take masked weights out of the gradient."""
+        if self.prunes:
+            torch._foreach_mul_([weight.grad for weight in self._masked], self._factors)
+
+    def on_train_epoch_start(self) -> None:
+        """Start the epoch's clock and sums."""
+        self._started = self._now()
+        self._train_loss.zero_()
+        self._images = 0
+
+    def on_validation_epoch_start(self) -> None:
+        """Close the training part of the epoch: the Trainer evaluates inside it."""
+        now = self._now()
+        self.seconds["train"] += now - self._started
+        self._started = now
+        loss = float(self._train_loss) / max(1, self._images)
+        if not torch.isfinite(torch.tensor(loss)):
+            raise Diverged(f"the training loss became {loss} in epoch {self.current_epoch + 1}")
+        self._note("train_loss", loss)
+
+    def on_validation_epoch_end(self) -> None:
+        """Note the epoch's test accuracy and loss."""
+        self._note("test_accuracy", float(self._accuracy.compute()))
+        self._note("test_loss", float(self._test_loss.compute()))
+        self._accuracy.reset()
+        self._test_loss.reset()
+        self.seconds["eval"] += self._now() - self._started
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put the masks into a checkpoint."""
+        checkpoint["masks"] = dict(self.masks)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the masks out of a checkpoint."""
+        self.set_masks(Masks(checkpoint["masks"]))
+
+    def _note(self, curve: str, value: float) -> None:
+        self.curves.setdefault(curve, []).append(value)
+
+    def _now(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter()
+
+    @contextmanager
+    def _clock(self, part: str) -> Iterator[None]:
+        started = self._now()
+        yield
+        self.seconds[part] += self._now() - started
+
+
+class PruneAtInit(SparseClassifier):
+    """Score the weights of the untrained network, keep the best, train what is left.
+
+    A method overrides `scores`. It is given a scratch copy of the network, fresh each round, to do
+    with as it likes: the network that is trained keeps its initial weights, buffers and modes.
+    """
+
+    @dataclass(frozen=True)
+    class Hyper:
+        """How scores become masks."""
+
+        rounds: int = 1
+        """Rounds of scoring and pruning on the way to the density."""
+        schedule: Literal["exponential", "linear", "expinv"] = "exponential"
+        scope: Literal["global", "local"] = "global"
+        """Rank over all layers, or within each layer at the same density."""
+        selection: Literal["exact", "strict"] = "exact"
+        """`strict` over-prunes on ties, as the authors' codes do."""
+
+    hyper: Hyper
+    round = 0
+    """The current round, from 1."""
+
+    def scores(self, network: nn.Module, batches: Batches) -> dict[str, Tensor]:
+        """Score each prunable weight, high scores are kept: parameter name -> tensor of its shape.
+
+        `self.masks` are the masks so far; `network` holds the dense initial weights.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define scores()")
+
+    def sparsify(self, batches: Batches) -> Masks:
+        """Prune in `rounds` rounds; global random state is seeded for scoring and put back."""
+        self.masks = Masks.ones(self.network)
+        with self.task.streams.as_global("score"), torch.enable_grad():
+            for self.round in range(1, self.hyper.rounds + 1):
+                self.masks = self._prune_once(batches)
+        return self.masks
+
+    def _prune_once(self, batches: Batches) -> Masks:
+        scratch = copy.deepcopy(self.network)
+        if self.round == 1:
+            # Each round costs the same: counting one is enough, and counting slows it down.
+            with FlopCounterMode(display=False) as counter:
+                scores = self.scores(scratch, batches)
+            self.scoring_flops = float(counter.get_total_flops()) * self.hyper.rounds
+        else:
+            scores = self.scores(scratch, batches)
+        hyper = self.hyper
+        density = round_density(self.task.density, self.round, hyper.rounds, hyper.schedule)
+        return keep_top(
+            scores, density, scope=hyper.scope, rule=hyper.selection, alive=self.masks
+        )
+
+
+def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Build the recipe's optimizer; weight decay acts on every parameter, as in the papers."""
+    parameters = list(network.parameters())
+    fused = parameters[0].device.type in ("cpu", "cuda")
+    if recipe.optimizer == "adam":
+        return torch.optim.Adam(
+            parameters, recipe.lr, weight_decay=recipe.weight_decay, fused=fused
+        )
+    return torch.optim.SGD(
+        parameters,
+        recipe.lr,
+        momentum=recipe.momentum,
+        nesterov=recipe.nesterov,
+        weight_decay=recipe.weight_decay,
+        fused=fused,
+    )
+
+
+def _scheduler(
+    optimizer: torch.optim.Optimizer, recipe: Recipe
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """Build the recipe's learning-rate schedule, stepped once per epoch."""
+    schedulers = torch.optim.lr_scheduler
+    if recipe.schedule == "cosine":
+        return schedulers.CosineAnnealingLR(optimizer, recipe.epochs)
+    milestones = recipe.milestones if recipe.schedule == "step" else ()
+    return schedulers.MultiStepLR(optimizer, list(milestones), recipe.gamma)

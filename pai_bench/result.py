@@ -1,0 +1,88 @@
+"""What is known of a cell after it ran: a typed record that is stored as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+Status = Literal["done", "failed", "skipped"]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One prunable weight tensor: numbers of weights."""
+
+    name: str
+    shape: tuple[int, ...]
+    total: int
+    kept_start: int
+    kept_end: int
+    effective: int
+    """Kept weights at the end that lie on a path from an input to an output."""
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Test accuracy, as fractions. The leaderboard ranks by the last epoch."""
+
+    last: float
+    best: float
+    """The best of all epochs: selected on the test set, reported because papers do."""
+    best_epoch: int
+
+
+@dataclass(frozen=True)
+class Flops:
+    """Floating-point operations, 2 per multiply-accumulate of conv and linear layers."""
+
+    inference_dense: float
+    """One image through the dense network."""
+    inference: float
+    """One image through the masked network, only kept weights counted."""
+    scoring: float
+    """All that choosing the masks took, counted on the operators that really ran."""
+    training: float
+    """Three times inference for each training image seen, plus scoring."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """Outcome of one cell. Failures and skips are results too: they have a reason, and no rest."""
+
+    status: Status
+    reason: str = ""
+    traceback: str = ""
+    accuracy: Accuracy | None = None
+    density: float | None = None
+    """Achieved: kept over prunable, at the end of training."""
+    effective: float | None = None
+    collapsed: tuple[str, ...] = ()
+    """Layers of which nothing is kept."""
+    layers: tuple[Layer, ...] = ()
+    flops: Flops | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """Wall-clock seconds of data, score, train and eval; `total` has the overhead too."""
+    memory_mb: float | None = None
+    """Peak memory while the cell ran: of the device on a GPU, of the process on a CPU."""
+    hyper: Mapping[str, Any] = field(default_factory=dict)
+    """All hyper-parameters of the method, defaults included."""
+    environment: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for a JSON file."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Result:
+        """Build the record back from `to_json()`."""
+        known = dict(fields)
+        if known.get("accuracy"):
+            known["accuracy"] = Accuracy(**known["accuracy"])
+        if known.get("flops"):
+            known["flops"] = Flops(**known["flops"])
+        known["layers"] = tuple(
+            Layer(**{**layer, "shape": tuple(layer["shape"])}) for layer in known.get("layers", ())
+        )
+        known["collapsed"] = tuple(known.get("collapsed", ()))
+        return cls(**known)

@@ -1,0 +1,142 @@
+"""Run what is missing of a list of cells, with progress, and say how it went."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+
+from pai_bench import environment, grid
+from pai_bench.cell import Cell
+from pai_bench.config import Benchmark
+from pai_bench.data.locations import cached_file
+from pai_bench.errors import BenchError
+from pai_bench.launch import Order, local
+from pai_bench.methods.registry import MethodInfo
+from pai_bench.progress import Progress
+from pai_bench.store import Entry, Store
+
+SAMPLE = 60
+"""Finished cells per suite that an estimate of this machine's speed looks at."""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many of the asked cells ran now, were there before, and have failed."""
+
+    ran: int
+    found: int
+    failed: int
+    seconds: float
+
+
+def run(order: Order, jobs: int, console: Console, retry_failed: bool = False) -> Tally:
+    """Run the cells of `order` that have no result yet (or failed, with `retry_failed`).
+
+    An interrupt passes through; what is stored stays.
+    """
+    store = Store(order.runs, order.suite)
+    store.sweep()
+    states = {cell.id: store.status(cell) for cell in order.cells}
+    again = (None, "failed") if retry_failed else (None,)
+    todo = tuple(cell for cell in order.cells if states[cell.id] in again)
+    started = time.monotonic()
+    if todo:
+        _prepare_data(todo[0], order.settings, console)
+        _run(replace(order, cells=todo), jobs, console)
+    failed = sum(store.status(cell) == "failed" for cell in order.cells)
+    return Tally(len(todo), len(order.cells) - len(todo), failed, time.monotonic() - started)
+
+
+def _prepare_data(cell: Cell, settings: Benchmark, console: Console) -> None:
+    """Have the data set decoded before the first cell, so that data that cannot be had stop here."""
+    data = settings.data[cell.data]
+    if data.hub is None or cached_file(cell.data, data).is_file():
+        return
+    from pai_bench.data import sources
+
+    console.print(f"data {cell.data}: reading and decoding, once", highlight=False)
+    sources.load(cell.data, data, settings.mirror)
+
+
+def _run(order: Order, jobs: int, console: Console) -> None:
+    def cost(cell: Cell) -> float:
+        return grid.assumed_seconds(cell, order.settings)
+
+    events = local.launch(order, jobs)
+    with Progress(console, order.cells, cost) as progress, contextlib.closing(events):
+        for event in events:
+            progress.see(event)
+
+
+def default_jobs(order: Order) -> int:
+    """One worker per core (or per GPU, when there are any and CPU was not asked for)."""
+    if order.hardware.accelerator != "cpu" and (gpus := local.gpu_count()):
+        return gpus
+    if order.hardware.accelerator not in ("auto", "cpu"):
+        return 1
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:
+        cores = os.cpu_count() or 1
+    return max(1, cores // order.settings.threads)
+
+
+def stored_cells(
+    store: Store, planned: Sequence[Cell], methods: Mapping[str, MethodInfo]
+) -> tuple[list[Cell], int]:
+    """List `planned` and all comparable stored cells; count the stored ones that are not.
+
+    A stored cell is comparable when it differs from a planned one in method, hyper-parameters,
+    density and seed only, and its method has the version of today: plugins, other densities.
+    """
+    ids, kinds = {cell.id for cell in planned}, {_kind(cell) for cell in planned}
+    found, stale = list(planned), 0
+    for cell_id in sorted(set(store.ids()) - ids):
+        cell = store.get(cell_id).cell
+        info = methods.get(cell.method)
+        current = info is None or info.version == cell.method_version
+        if cell.id == cell_id and current and _kind(cell) in kinds:
+            found.append(cell)
+        else:
+            stale += 1
+    return found, stale
+
+
+def _kind(cell: Cell) -> str:
+    plain = replace(
+        cell, method="", method_version=1, hyper={}, density=1.0, seed=0
+    ).identity
+    return json.dumps(plain, sort_keys=True)
+
+
+def measured_speed(runs: Path, settings: Benchmark) -> float | None:
+    """Ratio of measured to assumed seconds of cells that finished on a processor like this one."""
+    measured = assumed = 0.0
+    for suite in settings.suites:
+        store = Store(runs, suite)
+        for entry in _sample(store):
+            if _ran_here(entry) and entry.cell.network in settings.networks:
+                measured += entry.result.seconds["total"]
+                assumed += grid.assumed_seconds(entry.cell, settings)
+    return measured / assumed if assumed else None
+
+
+def _sample(store: Store) -> list[Entry]:
+    found = []
+    for cell_id in sorted(store.ids())[:SAMPLE]:
+        with contextlib.suppress(BenchError):
+            found.append(store.get(cell_id))
+    return found
+
+
+def _ran_here(entry: Entry) -> bool:
+    known = entry.result.environment
+    here = environment.processor()
+    return entry.result.status == "done" and known["device"] == "cpu" and known["processor"] == here

@@ -1,0 +1,1 @@
+"""Masks: how they are held, chosen, scored and accounted for."""

@@ -1,0 +1,102 @@
+"""Masks: one bool tensor per prunable weight, True where the weight is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+PRUNABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+def prunable(network: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """List the weights that may be pruned, by parameter name, in module order.
+
+    They are the weights of every linear and convolutional layer, first and last layers included;
+    never biases or normalisation (NTK-SAP's code, and design choice of this benchmark).
+
+    >>> [name for name, _ in prunable(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)))]
+    ['0.weight']
+    """
+    return [
+        (f"{name}.weight" if name else "weight", module.weight)
+        for name, module in network.named_modules()
+        if isinstance(module, PRUNABLE)
+    ]
+
+
+class Masks(Mapping[str, Tensor]):
+    """Masks of a network: parameter name -> bool tensor of the parameter's shape."""
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        for name, mask in tensors.items():
+            if mask.dtype != torch.bool:
+                raise TypeError(f"mask {name} must be bool, got {mask.dtype}")
+        self._tensors = dict(tensors)
+
+    @classmethod
+    def ones(cls, network: nn.Module) -> Masks:
+        """Keep everything."""
+        return cls({n: torch.ones_like(w, dtype=torch.bool) for n, w in prunable(network)})
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    @property
+    def total(self) -> int:
+        """Number of prunable weights."""
+        return sum(mask.numel() for mask in self.values())
+
+    @property
+    def kept(self) -> int:
+        """Number of weights that are kept."""
+        return sum(self.kept_by_layer().values())
+
+    def kept_by_layer(self) -> dict[str, int]:
+        """Parameter name -> number of weights kept."""
+        return {name: int(mask.sum()) for name, mask in self.items()}
+
+    def density(self) -> float:
+        """Kept over prunable."""
+        return self.kept / self.total
+
+    def collapsed(self) -> list[str]:
+        """Name the layers of which nothing is kept."""
+        return [name for name, kept in self.kept_by_layer().items() if kept == 0]
+
+    def summary(self) -> str:
+        """A line per layer: name, kept, total, density.
+
+        >>> print(Masks({"fc.weight": torch.tensor([[True, False]])}).summary())
+        fc.weight  1 of 2 kept  density 0.5
+        """
+        kept = self.kept_by_layer()
+        return "\n".join(
+            f"{name}  {kept[name]} of {mask.numel()} kept  density {kept[name] / mask.numel():.4g}"
+            for name, mask in self.items()
+        )
+
+    @torch.no_grad()
+    def apply(self, network: nn.Module) -> None:
+        """Set the weights at masked positions of `network` to exactly 0, in place."""
+        weights = dict(prunable(network))
+        for name, mask in self.items():
+            weights[name].mul_(mask.to(weights[name].device))
+
+    def save(self, path: Path) -> None:
+        """Write the masks as a safetensors file of bool tensors."""
+        save_file({name: mask.contiguous().cpu() for name, mask in self.items()}, path)
+
+    @classmethod
+    def load(cls, path: Path) -> Masks:
+        """Read what `save` wrote."""
+        return cls(load_file(path))

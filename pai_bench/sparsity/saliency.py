@@ -1,0 +1,48 @@
+"""Gradients with respect to masks: what most scores are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from pai_bench.sparsity.masks import prunable
+
+Forward = Callable[[Tensor], Tensor]
+
+
+def float_masks(masks: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """Copy bool masks to leaves of the weights' type and device, ready to be differentiated."""
+    return {
+        name: masks[name].to(weight.device, weight.dtype).requires_grad_()
+        for name, weight in prunable(network)
+    }
+
+
+def masked_forward(
+    network: nn.Module,
+    masks: Mapping[str, Tensor],
+    weights: Mapping[str, Tensor] | None = None,
+    state: Mapping[str, Tensor] | None = None,
+) -> Forward:
+    """Build x -> f(x; weights * masks), leaving the network's own tensors untouched.
+
+    `weights` stands in for the prunable weights, `state` for other parameters and buffers.
+    """
+    given = weights or {name: weight.detach() for name, weight in prunable(network)}
+    replaced = {**(state or {}), **{name: given[name] * mask for name, mask in masks.items()}}
+    return lambda inputs: functional_call(network, replaced, (inputs,))
+
+
+def mask_gradients(objective: Tensor, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return d objective / d mask for each mask; zero where the objective does not depend on it."""
+    gradients = torch.autograd.grad(objective, list(masks.values()), materialize_grads=True)
+    return dict(zip(masks, gradients, strict=True))
+
+
+def add_into(total: dict[str, Tensor], more: Mapping[str, Tensor]) -> None:
+    """Add `more` to `total`, name by name, in place."""
+    for name, tensor in more.items():
+        total[name] = total[name] + tensor if name in total else tensor

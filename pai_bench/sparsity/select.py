@@ -1,0 +1,103 @@
+"""Scores -> masks with exactly the asked number of weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from pai_bench.errors import BenchError
+from pai_bench.sparsity.masks import Masks
+
+Scope = Literal["global", "local"]
+Rule = Literal["exact", "strict"]
+
+
+def kept_count(total: int, density: float) -> int:
+    """Number of weights kept: total - int((1 - density) * total), as the field's code counts.
+
+    >>> kept_count(270_896, 0.8**2)
+    173374
+    """
+    return total - int((1.0 - density) * total)
+
+
+def keep_top(
+    scores: Mapping[str, Tensor],
+    density: float,
+    *,
+    scope: Scope = "global",
+    rule: Rule = "exact",
+    alive: Mapping[str, Tensor] | None = None,
+) -> Masks:
+    """Keep the weights with the highest scores: over all tensors, or tensor by tensor (`local`).
+
+    `exact` keeps `kept_count` weights; among equal scores those that are `alive` (kept by the
+    current masks) go first, then the earlier position. `strict` keeps what lies strictly above the
+    threshold, as the authors' codes do, and so over-prunes on ties: for comparison only.
+
+    Raises BenchError, naming the layer, when a score is NaN or infinite.
+
+    >>> keep_top({"w": torch.tensor([1.0, 3.0, 2.0, 3.0])}, 0.5)["w"].tolist()
+    [False, True, False, True]
+    >>> keep_top({"w": torch.zeros(4)}, 0.5)["w"].tolist()
+    [True, True, False, False]
+    """
+    for name, score in scores.items():
+        if not bool(torch.isfinite(score).all()):
+            raise BenchError(f"the scores of {name} are not finite: nothing can be ranked by them")
+    groups = [list(scores)] if scope == "global" else [[name] for name in scores]
+    kept: dict[str, Tensor] = {}
+    for names in groups:
+        flat = torch.cat([scores[name].detach().flatten() for name in names])
+        first = None
+        if alive is not None:
+            first = torch.cat([alive[name].flatten() for name in names])
+        chosen = _strict(flat, density) if rule == "strict" else _exact(flat, density, first)
+        parts = chosen.split([scores[name].numel() for name in names])
+        kept |= {n: part.view_as(scores[n]) for n, part in zip(names, parts, strict=True)}
+    return Masks({name: kept[name] for name in scores})
+
+
+def _exact(flat: Tensor, density: float, alive: Tensor | None) -> Tensor:
+    """Keep exactly the top; one partial sort, then the ties at the threshold in order."""
+    keep = kept_count(flat.numel(), density)
+    if keep == flat.numel():
+        return torch.ones_like(flat, dtype=torch.bool)
+    if keep == 0:
+        return torch.zeros_like(flat, dtype=torch.bool)
+    threshold = flat.kthvalue(flat.numel() - keep + 1).values
+    chosen = flat > threshold
+    ties = (flat == threshold).nonzero().flatten()
+    if alive is not None:
+        ties = torch.cat([ties[alive[ties]], ties[~alive[ties]]])
+    chosen[ties[: keep - int(chosen.sum())]] = True
+    return chosen
+
+
+def _strict(flat: Tensor, density: float) -> Tensor:
+    """Keep what is above the k-th smallest score, k the number to remove."""
+    remove = flat.numel() - kept_count(flat.numel(), density)
+    if remove < 1:
+        return torch.ones_like(flat, dtype=torch.bool)
+    return flat > flat.kthvalue(remove).values
+
+
+def round_density(density: float, step: int, steps: int, schedule: str = "exponential") -> float:
+    """Density after round `step` of `steps` on the way to `density` (NTK-SAP's code).
+
+    `exponential` d^(t/T), `linear` 1 - (1 - d) t/T, `expinv` 1 - (1 - d)^(T/t).
+
+    >>> [round(round_density(0.01, t, 2), 6) for t in (1, 2)]
+    [0.1, 0.01]
+    """
+    share = step / steps
+    if schedule == "exponential":
+        return float(density**share)
+    if schedule == "linear":
+        return 1 - (1 - density) * share
+    if schedule == "expinv":
+        return float(1 - (1 - density) ** (1 / share))
+    raise BenchError(f'unknown schedule "{schedule}"; known: exponential, expinv, linear')

@@ -1,0 +1,194 @@
+"""The store: one small folder per cell, complete or absent.
+
+    runs/<suite>/<id>/cell.json            the resolved cell and its identity
+                      result.json          what came out, and the digests of the files beside it
+                      curves.json          epoch by epoch
+                      masks.safetensors    bool tensors, by parameter name
+
+A folder is written beside its place and renamed into it. Nothing else is stored: every table,
+page and W&B run can be rebuilt from here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pai_bench.cell import Cell
+from pai_bench.errors import BenchError
+from pai_bench.result import Result
+
+if TYPE_CHECKING:
+    from pai_bench.sparsity.masks import Masks
+
+CELL, RESULT, CURVES, MASKS = "cell.json", "result.json", "curves.json", "masks.safetensors"
+Curves = Mapping[str, list[float]]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One stored cell."""
+
+    folder: Path
+    cell: Cell
+    result: Result
+
+    def curves(self) -> Curves:
+        """Training loss, test loss and test accuracy, one value per epoch."""
+        path = self.folder / CURVES
+        curves: Curves = json.loads(path.read_text()) if path.is_file() else {}
+        return curves
+
+    def masks(self) -> Masks:
+        """The masks at the end of training."""
+        from pai_bench.sparsity.masks import Masks
+
+        return Masks.load(self.folder / MASKS)
+
+
+class Store:
+    """The results of one suite."""
+
+    def __init__(self, runs: Path, suite: str) -> None:
+        self.folder = runs / suite
+
+    def status(self, cell: Cell) -> str | None:
+        """`done`, `failed` or `skipped`; None when the cell has no result."""
+        path = self.folder / cell.id / RESULT
+        return _read(path)["result"]["status"] if path.is_file() else None
+
+    def get(self, cell_id: str) -> Entry:
+        """Read one cell. Raises BenchError when it is absent or unreadable."""
+        folder = self.folder / cell_id
+        record, result = _read(folder / CELL), _read(folder / RESULT)
+        return Entry(
+            folder, Cell.from_resolved(record["cell"]), Result.from_json(result["result"])
+        )
+
+    def entries(self, ids: Iterable[str] | None = None) -> list[Entry]:
+        """Read all cells, or those of `ids` that are there, ordered by id."""
+        wanted = set(ids) if ids is not None else None
+        found = sorted(self.ids())
+        return [self.get(name) for name in found if wanted is None or name in wanted]
+
+    def ids(self) -> list[str]:
+        """Ids of all cells with a result."""
+        if not self.folder.is_dir():
+            return []
+        return [p.name for p in self.folder.iterdir() if (p / RESULT).is_file() and _is_id(p.name)]
+
+    def put(
+        self, cell: Cell, result: Result, curves: Curves | None = None, masks: Masks | None = None
+    ) -> None:
+        """Write a cell: all of it or nothing. A result that is there already is replaced."""
+        final = self.folder / cell.id
+        beside = self.folder / f".{cell.id}.{os.getpid()}"
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
+        if masks is not None:
+            masks.save(beside / MASKS)
+        if curves is not None:
+            _write(beside / CURVES, curves)
+        _write(beside / CELL, {"id": cell.id, "identity": cell.identity, "cell": cell.resolved()})
+        files = {p.name: _sha256(p) for p in sorted(beside.iterdir())}
+        _write(beside / RESULT, {"id": cell.id, "result": result.to_json(), "files": files})
+        _put_in_place(beside, final)
+
+    def verify(self, cell_id: str) -> list[str]:
+        """List what is wrong with a stored cell: a wrong id, a missing or an altered file."""
+        folder = self.folder / cell_id
+        try:
+            entry, stored = self.get(cell_id), _read(folder / RESULT)
+        except BenchError as error:
+            return [str(error)]
+        wrong = []
+        if entry.cell.id != cell_id:
+            wrong.append(f"{folder / CELL}: the cell in it has id {entry.cell.id}")
+        for name, digest in stored["files"].items():
+            path = folder / name
+            if not path.is_file():
+                wrong.append(f"{path}: missing")
+            elif _sha256(path) != digest:
+                wrong.append(f"{path}: altered since it was written")
+        return wrong
+
+    def sweep(self) -> None:
+        """Remove what processes that died left half-written."""
+        for path in self.folder.glob(".*.*"):
+            owner = path.name.rpartition(".")[2]
+            if owner.isdigit() and not _is_alive(int(owner)):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def find(runs: Path, prefix: str) -> Entry:
+    """Find the one cell, in any suite, whose id starts with `prefix`.
+
+    Raises BenchError when there is none or more than one.
+    """
+    suites = [p.name for p in sorted(runs.iterdir()) if p.is_dir()] if runs.is_dir() else []
+    found = [
+        (suite, name) for suite in suites for name in Store(runs, suite).ids()
+        if prefix and name.startswith(prefix)
+    ]
+    ids = {name for _, name in found}
+    if not ids:
+        raise BenchError(
+            f"no stored cell has an id that starts with {prefix!r}; "
+            "`pai-bench plan` and the leaderboard show the ids"
+        )
+    if len(ids) > 1:
+        raise BenchError(f"{prefix!r} is the start of several ids: {', '.join(sorted(ids))}")
+    return Store(runs, found[0][0]).get(found[0][1])
+
+
+def _put_in_place(beside: Path, final: Path) -> None:
+    """Rename a finished folder into its place, moving an older one out of the way."""
+    if final.exists():
+        old = final.with_name(f"{beside.name[:-len(str(os.getpid()))]}old.{os.getpid()}")
+        final.rename(old)
+        beside.rename(final)
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        beside.rename(final)
+
+
+def _write(path: Path, content: Any) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        json.dump(content, file, indent=1, allow_nan=False)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise BenchError(
+            f"{path}: cannot be read ({error}); remove the folder {path.parent} to run it again"
+        ) from error
+    return content
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _is_id(name: str) -> bool:
+    return len(name) == 12 and all(c in "0123456789abcdef" for c in name)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

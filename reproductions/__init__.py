@@ -1,0 +1,1 @@
+"""Independent replications, one folder per paper."""

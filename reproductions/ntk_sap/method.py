@@ -1,0 +1,143 @@
+"""NTK-SAP: pruning by aligning the spectrum of the neural tangent kernel (ICLR 2023)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Generator, Tensor, nn
+
+from pai_bench.methods.base import Batches, PruneAtInit, Task
+from pai_bench.methods.registry import register
+from pai_bench.sparsity.account import BATCH_NORMS
+from pai_bench.sparsity.masks import Masks, prunable
+from pai_bench.sparsity.saliency import add_into, float_masks, mask_gradients, masked_forward
+
+
+class Draws(Protocol):
+    """Where chance comes from. `c` counts weight configurations, `t` prunable tensors, from 0."""
+
+    def weights(self, c: int, t: int, like: Tensor) -> Tensor:
+        """Draw the weights of tensor `t`, shaped as `like`."""
+
+    def inputs(self, c: int, like: Tensor) -> Tensor:
+        """Draw a batch of inputs, shaped as `like`."""
+
+    def perturbation(self, c: int, t: int, like: Tensor) -> Tensor:
+        """Draw the direction in which tensor `t` is perturbed, shaped as `like`."""
+
+
+class NormalDraws:
+    """Weights N(0, 2 / fan_in); inputs and perturbations N(0, 1): drawn on the CPU, in order."""
+
+    def __init__(self, generator: Generator) -> None:
+        self._generator = generator
+
+    def weights(self, c: int, t: int, like: Tensor) -> Tensor:
+        """Kaiming normal with fan-in and gain sqrt(2)."""
+        fan_in = like[0].numel()
+        return self._normal(like).mul_((2 / fan_in) ** 0.5)
+
+    def inputs(self, c: int, like: Tensor) -> Tensor:
+        """White noise."""
+        return self._normal(like)
+
+    def perturbation(self, c: int, t: int, like: Tensor) -> Tensor:
+        """White noise."""
+        return self._normal(like)
+
+    def _normal(self, like: Tensor) -> Tensor:
+        drawn = torch.randn(like.shape, generator=self._generator, dtype=like.dtype)
+        return drawn.to(like.device)
+
+
+@register("ntk-sap")
+class NTKSAP(PruneAtInit):
+    """Keep the weights whose removal would change the trace of the tangent kernel most.
+
+    Foresight without data, labels or the weights that are trained (paper, equation 10 and
+    algorithm 1): random weights, noise for inputs. Defaults are the authors' for CIFAR-10.
+    """
+
+    paper = "ntk-sap"
+    needs_data = False
+    needs_labels = False
+
+    @dataclass(frozen=True)
+    class Hyper(PruneAtInit.Hyper):
+        """T is `rounds`, R is `repeats`."""
+
+        rounds: int = 20
+        repeats: int = 5
+        """Weight configurations per batch and round."""
+        epsilon: float = 0.01
+        """Standard deviation of the perturbation; the paper quotes the variance, 1e-4."""
+
+    hyper: Hyper
+
+    def __init__(
+        self, network: nn.Module, task: Task, draws: Draws | None = None, **hyper: Any
+    ) -> None:
+        super().__init__(network, task, **hyper)
+        self._given, self.draws = draws, draws
+
+    def sparsify(self, batches: Batches) -> Masks:
+        """Prune in rounds, with draws from the stream `score/ntk-sap` unless others were given."""
+        stream = self.task.streams.generator("score/ntk-sap")
+        self.draws = self._given or NormalDraws(stream)
+        return super().sparsify(batches)
+
+    def scores(self, network: nn.Module, batches: Batches) -> dict[str, Tensor]:
+        """|sum over R weight draws and all batches of dJ/dm|, 0 for what is pruned already."""
+        total: dict[str, Tensor] = {}
+        for repeat in range(self.hyper.repeats):
+            sweep = (self.round - 1) * self.hyper.repeats + repeat
+            for index, (like, _) in enumerate(batches):
+                add_into(total, self._gradients(network, like, sweep * len(batches) + index))
+        return {name: (score * self.masks[name]).abs() for name, score in total.items()}
+
+    def _gradients(self, network: nn.Module, like: Tensor, c: int) -> dict[str, Tensor]:
+        """dJ/dm for configuration `c`: J is the squared change of the logits, both nets masked."""
+        assert self.draws is not None
+        shapes = {name: weight.detach() for name, weight in prunable(network)}
+        weights = {n: self.draws.weights(c, t, w) for t, (n, w) in enumerate(shapes.items())}
+        inputs = self.draws.inputs(c, like)
+        perturbed = {
+            n: weights[n] + self.hyper.epsilon * self.draws.perturbation(c, t, w)
+            for t, (n, w) in enumerate(shapes.items())
+        }
+        masks = float_masks(self.masks, network)
+        state = calibrate(network, masks, weights, inputs)
+        base = masked_forward(network, masks, weights, state)(inputs)
+        moved = masked_forward(network, masks, perturbed, state)(inputs)
+        return mask_gradients((base - moved).square().sum(), masks)
+
+
+def calibrate(
+    network: nn.Module,
+    masks: Mapping[str, Tensor],
+    weights: Mapping[str, Tensor],
+    inputs: Tensor,
+) -> dict[str, Tensor]:
+    """Give batch norms the statistics of this batch in the masked, unperturbed network.
+
+    One pass in training mode with momentum 1 leaves the batch's mean and *unbiased* variance;
+    gamma is 1 and beta 0. Returns the batch norms' parameters and buffers, to be used in
+    evaluation mode, in which `network` is left.
+    """
+    state: dict[str, Tensor] = {}
+    for name, module in network.named_modules():
+        if isinstance(module, BATCH_NORMS) and module.track_running_stats:
+            module.momentum = 1.0
+            fresh = copy.deepcopy(module)
+            fresh.reset_parameters()
+            state |= {f"{name}.{key}": value for key, value in fresh.state_dict().items()}
+    if state:
+        network.train()
+        with torch.no_grad():
+            masked_forward(network, masks, weights, state)(inputs)
+    network.eval()
+    return state

@@ -1,0 +1,219 @@
+import copy
+import json
+import math
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import pytest
+
+from pai_bench.leaderboard.html import render
+
+HOSTILE = "</script><script>alert(1)</script><!--"
+CELL = "a1b2c3d4e5f6"
+FAILED = "0f0f0f0f0f0f"
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--virtual-time-budget=2000",
+)
+
+
+def row(line, kind, density, mean):
+    return {
+        "line": line,
+        "method": line,
+        "kind": kind,
+        "density": density,
+        "sparsity": 1 - density,
+        "compression": 1 / density,
+        "n": 2,
+        "mean": mean,
+        "low": mean - 0.01,
+        "high": mean + 0.01,
+        "best_epoch": mean,
+        "achieved": density,
+        "effective": density,
+        "collapsed": 0,
+        "delta": None,
+        "cells": [],
+        "missing": [],
+    }
+
+
+def board():
+    missing = [{"seed": 3, "status": "failed", "reason": HOSTILE}]
+    ran = {"cells": [CELL, FAILED], "missing": missing, "collapsed": 1}
+    delta = {"against": "snip", "mean": 0.0123, "low": None, "high": None}
+    return {
+        "suite": "quick",
+        "about": "A made-up board.",
+        "network": "lenet-300-100",
+        "data": "digits",
+        "epochs": 2,
+        "prunable": 50200,
+        "seeds": [1, 2, 3],
+        "rows": [
+            row("dense", "reference", 1.0, 0.97),
+            row("snip", "baseline", 0.1, 0.9411),
+            row("snip", "baseline", 0.01, 0.8),
+            {**row("ntk-sap", "paper", 0.1, 0.9534), "delta": delta, **ran},
+            {**row("ntk-sap", "paper", 0.01, 0.5), "n": 0, "mean": None, "low": None, "high": None},
+        ],
+    }
+
+
+def cell():
+    layer = {"name": "fc1.weight", "shape": [300, 64], "total": 19200}
+    return {
+        "line": "ntk-sap",
+        "method": "ntk-sap",
+        "suite": "quick",
+        "density": 0.1,
+        "seed": 1,
+        "status": "done",
+        "command": "pai-bench run --seed 1",
+        "accuracy": {"last": 0.9534, "best": 0.96, "best_epoch": 1},
+        "collapsed": [],
+        "layers": [{**layer, "kept_start": 1536, "kept_end": 1400, "effective": 1234}],
+        "flops": {"inference_dense": 100400, "inference": 10040, "training": None},
+        "environment": {"host": {"os": "Linux"}, "note": HOSTILE},
+        "curves": {"epoch": [1, 2], "train_loss": [2.0, None], "test_accuracy": [0.5, 0.9534]},
+    }
+
+
+@pytest.fixture
+def page():
+    failed = {"line": "ntk-sap", "density": 0.1, "seed": 3, "status": "failed", "reason": HOSTILE}
+    return {
+        "title": "ntk-sap · quick",
+        "about": HOSTILE,
+        "command": "make reproduce PAPER=ntk-sap",
+        "rebuild": "pai-bench leaderboard --suite quick",
+        "boards": [board()],
+        "cells": {CELL: cell(), FAILED: failed},
+    }
+
+
+class Scripts(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.found = []
+        self.inside = False
+
+    def handle_starttag(self, tag, attrs):
+        self.inside = tag == "script"
+        if self.inside:
+            self.found.append([dict(attrs), ""])
+
+    def handle_endtag(self, tag):
+        self.inside = False
+
+    def handle_data(self, data):
+        if self.inside:
+            self.found[-1][1] += data
+
+
+def scripts(text):
+    parser = Scripts()
+    parser.feed(text)
+    parser.close()
+    return parser.found
+
+
+def test_the_data_come_back_as_they_went_in(page):
+    (attributes, data), (_, program) = scripts(render(page))
+    assert attributes == {"type": "application/json", "id": "data"}
+    assert json.loads(data) == page
+    assert program.rstrip().endswith("start();")
+
+
+def test_no_string_can_leave_the_data_element(page):
+    text = render(page)
+    assert HOSTILE not in text
+    assert text.lower().count("<script") == text.lower().count("</script") == 2
+
+
+def test_the_slot_for_the_data_is_filled_once_even_if_the_data_name_it(page):
+    page["about"] = "@@PAGE_DATA@@"
+    assert json.loads(scripts(render(page))[0][1]) == page
+
+
+def test_the_page_refers_to_nothing_outside_of_itself(page):
+    page["about"] = "https://example.org"  # in the data an address is only text
+    text = re.sub(r'<script type="application/json".*?</script>', "", render(page), flags=re.S)
+    references = r"(?:(?:src|srcset|href|action)\s*[=:]|url\(|import\b\s*\(?)"
+    assert not re.search(rf"""{references}\s*["'`]?\s*(?:\w+:)?//""", text, flags=re.I)
+    assert not re.search(r"\b(?:fetch|XMLHttpRequest|WebSocket|sendBeacon|EventSource)\b", text)
+    assert "default-src 'none'" in text
+
+
+def test_the_program_never_reads_data_as_markup():
+    program = scripts(render({}))[1][1]
+    markup = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function"
+    assert not re.search(markup, program)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_numbers_that_json_lacks_are_refused(page, value):
+    page = copy.deepcopy(page)
+    page["boards"][0]["rows"][1]["mean"] = value
+    with pytest.raises(ValueError, match="JSON"):
+        render(page)
+
+
+@pytest.fixture
+def drawn(page, tmp_path):
+    """Give a function that draws the page at an anchor and returns the resulting elements."""
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        pytest.skip("no chromium or chrome on PATH to draw the page with")
+    file = tmp_path / "index.html"
+    file.write_text(render(page), encoding="utf-8")
+
+    def draw(anchor=""):
+        command = [browser, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
+        done = subprocess.run(
+            [*command, file.as_uri() + anchor], capture_output=True, timeout=60, check=True
+        )
+        # Without the data and the program, what is left was drawn.
+        return re.sub(r"<script.*?</script>", "", done.stdout.decode(), flags=re.S)
+
+    return draw
+
+
+def test_a_browser_draws_the_chart_and_the_table(drawn):
+    text = drawn()
+    assert re.search(r'<div class="plot"><svg [^>]*viewBox', text)
+    assert "★ 95.34" in text
+    assert "+1.23" in text
+    assert "seed 3 failed" in text
+    assert f'href="#cell-{CELL}"' in text
+    assert "&lt;/script&gt;&lt;script&gt;alert(1)" in text  # the hostile string is shown as text
+    assert "fc1.weight" not in text  # cells are built only when they are opened
+
+
+def test_a_browser_draws_a_cell_by_its_address(drawn):
+    text = drawn(f"#cell-{CELL}")
+    layers = re.search(r'<table class="data layers">.*?</table>', text, re.S)
+    assert layers
+    assert "fc1.weight" in layers.group()
+    assert "7.292%" in layers.group()
+    assert 'aria-label="test accuracy, % over the epochs"' in text
+    assert "pai-bench run --seed 1" in text
+    assert "host.os" in text
+
+
+@pytest.mark.parametrize(
+    ("anchor", "said"), [(f"#cell-{FAILED}", "failed"), ("#cell-nope", "No such cell")]
+)
+def test_a_browser_says_what_a_cell_lacks(drawn, anchor, said):
+    assert said in drawn(anchor).partition('id="cell"')[2]
