@@ -17,5 +17,5 @@ class Magnitude(PruneAtInit):
     needs_labels = False
 
     def scores(self, network: nn.Module, batches: Batches) -> dict[str, Tensor]:
-        """|w|, with no regard to the layer: initialisation by fan-in thins out wide layers first."""
+        """|w|, with no regard to the layer: layers with a large fan-in are thinned out first."""
         return {name: weight.detach().abs() for name, weight in prunable(network)}

@@ -215,11 +215,11 @@ def methods(context: Context, parsed: Arguments) -> int:
     for heading in ("method", "version", "paper", "when", "needs", "origin", "about"):
         table.add_column(heading)
     for info in context.methods.values():
-        needs = [n for n, needed in (("data", info.needs_data), ("labels", info.needs_labels)) if needed]
-        table.add_row(
-            info.name, str(info.version), info.paper or "", info.when, ", ".join(needs) or "nothing",
-            info.origin, Text(info.about),
-        )  # fmt: skip
+        needs = [
+            n for n, needed in (("data", info.needs_data), ("labels", info.needs_labels)) if needed
+        ]
+        facts = info.name, str(info.version), info.paper or "", info.when
+        table.add_row(*facts, ", ".join(needs) or "nothing", info.origin, Text(info.about))
     context.console.print(table)
     return 0
 
@@ -327,7 +327,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="pai-bench",
-        description="Re-run papers that train sparse networks, on one grid, against every baseline.",
+        description="Re-run papers that train sparse networks, against every baseline.",
         epilog="examples:\n  pai-bench reproduce ntk-sap\n  pai-bench plan mnist\n"
         "  pai-bench run mnist --methods snip,ntk-sap --densities 0.1,0.01 --jobs 2\n"
         "  pai-bench leaderboard --suite mnist --wandb",
@@ -388,7 +388,9 @@ def _common(sub: _Parser) -> None:
 
 def _choice(sub: _Parser) -> None:
     sub.add_argument("--methods", type=_names, default=(), help="only these, as a,b")
-    sub.add_argument("--densities", type=_numbers(float), default=(), help="only these, as 0.1,0.01")
+    sub.add_argument(
+        "--densities", type=_numbers(float), default=(), help="only these, as 0.1,0.01"
+    )
     sub.add_argument("--seeds", type=_numbers(int), default=(), help="only these, as 1,2,3")
     sub.add_argument("--precision", default="32-true", help="the Trainer's precision (32-true)")
 

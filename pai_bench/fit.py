@@ -63,16 +63,20 @@ def fit(
 
 
 def _fit(
-    cell: Cell, settings: Benchmark, hardware: Hardware, plugins: tuple[Path, ...], on_epoch: OnEpoch
+    cell: Cell,
+    settings: Benchmark,
+    hardware: Hardware,
+    plugins: tuple[Path, ...],
+    on_epoch: OnEpoch,
 ) -> Outcome:
     started = time.perf_counter()
-    _quiet()
+    quiet()
     torch.set_num_threads(settings.threads)
     environment.peak_memory_reset()
     data = _data(cell, settings)
     loaded = time.perf_counter() - started
-    module = _module(cell, settings, plugins)
-    trainer = _trainer(cell, hardware, on_epoch)
+    module = build_module(cell, settings, plugins)
+    trainer = build_trainer(cell, hardware, on_epoch)
     with module.task.streams.as_global("training"):
         if trainer.strategy.root_device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(trainer.strategy.root_device)
@@ -103,7 +107,7 @@ def _arrays(name: str, settings: Benchmark) -> sources.Arrays:
     return _last_arrays[data.digest]
 
 
-def _module(cell: Cell, settings: Benchmark, plugins: tuple[Path, ...]) -> SparseClassifier:
+def build_module(cell: Cell, settings: Benchmark, plugins: tuple[Path, ...]) -> SparseClassifier:
     """Build the method around a network that has the initial weights of the cell's seed."""
     data, streams = settings.data[cell.data], Streams(cell.seed)
     method = registry.load(cell.method, plugins)
@@ -113,7 +117,7 @@ def _module(cell: Cell, settings: Benchmark, plugins: tuple[Path, ...]) -> Spars
     return method(network, task, **cell.hyper)
 
 
-def _trainer(cell: Cell, hardware: Hardware, on_epoch: OnEpoch) -> pl.Trainer:
+def build_trainer(cell: Cell, hardware: Hardware, on_epoch: OnEpoch) -> pl.Trainer:
     """A Trainer that trains and evaluates, and writes nothing: the store is ours."""
     return pl.Trainer(
         max_epochs=cell.recipe.epochs,
@@ -207,7 +211,7 @@ def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-def _quiet() -> None:
+def quiet() -> None:
     """Silence what Lightning says at every fit; it would be said once per cell."""
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     logging.getLogger("lightning").setLevel(logging.ERROR)

@@ -55,7 +55,7 @@ def run(order: Order, jobs: int, console: Console, retry_failed: bool = False) -
 
 
 def _prepare_data(cell: Cell, settings: Benchmark, console: Console) -> None:
-    """Have the data set decoded before the first cell, so that data that cannot be had stop here."""
+    """Decode the data set before the first cell, so that data that cannot be had stop here."""
     data = settings.data[cell.data]
     if data.hub is None or cached_file(cell.data, data).is_file():
         return
@@ -110,9 +110,7 @@ def stored_cells(
 
 
 def _kind(cell: Cell) -> str:
-    plain = replace(
-        cell, method="", method_version=1, hyper={}, density=1.0, seed=0
-    ).identity
+    plain = replace(cell, method="", method_version=1, hyper={}, density=1.0, seed=0).identity
     return json.dumps(plain, sort_keys=True)
 
 

@@ -67,9 +67,7 @@ class Store:
         """Read one cell. Raises BenchError when it is absent or unreadable."""
         folder = self.folder / cell_id
         record, result = _read(folder / CELL), _read(folder / RESULT)
-        return Entry(
-            folder, Cell.from_resolved(record["cell"]), Result.from_json(result["result"])
-        )
+        return Entry(folder, Cell.from_resolved(record["cell"]), Result.from_json(result["result"]))
 
     def entries(self, ids: Iterable[str] | None = None) -> list[Entry]:
         """Read all cells, or those of `ids` that are there, ordered by id."""
@@ -133,7 +131,9 @@ def find(runs: Path, prefix: str) -> Entry:
     """
     suites = [p.name for p in sorted(runs.iterdir()) if p.is_dir()] if runs.is_dir() else []
     found = [
-        (suite, name) for suite in suites for name in Store(runs, suite).ids()
+        (suite, name)
+        for suite in suites
+        for name in Store(runs, suite).ids()
         if prefix and name.startswith(prefix)
     ]
     ids = {name for _, name in found}
@@ -150,7 +150,7 @@ def find(runs: Path, prefix: str) -> Entry:
 def _put_in_place(beside: Path, final: Path) -> None:
     """Rename a finished folder into its place, moving an older one out of the way."""
     if final.exists():
-        old = final.with_name(f"{beside.name[:-len(str(os.getpid()))]}old.{os.getpid()}")
+        old = final.with_name(f"{beside.name[: -len(str(os.getpid()))]}old.{os.getpid()}")
         final.rename(old)
         beside.rename(final)
         shutil.rmtree(old, ignore_errors=True)

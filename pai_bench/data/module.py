@@ -134,6 +134,8 @@ class InMemoryData(pl.LightningDataModule):
         """The test images, evaluated after each epoch."""
         return EvaluationBatches(self)
 
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
         """Return the batch as it is: it was made on the device."""
         return batch

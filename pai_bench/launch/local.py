@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.connection import Connection, wait
@@ -33,7 +33,7 @@ class _Worker:
     cell: Cell | None = None
 
 
-def launch(order: Order, jobs: int) -> Iterator[Event]:
+def launch(order: Order, jobs: int) -> Generator[Event]:
     """Run all cells of `order` with `jobs` workers, and tell what happens as it happens.
 
     Closing the iterator, or an interrupt in its consumer, ends the workers; stored cells stay.

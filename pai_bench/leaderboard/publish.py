@@ -11,7 +11,7 @@ from pai_bench.leaderboard import html
 from pai_bench.leaderboard.page import Heading, page
 from pai_bench.leaderboard.statistics import Board
 from pai_bench.leaderboard.terminal import print_board
-from pai_bench.leaderboard.wandb import Mode, Mirrored, mirror
+from pai_bench.leaderboard.wandb import Mirrored, Mode, mirror
 from pai_bench.store import Store
 
 WANDB_FOLDER = Path("wandb")

@@ -114,9 +114,7 @@ def board(store: Store, suite: str, cells: Iterable[Cell], of_papers: Iterable[s
 
 
 def _row(cells: Sequence[Cell], stored: Mapping[str, Entry]) -> Row:
-    done = [
-        stored[c.id] for c in cells if c.id in stored and stored[c.id].result.status == "done"
-    ]
+    done = [stored[c.id] for c in cells if c.id in stored and stored[c.id].result.status == "done"]
     accuracies = [e.result.accuracy for e in done if e.result.accuracy is not None]
     return Row(
         line=cells[0].line,

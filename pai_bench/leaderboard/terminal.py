@@ -115,7 +115,15 @@ def print_cell(console: Console, entry: Entry) -> None:
 
 def _layer_table(entry: Entry) -> Table:
     table = Table()
-    for heading in ("layer", "shape", "weights", "kept at start", "kept at end", "density", "effective"):
+    for heading in (
+        "layer",
+        "shape",
+        "weights",
+        "kept at start",
+        "kept at end",
+        "density",
+        "effective",
+    ):
         table.add_column(heading, justify="left" if heading == "layer" else "right")
     for layer in entry.result.layers:
         table.add_row(

@@ -119,7 +119,14 @@ def _row_run(row: Row, board: Board, of_paper: bool) -> RunData:
         name=f"{row.line} · density {row.density:.4g}",
         group=f"{board.suite} · {row.line}",
         job_type="train",
-        tags=(board.suite, row.method, cell.network, cell.data, data["kind"], f"protocol-{PROTOCOL}"),
+        tags=(
+            board.suite,
+            row.method,
+            cell.network,
+            cell.data,
+            data["kind"],
+            f"protocol-{PROTOCOL}",
+        ),
         config={
             **config,
             "suite": board.suite,
@@ -183,7 +190,7 @@ def _mirror(
     wanted: Sequence[RunData],
     settings: Benchmark,
     folder: Path,
-    mode: str,
+    mode: Any,
     rebuild: bool,
 ) -> None:
     """In a process of its own: write what has changed, remember what was written."""
@@ -230,7 +237,7 @@ def _offline_folders(folder: Path, run_id: str) -> list[Path]:
     return list(folder.glob(f"offline-run-*-{run_id}"))
 
 
-def _write(run: RunData, settings: Benchmark, folder: Path, mode: str) -> None:
+def _write(run: RunData, settings: Benchmark, folder: Path, mode: Any) -> None:
     """Write one run; one of the same id that was written before is replaced."""
     import wandb
 

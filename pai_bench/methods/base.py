@@ -22,7 +22,8 @@ from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.sparsity.select import keep_top, round_density
 from pai_bench.streams import Streams
 
-Batches = Sequence[tuple[Tensor, Tensor | None]]
+Batches = Sequence[tuple[Tensor, Any]]
+"""Images (N, C, H, W) and labels (N,), or None for labels that a method does without."""
 
 
 class Diverged(RuntimeError):
@@ -50,7 +51,7 @@ class SparseClassifier(pl.LightningModule):
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
-    """Raised on any change of behaviour; results of different versions are never ranked together."""
+    """Raised on any change of behaviour; results of two versions are never ranked together."""
     paper: ClassVar[str | None] = None
     when: ClassVar[Literal["init", "during", "path"]] = "init"
     """When weights are chosen: before, during, or along the path of training."""
@@ -68,7 +69,7 @@ class SparseClassifier(pl.LightningModule):
     def __init__(self, network: nn.Module, task: Task, **hyper: Any) -> None:
         super().__init__()
         self.network, self.task = network, task
-        self.hyper = self.Hyper(**hyper)
+        self.hyper: Any = self.Hyper(**hyper)
         self.masks = Masks.ones(network)
         self.kept_at_start = self.masks.kept_by_layer()
         self.curves: dict[str, list[float]] = {}
@@ -137,7 +138,9 @@ class SparseClassifier(pl.LightningModule):
     def on_before_optimizer_step(self, _optimizer: Any) -> None:
         """Take masked weights out of the gradient."""
         if self.prunes:
-            torch._foreach_mul_([weight.grad for weight in self._masked], self._factors)
+            pairs = zip(self._masked, self._factors, strict=True)
+            live = [(w.grad, factor) for w, factor in pairs if w.grad is not None]
+            torch._foreach_mul_([g for g, _ in live], [factor for _, factor in live])
 
     def on_train_epoch_start(self) -> None:
         """Start the epoch's clock and sums."""
@@ -205,7 +208,6 @@ class PruneAtInit(SparseClassifier):
         selection: Literal["exact", "strict"] = "exact"
         """`strict` over-prunes on ties, as the authors' codes do."""
 
-    hyper: Hyper
     round = 0
     """The current round, from 1."""
 
@@ -220,7 +222,8 @@ class PruneAtInit(SparseClassifier):
         """Prune in `rounds` rounds; global random state is seeded for scoring and put back."""
         self.masks = Masks.ones(self.network)
         with self.task.streams.as_global("score"), torch.enable_grad():
-            for self.round in range(1, self.hyper.rounds + 1):
+            for number in range(1, self.hyper.rounds + 1):
+                self.round = number
                 self.masks = self._prune_once(batches)
         return self.masks
 
@@ -235,9 +238,7 @@ class PruneAtInit(SparseClassifier):
             scores = self.scores(scratch, batches)
         hyper = self.hyper
         density = round_density(self.task.density, self.round, hyper.rounds, hyper.schedule)
-        return keep_top(
-            scores, density, scope=hyper.scope, rule=hyper.selection, alive=self.masks
-        )
+        return keep_top(scores, density, scope=hyper.scope, rule=hyper.selection, alive=self.masks)
 
 
 def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

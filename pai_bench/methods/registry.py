@@ -10,6 +10,7 @@ imported is still listed; `load` imports the one that is to run.
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib
 import importlib.util
 import sys
@@ -266,16 +267,17 @@ def _literals(node: ast.ClassDef) -> dict[str, tuple[str, Any]]:
     """Collect `name: kind = literal` and `name = literal` of a class body."""
     found: dict[str, tuple[str, Any]] = {}
     for statement in node.body:
-        if isinstance(statement, ast.AnnAssign) and statement.value is not None:
-            target, kind = statement.target, ast.unparse(statement.annotation)
+        value = getattr(statement, "value", None)
+        if value is None:
+            continue
+        if isinstance(statement, ast.AnnAssign):
+            target, kind = ast.unparse(statement.target), ast.unparse(statement.annotation)
         elif isinstance(statement, ast.Assign) and len(statement.targets) == 1:
-            target, kind = statement.targets[0], ""
+            target, kind = ast.unparse(statement.targets[0]), ""
         else:
             continue
-        try:
-            found[ast.unparse(target)] = kind, ast.literal_eval(statement.value)
-        except ValueError:
-            continue
+        with contextlib.suppress(ValueError):
+            found[target] = kind, ast.literal_eval(value)
     return found
 
 

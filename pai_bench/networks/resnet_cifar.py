@@ -8,7 +8,7 @@ from pai_bench.networks.init import kaiming
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions; the shortcut is a 1x1 convolution where the shape changes (option B)."""
+    """Two 3x3 convolutions; a 1x1 convolution is the shortcut where the shape changes (B)."""
 
     def __init__(self, channels: int, width: int, stride: int) -> None:
         super().__init__()

@@ -12,19 +12,28 @@ from torch import Tensor, nn
 from pai_bench.sparsity.masks import PRUNABLE, Masks, prunable
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-_AVERAGE = {nn.MaxPool1d: nn.AvgPool1d, nn.MaxPool2d: nn.AvgPool2d, nn.MaxPool3d: nn.AvgPool3d}
+_AVERAGE: dict[type, Any] = {
+    nn.MaxPool1d: nn.AvgPool1d,
+    nn.MaxPool2d: nn.AvgPool2d,
+    nn.MaxPool3d: nn.AvgPool3d,
+}
 
 
 class _Reach(torch.autograd.Function):
     """Turn values into "is reached": positive -> 1, in the forward and in the backward pass."""
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:  # type: ignore[override]  # noqa: ARG004
+    def forward(ctx: Any, values: Tensor) -> Tensor:
         return (values > 0).to(values.dtype)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]  # noqa: ARG004
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         return (gradient > 0).to(gradient.dtype)
+
+
+def _reach(values: Tensor) -> Tensor:
+    reached: Tensor = _Reach.apply(values)  # type: ignore[no-untyped-call]
+    return reached
 
 
 def effective(network: nn.Module, masks: Mapping[str, Tensor], shape: tuple[int, ...]) -> Masks:
@@ -46,7 +55,7 @@ def effective(network: nn.Module, masks: Mapping[str, Tensor], shape: tuple[int,
         output = walker(torch.ones(1, *shape, dtype=torch.float64, device=device))
         weights = dict(prunable(walker))
         gradients = torch.autograd.grad(
-            _Reach.apply(output).sum(), list(weights.values()), materialize_grads=True
+            _reach(output).sum(), list(weights.values()), materialize_grads=True
         )
     reached = {n: (g > 0) & masks[n].to(g.device) for n, g in zip(weights, gradients, strict=True)}
     return Masks({name: reached[name].to(masks[name].device) for name in masks})
@@ -58,7 +67,7 @@ def _make_transparent(module: nn.Module) -> None:
         if module.bias is not None:
             module.bias.data.zero_()
         module.weight.requires_grad_()
-        module.register_forward_hook(lambda _layer, _inputs, output: _Reach.apply(output))
+        module.register_forward_hook(lambda _layer, _inputs, output: _reach(output))
     if isinstance(module, BATCH_NORMS):
         module.reset_parameters()
     for name, child in module.named_children():

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 PRUNABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
-def prunable(network: nn.Module) -> list[tuple[str, nn.Parameter]]:
+def prunable(network: nn.Module) -> list[tuple[str, Tensor]]:
     """List the weights that may be pruned, by parameter name, in module order.
 
     They are the weights of every linear and convolutional layer, first and last layers included;

@@ -76,8 +76,6 @@ class NTKSAP(PruneAtInit):
         epsilon: float = 0.01
         """Standard deviation of the perturbation; the paper quotes the variance, 1e-4."""
 
-    hyper: Hyper
-
     def __init__(
         self, network: nn.Module, task: Task, draws: Draws | None = None, **hyper: Any
     ) -> None:

@@ -1,0 +1,76 @@
+# Thin: each target makes the environment if need be, then is one `pai-bench` call.
+# Variables pass straight through, e.g. make reproduce PAPER=ntk-sap SUITE=mnist JOBS=2
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+BENCH  := $(BIN)/pai-bench
+
+# $(call flag,VARIABLE,--option): the option with its value when the variable is set.
+flag   = $(if $($(1)),$(2) "$($(1))")
+COMMON = $(call flag,CONFIG,--config) $(call flag,RUNS,--runs) $(call flag,PLUGIN,--plugin)
+CHOICE = $(call flag,METHODS,--methods) $(call flag,DENSITIES,--densities) \
+         $(call flag,SEEDS,--seeds) $(call flag,PRECISION,--precision)
+HOW    = $(call flag,JOBS,--jobs) $(call flag,ACCELERATOR,--accelerator) \
+         $(call flag,DEVICES,--devices) $(call flag,STRATEGY,--strategy) \
+         $(call flag,WANDB,--wandb) $(if $(RETRY_FAILED),--retry-failed)
+
+.PHONY: help install reproduce run plan leaderboard methods show data doctor bench test lint clean
+
+help: ## show this
+	@echo "make TARGET [VARIABLE=value ...]"
+	@sed -n 's/^\([a-z]*\):.*## /  \1|/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@echo "variables: PAPER SUITE METHODS DENSITIES SEEDS JOBS ACCELERATOR DEVICES STRATEGY PRECISION"
+	@echo "           WANDB PLUGIN RETRY_FAILED=1 CONFIG RUNS DATASET CELL PYTHON VENV"
+
+# The stamp is newer than what it was made from: a second call costs nothing.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "make: $(PYTHON) is older than Python 3.10; set PYTHON=python3.11, say" >&2; exit 2; }
+	@echo "installing into $(VENV) (once; a few minutes)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint constraints.txt --editable ".[test,lint]"
+	@touch $@
+
+install: $(VENV)/.installed ## make the environment in .venv
+
+reproduce: $(VENV)/.installed ## re-run a paper: PAPER=ntk-sap [SUITE=quick]
+	@test -n "$(PAPER)" || { echo "make reproduce needs PAPER=..., e.g. PAPER=ntk-sap" >&2; exit 2; }
+	@$(BENCH) reproduce $(PAPER) $(call flag,SUITE,--suite) $(COMMON) $(CHOICE) $(HOW)
+
+run: $(VENV)/.installed ## run a suite: SUITE=quick [METHODS=snip,random]
+	@test -n "$(SUITE)" || { echo "make run needs SUITE=..., e.g. SUITE=quick" >&2; exit 2; }
+	@$(BENCH) run $(SUITE) $(COMMON) $(CHOICE) $(HOW)
+
+plan: $(VENV)/.installed ## what would run and what it would cost: [PAPER=] [SUITE=]
+	@$(BENCH) plan $(SUITE) $(call flag,PAPER,--paper) $(COMMON) $(CHOICE) $(HOW)
+
+leaderboard: $(VENV)/.installed ## rebuild tables and pages from stored results: [SUITE=] [WANDB=auto]
+	@$(BENCH) leaderboard $(call flag,SUITE,--suite) $(COMMON) $(call flag,WANDB,--wandb)
+
+methods: $(VENV)/.installed ## list methods and what they declare
+	@$(BENCH) methods $(COMMON)
+
+show: $(VENV)/.installed ## everything about one result: CELL=id
+	@test -n "$(CELL)" || { echo "make show needs CELL=..., an id or the start of one" >&2; exit 2; }
+	@$(BENCH) show $(CELL) $(COMMON)
+
+data: $(VENV)/.installed ## fetch and verify data sets: [DATASET=mnist]
+	@$(BENCH) data $(DATASET) $(COMMON)
+
+doctor: $(VENV)/.installed ## is this machine ready?
+	@$(BENCH) doctor $(COMMON)
+
+bench: $(VENV)/.installed ## measure our training path, as ratios in one run
+	@$(BENCH) bench $(COMMON)
+
+test: $(VENV)/.installed ## run the tests
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed ## style and types
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+clean: ## remove the environment and caches; results (runs/) stay
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

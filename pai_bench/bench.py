@@ -1,0 +1,174 @@
+"""How much our path costs: ratios of one training step, measured in turn in one run."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytorch_lightning as pl
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader, TensorDataset
+
+from pai_bench import fit, networks
+from pai_bench.cell import Cell, data_fields
+from pai_bench.config import Benchmark, Data
+from pai_bench.data.module import InMemoryData
+from pai_bench.data.sources import Arrays
+from pai_bench.launch import Hardware
+from pai_bench.streams import Streams
+
+REPEATS = 7
+CPU = Hardware(accelerator="cpu", devices="1")
+
+
+def measure(console: Console, settings: Benchmark) -> None:
+    """Print seconds per training step of LeNet-300-100 on MNIST-shaped tensors at batch 128.
+
+    The ways are timed in turn, `REPEATS` times over, and ratios are taken within each turn: drift
+    of the machine's speed cancels. Pixels are random: time does not depend on them.
+    """
+    torch.set_num_threads(settings.threads)
+    fit.quiet()
+    cell = _cell(settings)
+    arrays = _random_arrays(settings.data["mnist"])
+    ways: dict[str, Callable[[], float]] = {
+        "bare PyTorch loop": lambda: _bare(cell, settings, arrays),
+        "our path, dense": lambda: _ours(cell, settings, arrays),
+        "our path, masked": lambda: _ours(
+            replace(cell, method="random", density=0.1), settings, arrays
+        ),
+        "Trainer + DataLoader + log": lambda: _plain(cell, settings, arrays),
+    }
+    for way in ways.values():
+        way()
+    turns = [{name: way() for name, way in ways.items()} for _ in range(REPEATS)]
+    _print(console, turns)
+    dense = statistics.median(turn["our path, dense"] for turn in turns)
+    upkeep = 100 * _upkeep(cell, settings) / dense
+    console.print(f"mask upkeep alone: {upkeep:.1f} % of a dense step", highlight=False)
+
+
+def _upkeep(cell: Cell, settings: Benchmark, calls: int = 2000) -> float:
+    """Seconds that one masking of all gradients takes."""
+    module = fit.build_module(replace(cell, method="random", density=0.1), settings, ())
+    module.set_masks(module.sparsify([]))
+    for parameter in module.network.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    started = time.perf_counter()
+    for _ in range(calls):
+        module.on_before_optimizer_step(None)
+    return (time.perf_counter() - started) / calls
+
+
+def _print(console: Console, turns: list[dict[str, float]]) -> None:
+    table = Table(title="LeNet-300-100, MNIST shapes, batch 128, one epoch, medians")
+    for heading in ("way", "ms per step", "ratio to bare loop", "smallest", "largest"):
+        table.add_column(heading, justify="left" if heading == "way" else "right")
+    for name in turns[0]:
+        ratios = [turn[name] / turn["bare PyTorch loop"] for turn in turns]
+        step = 1e3 * statistics.median(turn[name] for turn in turns)
+        figures = statistics.median(ratios), min(ratios), max(ratios)
+        table.add_row(name, f"{step:.3f}", *(f"{figure:.3f}" for figure in figures))
+    console.print(table)
+
+
+def _cell(settings: Benchmark) -> Cell:
+    recipe = settings.recipes["mnist-20"].model_copy(update={"epochs": 1})
+    return Cell(
+        "dense", "lenet-300-100", "mnist", recipe, 1.0, 1, **data_fields(settings.data["mnist"])
+    )
+
+
+def _random_arrays(data: Data) -> Arrays:
+    """Training pixels of the right shape; the smallest test set, so that only steps are timed."""
+    generator = torch.Generator().manual_seed(0)
+    parts: list[Tensor] = []
+    for count in (data.images[0], 1):
+        shape = (count, *data.shape)
+        parts.append(torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator))
+        parts.append(torch.randint(0, data.classes, (count,), generator=generator))
+    return Arrays(*parts)
+
+
+def _network(cell: Cell, settings: Benchmark) -> nn.Module:
+    data = settings.data[cell.data]
+    with Streams(cell.seed).as_global("init"):
+        return networks.build(settings.networks[cell.network].build, data.shape, data.classes)
+
+
+def _optimizer(cell: Cell, network: nn.Module) -> torch.optim.Optimizer:
+    recipe = cell.recipe
+    return torch.optim.SGD(
+        network.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay
+    )
+
+
+def _bare(cell: Cell, settings: Benchmark, arrays: Arrays) -> float:
+    """The loop anyone would write, on the same uint8 tensors, with PyTorch's defaults."""
+    data, size = settings.data[cell.data], cell.recipe.batch_size
+    network = _network(cell, settings)
+    optimizer = _optimizer(cell, network)
+    mean, std = torch.tensor(data.mean).view(-1, 1, 1), torch.tensor(data.std).view(-1, 1, 1)
+    order = torch.randperm(len(arrays.train_labels)).split(size)
+    started = time.perf_counter()
+    for index in order:
+        images = (arrays.train_images[index].float() / 255 - mean) / std
+        optimizer.zero_grad()
+        loss = cross_entropy(network(images), arrays.train_labels[index])
+        loss.backward()
+        optimizer.step()
+    return (time.perf_counter() - started) / len(order)
+
+
+def _ours(cell: Cell, settings: Benchmark, arrays: Arrays) -> float:
+    """The path of every cell: our module, our batches, our Trainer."""
+    module = fit.build_module(cell, settings, ())
+    data = InMemoryData(arrays, settings.data[cell.data], cell.recipe, Streams(cell.seed))
+    data.test_size = 1
+    fit.build_trainer(cell, CPU, lambda _epoch, _epochs: None).fit(module, datamodule=data)
+    return module.seconds["train"] / len(data.train_dataloader())
+
+
+class _PlainModule(pl.LightningModule):
+    """What tutorials show: a DataLoader, and `self.log` in each step."""
+
+    def __init__(self, network: nn.Module, cell: Cell) -> None:
+        super().__init__()
+        self.network, self._cell = network, cell
+        self.started = self.seconds = 0.0
+
+    def training_step(self, batch: list[Tensor], _index: int) -> Tensor:
+        images, labels = batch
+        loss = cross_entropy(self.network(images), labels)
+        self.log("loss", loss)
+        return loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return _optimizer(self._cell, self.network)
+
+    def on_train_epoch_start(self) -> None:
+        self.started = time.perf_counter()
+
+    def on_train_epoch_end(self) -> None:
+        self.seconds = time.perf_counter() - self.started
+
+
+def _plain(cell: Cell, settings: Benchmark, arrays: Arrays) -> float:
+    data = settings.data[cell.data]
+    images = (arrays.train_images.float() / 255 - data.mean[0]) / data.std[0]
+    loader: DataLoader[tuple[Tensor, ...]] = DataLoader(
+        TensorDataset(images, arrays.train_labels), cell.recipe.batch_size, shuffle=True
+    )
+    module = _PlainModule(_network(cell, settings), cell)
+    trainer = pl.Trainer(
+        max_epochs=1, accelerator="cpu", devices=1, logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    trainer.fit(module, loader)
+    return module.seconds / len(loader)
