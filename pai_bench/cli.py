@@ -162,16 +162,10 @@ def _print_plan(
 
 def leaderboard(context: Context, parsed: Arguments) -> int:
     """Rebuild the leaderboard of a suite from the store; `--wandb` rewrites all of its W&B runs."""
-    from pai_bench import runner
-
     suites = [parsed.suite] if parsed.suite else _suites_with_results(context)
     for suite in suites:
-        planned = grid.cells(context.settings, context.methods, suite)
-        cells, stale = runner.stored_cells(Store(context.runs, suite), planned, context.methods)
         mode = parsed.wandb or "disabled"
-        _publish(context, suite, cells, suite, mode, rebuild=parsed.wandb is not None)
-        if stale:
-            _say(context, "left out", f"{stale} stored cells of other versions or settings")
+        _publish(context, suite, None, suite, mode, rebuild=parsed.wandb is not None)
     return 0
 
 
@@ -183,26 +177,45 @@ def _suites_with_results(context: Context) -> list[str]:
 
 
 def _publish(
-    context: Context, suite: str, cells: Sequence[Cell], title: str, wandb: Any, rebuild: bool
+    context: Context,
+    suite: str,
+    asked: Sequence[Cell] | None,
+    title: str,
+    wandb: Any,
+    rebuild: bool,
 ) -> None:
+    """Print the board of the `asked` cells (default: all); page and W&B hold the whole suite."""
+    from pai_bench import runner
     from pai_bench.leaderboard.page import Heading
     from pai_bench.leaderboard.publish import publish
     from pai_bench.leaderboard.statistics import board
 
     store = Store(context.runs, suite)
-    of_papers = {name for paper in context.settings.papers.values() for name in paper.methods}
+    planned = grid.cells(context.settings, context.methods, suite)
+    cells, stale = runner.stored_cells(store, planned, context.methods)
     heading = Heading(
         title=title,
         about=context.settings.suites[suite].about,
         command=environment.command_line(),
         rebuild=f"pai-bench leaderboard --suite {suite}",
     )
-    found = board(store, suite, cells, of_papers)
+    of_papers = context.settings.methods_of_papers()
+    whole = board(store, suite, cells, of_papers)
+    shown = whole if asked is None else board(store, suite, asked, of_papers)
     path, mirrored = publish(
-        context.console, found, heading, context.settings, store, wandb, rebuild
+        context.console, shown, whole, heading, context.settings, store, wandb, rebuild
     )
+    if stale:
+        _say(context, "left out", f"{stale} stored cells of other versions or settings")
     _say(context, "page", f"{path} (one file; open it in a browser)")
     _say(context, "W&B", _wandb_line(mirrored))
+
+
+def evidence(context: Context, parsed: Arguments) -> int:
+    """Copy the finished cells of a suite, without masks, to a folder that is kept with the code."""
+    count = Store(context.runs, parsed.suite).export(Store(parsed.folder, parsed.suite))
+    _say(context, "evidence", f"{count} cells in {parsed.folder / parsed.suite}")
+    return 0
 
 
 def methods(context: Context, parsed: Arguments) -> int:
@@ -291,12 +304,17 @@ def _tally_line(tally: Any) -> str:
 def _wandb_line(mirrored: Any) -> str:
     if mirrored.mode == "disabled":
         return "disabled"
-    if mirrored.problem:
-        return f"not mirrored: {mirrored.problem}; `pai-bench leaderboard --wandb` tries again"
+    again = "`pai-bench leaderboard --wandb` tries again"
+    if mirrored.problem and not mirrored.written + mirrored.unchanged:
+        return f"not mirrored: {mirrored.problem}; {again}"
     count = f"{mirrored.written} runs written, {mirrored.unchanged} unchanged"
     if mirrored.mode == "online":
         return f"{count}, online"
-    return f"{count} in wandb/ · see: wandb leet wandb · upload: wandb sync wandb/offline-run-*"
+    why = f" (not online: {mirrored.problem}; {again})" if mirrored.problem else ""
+    return (
+        f"{count}, offline in wandb/{why} · see: wandb leet wandb · "
+        "upload: wandb sync wandb/offline-run-*"
+    )
 
 
 def _protocol_line(context: Context, paper: str, jobs: int) -> str:
@@ -360,6 +378,9 @@ def _parser() -> argparse.ArgumentParser:
     sub = add(leaderboard, "leaderboard --suite quick --wandb")
     sub.add_argument("--suite", help="a suite (default: all with results)")
     sub.add_argument("--wandb", nargs="?", const="auto", choices=_MODES, help="mirror to W&B too")
+    sub = add(evidence, "evidence mnist reproductions/ntk_sap/evidence")
+    sub.add_argument("suite", help="a suite with results")
+    sub.add_argument("folder", type=Path, help="where to; read it with --runs FOLDER")
     sub = add(methods, "methods --json")
     sub.add_argument("--json", action="store_true", help="all that is declared, as JSON")
     sub = add(show, "show 1a2b3c")
@@ -396,12 +417,20 @@ def _choice(sub: _Parser) -> None:
 
 
 def _execution(sub: _Parser) -> None:
-    sub.add_argument("--jobs", type=int, default=0, help="cells side by side (default: one a core)")
+    sub.add_argument(
+        "--jobs", type=_count, default=0, help="cells side by side (default: one a core)"
+    )
     sub.add_argument("--accelerator", default="auto", help="the Trainer's: auto, cpu, gpu, tpu")
     sub.add_argument("--devices", default="auto", help="the Trainer's: a number, or a list as 0,1")
     sub.add_argument("--strategy", default="auto", help="the Trainer's")
     sub.add_argument("--wandb", default=None, choices=_MODES, help="mirror to W&B (benchmark.yaml)")
     sub.add_argument("--retry-failed", action="store_true", help="run failed cells again")
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"not a number of workers: {text!r}")
+    return int(text)
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -126,6 +126,10 @@ class Benchmark(Settings):
     papers: dict[str, Paper]
     wandb: Wandb = Wandb()
 
+    def methods_of_papers(self) -> frozenset[str]:
+        """Name the methods that are some paper's own, and so no baselines."""
+        return frozenset(name for paper in self.papers.values() for name in paper.methods)
+
 
 def load(path: Path, methods: Mapping[str, MethodInfo]) -> Benchmark:
     """Read and check benchmark.yaml against itself and against the known `methods`.

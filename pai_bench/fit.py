@@ -73,7 +73,7 @@ def _fit(
     quiet()
     torch.set_num_threads(settings.threads)
     environment.peak_memory_reset()
-    data = _data(cell, settings)
+    data = build_data(cell, settings)
     loaded = time.perf_counter() - started
     module = build_module(cell, settings, plugins)
     trainer = build_trainer(cell, hardware, on_epoch)
@@ -82,7 +82,8 @@ def _fit(
             torch.cuda.reset_peak_memory_stats(trainer.strategy.root_device)
         trainer.fit(module, datamodule=data)
     device = trainer.strategy.root_device
-    module.to(device)
+    module.cpu()
+    module.set_masks(module.masks)
     seconds = {**module.seconds, "data": loaded + data.seconds}
     seconds["train"] -= data.seconds
     seconds["total"] = time.perf_counter() - started
@@ -90,7 +91,8 @@ def _fit(
     return Outcome(result, module.curves, module.masks)
 
 
-def _data(cell: Cell, settings: Benchmark) -> InMemoryData:
+def build_data(cell: Cell, settings: Benchmark) -> InMemoryData:
+    """Build the batches of the cell: its data set, recipe and streams."""
     arrays = _arrays(cell.data, settings)
     return InMemoryData(arrays, settings.data[cell.data], cell.recipe, Streams(cell.seed))
 

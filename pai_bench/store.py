@@ -110,11 +110,28 @@ class Store:
             wrong.append(f"{folder / CELL}: the cell in it has id {entry.cell.id}")
         for name, digest in stored["files"].items():
             path = folder / name
+            if name in stored.get("left_out", ()):
+                continue
             if not path.is_file():
                 wrong.append(f"{path}: missing")
             elif _sha256(path) != digest:
                 wrong.append(f"{path}: altered since it was written")
         return wrong
+
+    def export(self, target: Store) -> int:
+        """Copy finished cells without their masks, as evidence to be kept; return their number.
+
+        Running a cell again makes its masks again: their digest stays in the record.
+        """
+        done = [entry for entry in self.entries() if entry.result.status == "done"]
+        for entry in done:
+            beside = target.folder / f".{entry.cell.id}.{os.getpid()}"
+            shutil.rmtree(beside, ignore_errors=True)
+            shutil.copytree(entry.folder, beside, ignore=shutil.ignore_patterns(MASKS))
+            record = _read(beside / RESULT)
+            _write(beside / RESULT, {**record, "left_out": [MASKS]})
+            _put_in_place(beside, target.folder / entry.cell.id)
+        return len(done)
 
     def sweep(self) -> None:
         """Remove what processes that died left half-written."""

@@ -34,6 +34,6 @@ class Streams:
     @contextmanager
     def as_global(self, name: str) -> Iterator[None]:
         """Let torch's global generators draw from `name`; put them back as they were afterwards."""
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             torch.manual_seed(self.seed_of(name))
             yield

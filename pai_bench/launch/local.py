@@ -39,7 +39,7 @@ def launch(order: Order, jobs: int) -> Generator[Event]:
     Closing the iterator, or an interrupt in its consumer, ends the workers; stored cells stay.
     """
     waiting = deque(order.cells)
-    workers = [_start(order, index) for index in range(min(jobs, len(waiting)))]
+    workers = [_start(order, index) for index in range(min(max(1, jobs), len(waiting)))]
     try:
         while waiting or any(worker.cell for worker in workers):
             for index, worker in enumerate(workers):

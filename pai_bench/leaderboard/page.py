@@ -26,10 +26,9 @@ def page(
     heading: Heading, boards: Sequence[Board], settings: Benchmark, store: Store
 ) -> dict[str, Any]:
     """Collect all that a page shows."""
-    of_papers = {name for paper in settings.papers.values() for name in paper.methods}
     return {
         **asdict(heading),
-        "boards": [board_data(board, settings, of_papers) for board in boards],
+        "boards": [board_data(board, settings) for board in boards],
         "cells": {
             cell.id: cell_data(cell, entry, board.suite)
             for board in boards
@@ -38,11 +37,9 @@ def page(
     }
 
 
-def board_data(board: Board, settings: Benchmark, of_papers: Iterable[str]) -> dict[str, Any]:
+def board_data(board: Board, settings: Benchmark) -> dict[str, Any]:
     """One board: what was run, and its rows."""
     suite = settings.suites[board.suite]
-    prunable = settings.networks[suite.network].macs
-    papers = set(of_papers)
     return {
         "suite": board.suite,
         "about": suite.about,
@@ -50,9 +47,8 @@ def board_data(board: Board, settings: Benchmark, of_papers: Iterable[str]) -> d
         "data": suite.data,
         "epochs": settings.recipes[suite.recipe].epochs,
         "prunable": _prunable(board),
-        "macs": prunable.get(suite.data),
         "seeds": sorted({cell.seed for row in board.rows for cell in row.cells}),
-        "rows": [row_data(row, row.method in papers) for row in board.rows],
+        "rows": [row_data(row, row.method in settings.methods_of_papers()) for row in board.rows],
     }
 
 

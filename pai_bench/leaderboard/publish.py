@@ -19,6 +19,7 @@ WANDB_FOLDER = Path("wandb")
 
 def publish(
     console: Console,
+    asked: Board,
     board: Board,
     heading: Heading,
     settings: Benchmark,
@@ -26,11 +27,11 @@ def publish(
     wandb: Mode,
     rebuild: bool = False,
 ) -> tuple[Path, Mirrored]:
-    """Print the table, write `leaderboard.html` beside the results, mirror to W&B.
+    """Print what was `asked`; write the whole `board` as a page beside the results and to W&B.
 
     Returns the path of the page and what became of the mirror.
     """
-    print_board(console, board, heading.title)
+    print_board(console, asked, heading.title)
     path = store.folder / "leaderboard.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".tmp")

@@ -16,7 +16,7 @@ import multiprocessing
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import fmean
@@ -28,8 +28,8 @@ from pai_bench.leaderboard.page import board_data, row_data
 from pai_bench.leaderboard.statistics import Board, Row
 
 Mode = Literal["auto", "online", "offline", "disabled"]
-PATIENCE = 90.0
-"""Seconds after which a mirror that does not get through is given up."""
+PATIENCE = 60.0
+"""Seconds after which a mirror is given up; a quarter of it is for getting through at all."""
 COLUMNS = (
     "line", "method", "kind", "density", "sparsity", "n", "mean", "low", "high", "best_epoch",
     "achieved", "effective", "collapsed",
@@ -74,14 +74,28 @@ def mirror(
     """Write the runs that have changed to W&B, in a process of its own with a time limit.
 
     `auto` is online for somebody who is logged in, else offline. WANDB_MODE goes before `mode`.
+    What cannot be written online is written offline.
     Never prompts, never raises: a problem is returned in words.
     """
     chosen = os.environ.get("WANDB_MODE") or mode
     if chosen == "disabled":
         return Mirrored("disabled")
+    wanted = list(runs(board, settings))
+    found = _in_time(wanted, settings, folder, chosen, rebuild)
+    if found.problem and chosen != "offline":
+        # A run that has not got through is still open in the process that tried: start another.
+        offline = _in_time(wanted, settings, folder, "offline", rebuild)
+        found = replace(offline, problem=found.problem)
+    return found
+
+
+def _in_time(
+    wanted: Sequence[RunData], settings: Benchmark, folder: Path, mode: str, rebuild: bool
+) -> Mirrored:
+    """Write runs in a process of its own, which is ended when its time is over."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    target = (theirs, list(runs(board, settings)), settings, folder, chosen, rebuild)
+    target = (theirs, wanted, settings, folder, mode, rebuild)
     process = context.Process(target=_mirror, args=target, name="wandb-mirror")
     process.start()
     theirs.close()
@@ -89,9 +103,9 @@ def mirror(
         if ours.poll(PATIENCE):
             found: Mirrored = ours.recv()
             return found
-        return Mirrored(chosen, problem=f"W&B did not get through within {PATIENCE:.0f} s")
+        return Mirrored(mode, problem=f"W&B did not get through within {PATIENCE:.3g} s")
     except (EOFError, OSError):
-        return Mirrored(chosen, problem="the W&B process ended without a word")
+        return Mirrored(mode, problem="the W&B process ended without a word")
     finally:
         ours.close()
         process.join(2)
@@ -101,11 +115,10 @@ def mirror(
 
 def runs(board: Board, settings: Benchmark) -> Iterator[RunData]:
     """Turn a board into W&B runs: one per row that has results, and one for the leaderboard."""
-    of_papers = {name for paper in settings.papers.values() for name in paper.methods}
     for row in board.rows:
         if row.entries:
-            yield _row_run(row, board, row.method in of_papers)
-    yield _board_run(board, settings, of_papers)
+            yield _row_run(row, board, row.method in settings.methods_of_papers())
+    yield _board_run(board, settings)
 
 
 def _row_run(row: Row, board: Board, of_paper: bool) -> RunData:
@@ -159,8 +172,8 @@ def _epochs(row: Row) -> list[dict[str, float]]:
     ]
 
 
-def _board_run(board: Board, settings: Benchmark, of_papers: set[str]) -> RunData:
-    data = board_data(board, settings, of_papers)
+def _board_run(board: Board, settings: Benchmark) -> RunData:
+    data = board_data(board, settings)
     by_density: dict[float, dict[str, float]] = {}
     for row in data["rows"]:
         if row["mean"] is not None:
@@ -193,7 +206,7 @@ def _mirror(
     mode: Any,
     rebuild: bool,
 ) -> None:
-    """In a process of its own: write what has changed, remember what was written."""
+    """In a process of its own: write what has changed, and say so through `pipe`."""
     os.environ["WANDB_SILENT"] = "true"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "mirror.log").open("w") as log:
@@ -202,16 +215,24 @@ def _mirror(
     try:
         if mode == "auto":
             mode = "online" if _logged_in() else "offline"
-        noted = _notes(folder, mode)
-        changed = [r for r in wanted if rebuild or noted.get(r.id) != r.digest]
-        for run in changed:
-            _write(run, settings, folder, mode)
-            noted[run.id] = run.digest
-            (folder / f"mirrored-{mode}.json").write_text(json.dumps(noted, indent=1))
-        pipe.send(Mirrored(mode, len(changed), len(wanted) - len(changed)))
+        count = _write_changed(wanted, settings, folder, mode, rebuild)
+        pipe.send(Mirrored(mode, count, len(wanted) - count))
     except Exception as error:
         first = str(error).strip().partition("\n")[0]
         pipe.send(Mirrored(mode, problem=f"{type(error).__name__}: {first}"))
+
+
+def _write_changed(
+    wanted: Sequence[RunData], settings: Benchmark, folder: Path, mode: Any, rebuild: bool
+) -> int:
+    """Write the runs that are new or differ from what was written; return their number."""
+    noted = _notes(folder, mode)
+    changed = [run for run in wanted if rebuild or noted.get(run.id) != run.digest]
+    for run in changed:
+        _write(run, settings, folder, mode)
+        noted[run.id] = run.digest
+        (folder / f"mirrored-{mode}.json").write_text(json.dumps(noted, indent=1))
+    return len(changed)
 
 
 def _logged_in() -> bool:
@@ -257,7 +278,7 @@ def _write(run: RunData, settings: Benchmark, folder: Path, mode: Any) -> None:
         reinit="create_new",
         settings=wandb.Settings(
             silent=True, console="off", x_disable_stats=True, x_disable_meta=True,
-            disable_git=True, disable_code=True, init_timeout=30,
+            disable_git=True, disable_code=True, init_timeout=PATIENCE / 4,
         ),
     ) as live:  # fmt: skip
         live.define_metric(run.step, hidden=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -18,6 +19,7 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from pai_bench.config import Recipe
+from pai_bench.errors import BenchError
 from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.sparsity.select import keep_top, round_density
 from pai_bench.streams import Streams
@@ -27,7 +29,7 @@ Batches = Sequence[tuple[Tensor, Any]]
 
 
 class Diverged(RuntimeError):
-    """The training loss is no longer a number."""
+    """A loss is no longer a number."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,7 @@ class SparseClassifier(pl.LightningModule):
 
     def set_masks(self, masks: Masks) -> None:
         """Take `masks` as the masks of the network from now on."""
+        _check_layers(masks, self.network, f"{type(self).__name__}: masks")
         self.masks = Masks({name: mask.to(self.device) for name, mask in masks.items()})
         self.masks.apply(self.network)
         weights = prunable(self.network)
@@ -153,10 +156,7 @@ class SparseClassifier(pl.LightningModule):
         now = self._now()
         self.seconds["train"] += now - self._started
         self._started = now
-        loss = float(self._train_loss) / max(1, self._images)
-        if not torch.isfinite(torch.tensor(loss)):
-            raise Diverged(f"the training loss became {loss} in epoch {self.current_epoch + 1}")
-        self._note("train_loss", loss)
+        self._note("train_loss", float(self._train_loss) / max(1, self._images))
 
     def on_validation_epoch_end(self) -> None:
         """Note the epoch's test accuracy and loss."""
@@ -175,6 +175,10 @@ class SparseClassifier(pl.LightningModule):
         self.set_masks(Masks(checkpoint["masks"]))
 
     def _note(self, curve: str, value: float) -> None:
+        """Add a point to a curve; a value that is no number ends the cell."""
+        if not math.isfinite(value):
+            name = curve.replace("_", " ")
+            raise Diverged(f"the {name} became {value} in epoch {self.current_epoch + 1}")
         self.curves.setdefault(curve, []).append(value)
 
     def _now(self) -> float:
@@ -236,9 +240,22 @@ class PruneAtInit(SparseClassifier):
             self.scoring_flops = float(counter.get_total_flops()) * self.hyper.rounds
         else:
             scores = self.scores(scratch, batches)
+        _check_layers(scores, self.network, f"{type(self).__name__}: scores")
         hyper = self.hyper
         density = round_density(self.task.density, self.round, hyper.rounds, hyper.schedule)
         return keep_top(scores, density, scope=hyper.scope, rule=hyper.selection, alive=self.masks)
+
+
+def _check_layers(tensors: Mapping[str, Tensor], network: nn.Module, what: str) -> None:
+    """Raise BenchError unless there is one tensor of the right shape for each prunable weight."""
+    weights = dict(prunable(network))
+    for name in weights.keys() ^ tensors.keys():
+        missing = "are missing for" if name in weights else "were given for the unknown weight"
+        raise BenchError(f"{what} {missing} {name}")
+    for name, weight in weights.items():
+        if tensors[name].shape != weight.shape:
+            shapes = f"{tuple(tensors[name].shape)}, the weight has {tuple(weight.shape)}"
+            raise BenchError(f"{what} of {name} have shape {shapes}")
 
 
 def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

@@ -267,17 +267,17 @@ def _literals(node: ast.ClassDef) -> dict[str, tuple[str, Any]]:
     """Collect `name: kind = literal` and `name = literal` of a class body."""
     found: dict[str, tuple[str, Any]] = {}
     for statement in node.body:
-        value = getattr(statement, "value", None)
-        if value is None:
-            continue
         if isinstance(statement, ast.AnnAssign):
-            target, kind = ast.unparse(statement.target), ast.unparse(statement.annotation)
-        elif isinstance(statement, ast.Assign) and len(statement.targets) == 1:
-            target, kind = ast.unparse(statement.targets[0]), ""
+            targets: list[ast.expr] = [statement.target]
+            kind = ast.unparse(statement.annotation)
+        elif isinstance(statement, ast.Assign):
+            targets, kind = statement.targets, ""
         else:
             continue
-        with contextlib.suppress(ValueError):
-            found[target] = kind, ast.literal_eval(value)
+        if statement.value is not None:
+            with contextlib.suppress(ValueError):
+                value = ast.literal_eval(statement.value)
+                found |= {ast.unparse(target): (kind, value) for target in targets}
     return found
 
 

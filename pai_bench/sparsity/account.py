@@ -45,20 +45,19 @@ def effective(network: nn.Module, masks: Mapping[str, Tensor], shape: tuple[int,
     average pooling (which of the pooled values wins depends on the data). Max pooling that is
     called as a function, not as a module, passes its signal through one of the reached values.
     """
-    walker = copy.deepcopy(network).double().eval()
+    walker = copy.deepcopy(network).cpu().double().eval()
     for module in walker.modules():
         _make_transparent(module)
     for name, weight in prunable(walker):
-        weight.data = masks[name].to(weight.device, torch.float64)
-    device = next(walker.parameters()).device
-    with torch.enable_grad(), torch.autocast(device.type, enabled=False):
-        output = walker(torch.ones(1, *shape, dtype=torch.float64, device=device))
+        weight.data = masks[name].to("cpu", torch.float64)
+    with torch.enable_grad():
+        output = walker(torch.ones(1, *shape, dtype=torch.float64))
         weights = dict(prunable(walker))
         gradients = torch.autograd.grad(
             _reach(output).sum(), list(weights.values()), materialize_grads=True
         )
-    reached = {n: (g > 0) & masks[n].to(g.device) for n, g in zip(weights, gradients, strict=True)}
-    return Masks({name: reached[name].to(masks[name].device) for name in masks})
+    reached = {n: (g > 0) & masks[n].cpu() for n, g in zip(weights, gradients, strict=True)}
+    return Masks({name: reached[name] for name in masks})
 
 
 def _make_transparent(module: nn.Module) -> None:

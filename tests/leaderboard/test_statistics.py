@@ -1,0 +1,86 @@
+"""Rows against hand-computed values and SciPy's own t interval."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from pai_bench.leaderboard.statistics import board, estimate
+from pai_bench.result import Accuracy, Result
+from pai_bench.store import Store
+
+VALUES = {  # (method, density, seed) -> last-epoch accuracy
+    ("dense", 1.0, 1): 0.98, ("dense", 1.0, 2): 0.97, ("dense", 1.0, 3): 0.99,
+    ("snip", 0.1, 1): 0.90, ("snip", 0.1, 2): 0.92, ("snip", 0.1, 3): 0.94,
+    ("magnitude", 0.1, 1): 0.80, ("magnitude", 0.1, 2): 0.95, ("magnitude", 0.1, 3): 0.71,
+    ("ntk-sap", 0.1, 1): 0.95, ("ntk-sap", 0.1, 3): 0.96,
+}  # fmt: skip
+
+
+@pytest.fixture
+def rows(tmp_path, quick):
+    cells = quick(methods=("dense", "snip", "magnitude", "ntk-sap"), densities=(0.1,))
+    store = Store(tmp_path, "quick")
+    for cell in cells:
+        value = VALUES.get((cell.method, cell.density, cell.seed))
+        if value is not None:
+            collapsed = ("fc1.weight",) if value < 0.75 else ()
+            accuracy = Accuracy(value, value + 0.01, 1)
+            store.put(cell, Result("done", accuracy=accuracy, density=0.1, effective=0.09,
+                                   collapsed=collapsed))  # fmt: skip
+        elif cell.method == "ntk-sap" and cell.seed == 2:
+            store.put(cell, Result("failed", "out of memory"))
+    found = board(store, "quick", cells, {"ntk-sap"})
+    return {row.line: row for row in found.rows}, found
+
+
+def test_interval_is_scipys(rows):
+    row = rows[0]["snip"]
+    low, high = stats.t.interval(0.95, 2, 0.92, stats.sem([0.90, 0.92, 0.94]))
+    assert row.accuracy.mean == pytest.approx(0.92)
+    assert (row.accuracy.low, row.accuracy.high) == (pytest.approx(low), pytest.approx(high))
+    assert row.best_epoch == pytest.approx(0.93)
+
+
+def test_one_seed_has_no_interval():
+    found = estimate([0.5])
+    assert (found.mean, found.low, found.high, found.n) == (0.5, None, None, 1)
+
+
+def test_intervals_cover_the_truth_95_times_in_100():
+    generator = np.random.default_rng(0)
+    samples = generator.normal(0.9, 0.01, size=(2000, 3))
+    inside = [(e := estimate(list(s))).low <= 0.9 <= e.high for s in samples]
+    assert np.mean(inside) == pytest.approx(0.95, abs=0.015)
+
+
+def test_difference_to_the_best_baseline_is_paired_by_common_seeds(rows):
+    delta = rows[0]["ntk-sap"].delta
+    assert delta.against == "snip"
+    assert delta.estimate.n == 2
+    assert delta.estimate.mean == pytest.approx(((0.95 - 0.90) + (0.96 - 0.94)) / 2)
+    reference = stats.ttest_rel([0.95, 0.96], [0.90, 0.94]).confidence_interval(0.95)
+    assert delta.estimate.low == pytest.approx(reference.low)
+    assert delta.estimate.high == pytest.approx(reference.high)
+
+
+def test_a_papers_method_is_nobodys_baseline(rows):
+    assert rows[0]["snip"].delta.against == "magnitude"
+    assert rows[0]["magnitude"].delta.against == "snip"
+    assert rows[0]["dense"].delta is None
+
+
+def test_failed_cells_are_named_with_their_reason_and_collapsed_ones_count(rows):
+    by_line, found = rows
+    assert [(m.seed, m.status, m.reason) for m in by_line["ntk-sap"].missing] == [
+        (2, "failed", "out of memory")
+    ]
+    assert by_line["magnitude"].collapsed == 1
+    assert by_line["magnitude"].accuracy.n == 3
+    assert found.best_at(0.1) == "ntk-sap"
+
+
+def test_a_cell_that_has_not_run_is_missing(tmp_path, quick):
+    cells = quick(methods=("snip",), densities=(0.1,), seeds=(1,))
+    (row,) = board(Store(tmp_path, "quick"), "quick", cells, ()).rows
+    assert row.accuracy is None
+    assert row.missing[0].status == "not run"

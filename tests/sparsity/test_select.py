@@ -1,0 +1,210 @@
+"""Selection: the asked number of weights is kept, exactly, and by a rule that anyone can check."""
+
+import math
+from itertools import chain
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pai_bench import config
+from pai_bench.errors import BenchError
+from pai_bench.methods import registry
+from pai_bench.sparsity.select import keep_top, kept_count, round_density
+
+GRID = [2, 4, 6, 8, 10, 12, 14, 16, 18]
+# Prunable weights, and how many the authors' code keeps of them at densities 0.8^2 ... 0.8^18.
+KEPT = {
+    "resnet-20, 10 classes": (
+        270_896,
+        [173374, 110960, 71014, 45449, 29088, 18616, 11915, 7626, 4881],
+    ),
+    "vgg-16-bn, 100 classes": (
+        14_761_664,
+        [9447465, 6046378, 3869682, 2476597, 1585022, 1014414, 649225, 415504, 265923],
+    ),
+    "resnet-18, 1000 classes": (
+        11_678_912,
+        [7474504, 4783683, 3061557, 1959397, 1254014, 802569, 513644, 328733, 210389],
+    ),
+    "resnet-18, 200 classes": (
+        11_269_312,
+        [7212360, 4615911, 2954183, 1890677, 1210034, 774422, 495630, 317203, 203010],
+    ),
+    "resnet-50, 1000 classes": (
+        25_502_912,
+        [16321864, 10445993, 6685436, 4278679, 2738355, 1752547, 1121630, 717844, 459420],
+    ),
+}
+
+densities = st.floats(0.001, 1)
+few_values = st.sampled_from([0.0, -0.0, -1.0, 0.5, 2.0**-100, 3.0])
+flat_scores = st.lists(few_values | st.floats(-10, 10, width=32), min_size=1, max_size=60)
+layers = st.lists(flat_scores, min_size=1, max_size=4)
+many = settings(max_examples=150, deadline=None, derandomize=True)
+
+
+def as_scores(lists):
+    return {f"layer{i}": torch.tensor(values) for i, values in enumerate(lists)}
+
+
+def flat(masks):
+    return torch.cat([mask.flatten() for mask in masks.values()]).tolist()
+
+
+def by_sorting(values, keep, alive=None):
+    """Keep the first `keep` places by falling score, the living before the dead, then in order."""
+    alive = alive or [True] * len(values)
+    ranked = sorted(range(len(values)), key=lambda i: (-values[i], not alive[i], i))
+    return [i in set(ranked[:keep]) for i in range(len(values))]
+
+
+def official(values, density):
+    """Mask as the NTK-SAP code does: above the k-th smallest, k the number to be removed."""
+    remove = int((1.0 - density) * len(values))
+    if remove < 1:
+        return [True] * len(values)
+    threshold = sorted(values)[remove - 1]
+    return [value > threshold for value in values]
+
+
+@pytest.mark.parametrize("network", KEPT)
+def test_as_many_weights_are_kept_as_the_authors_code_keeps(network):
+    total, kept = KEPT[network]
+    assert [kept_count(total, 0.8**c) for c in GRID] == kept
+
+
+def test_the_densities_of_the_suite_keep_as_many_as_the_paper():
+    path = Path(__file__).parents[2] / "benchmark.yaml"
+    suite = config.load(path, registry.available()).suites["ntk-sap-cifar10"]
+    total, kept = KEPT["resnet-20, 10 classes"]
+    assert [kept_count(total, density) for density in suite.densities] == kept
+
+
+def test_a_network_sized_selection_is_exact():
+    total, kept = KEPT["resnet-20, 10 classes"]
+    scores = torch.rand(total, generator=torch.Generator().manual_seed(0))
+    for c, count in zip(GRID, kept, strict=True):
+        assert keep_top({"w": scores}, 0.8**c).kept == count
+
+
+@many
+@given(layers, densities)
+def test_global_selection_is_that_of_a_sorted_list(lists, density):
+    values = list(chain.from_iterable(lists))
+    masks = keep_top(as_scores(lists), density)
+    assert masks.kept == kept_count(len(values), density)
+    assert flat(masks) == by_sorting(values, masks.kept)
+
+
+@many
+@given(layers, densities)
+def test_local_selection_is_that_of_each_layer_alone(lists, density):
+    masks = keep_top(as_scores(lists), density, scope="local")
+    for values, mask in zip(lists, masks.values(), strict=True):
+        assert mask.tolist() == by_sorting(values, kept_count(len(values), density))
+
+
+@many
+@given(layers, densities, st.randoms(use_true_random=False))
+def test_among_equal_scores_the_living_go_first(lists, density, random):
+    alive = [[random.random() < 0.5 for _ in values] for values in lists]
+    tensors = {f"layer{i}": torch.tensor(values) for i, values in enumerate(alive)}
+    masks = keep_top(as_scores(lists), density, alive=tensors)
+    values, lives = [list(chain.from_iterable(each)) for each in (lists, alive)]
+    assert flat(masks) == by_sorting(values, kept_count(len(values), density), lives)
+
+
+@many
+@given(layers, densities)
+def test_the_strict_rule_is_the_official_one(lists, density):
+    values = list(chain.from_iterable(lists))
+    assert flat(keep_top(as_scores(lists), density, rule="strict")) == official(values, density)
+
+
+@many
+@given(layers, densities)
+def test_the_strict_local_rule_is_the_official_one_by_layer(lists, density):
+    masks = keep_top(as_scores(lists), density, rule="strict", scope="local")
+    for values, mask in zip(lists, masks.values(), strict=True):
+        assert mask.tolist() == official(values, density)
+
+
+@many
+@given(st.integers(1, 10**9), densities)
+def test_the_number_kept_is_at_most_one_above_its_share(total, density):
+    kept = kept_count(total, density)
+    assert math.floor(density * total * (1 - 1e-12)) <= kept <= density * total + 1 + 1e-6
+    assert 1 <= kept <= total
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, -3.5])
+def test_equal_scores_are_never_over_pruned(value):
+    scores = {"a": torch.full((30, 10), value), "b": torch.full((700,), value)}
+    assert keep_top(scores, 0.05).kept == 50
+    assert keep_top(scores, 0.05, scope="local").kept_by_layer() == {"a": 15, "b": 35}
+    assert keep_top(scores, 0.05, rule="strict").kept == 0
+
+
+def test_dead_weights_do_not_come_back_while_living_ones_score_the_same():
+    alive = {"w": torch.arange(100) >= 50}
+    assert torch.equal(keep_top({"w": torch.zeros(100)}, 0.5, alive=alive)["w"], alive["w"])
+
+
+@pytest.mark.parametrize("scope", ["global", "local"])
+@pytest.mark.parametrize("rule", ["exact", "strict"])
+def test_density_1_keeps_everything(scope, rule):
+    assert keep_top({"w": torch.zeros(7)}, 1.0, scope=scope, rule=rule).density() == 1
+
+
+def test_masks_have_the_names_order_and_shapes_of_the_scores():
+    scores = {"b": torch.rand(2, 3, 4), "a": torch.rand(5).requires_grad_()}
+    masks = keep_top(scores, 0.5)
+    assert [(name, mask.shape) for name, mask in masks.items()] == [("b", (2, 3, 4)), ("a", (5,))]
+
+
+def test_layers_that_are_not_contiguous_are_ranked_by_place():
+    scores = torch.arange(6.0).view(2, 3).T
+    expected = [[False, True], [False, True], [False, True]]
+    assert keep_top({"w": scores}, 0.5)["w"].tolist() == expected
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("rule", ["exact", "strict"])
+def test_a_score_that_is_not_finite_names_its_layer(bad, rule):
+    scores = {"good": torch.ones(3), "layer4.conv.weight": torch.tensor([1.0, bad])}
+    with pytest.raises(BenchError, match=r"layer4\.conv\.weight"):
+        keep_top(scores, 0.5, rule=rule)
+
+
+@many
+@given(densities, st.integers(1, 100))
+def test_every_schedule_falls_and_ends_at_the_density(density, rounds):
+    for schedule in ("exponential", "linear", "expinv"):
+        path = [round_density(density, t, rounds, schedule) for t in range(1, rounds + 1)]
+        assert path[-1] == pytest.approx(density, rel=1e-12)
+        assert path == sorted(path, reverse=True)
+        assert path[0] <= 1
+
+
+def test_the_last_round_keeps_what_one_round_would():
+    for total, _ in KEPT.values():
+        for c in GRID:
+            for schedule in ("exponential", "linear", "expinv"):
+                last = round_density(0.8**c, 20, 20, schedule)
+                assert kept_count(total, last) == kept_count(total, 0.8**c)
+
+
+def test_the_schedules_are_those_of_the_paper():
+    at_half = {s: round_density(0.04, 10, 20, s) for s in ("exponential", "linear", "expinv")}
+    expected = {"exponential": 0.2, "linear": 0.52, "expinv": 1 - 0.96**2}
+    assert at_half == pytest.approx(expected)
+    factors = [round_density(0.01, t + 1, 5) / round_density(0.01, t, 5) for t in range(1, 5)]
+    assert factors == pytest.approx([0.01**0.2] * 4)
+
+
+def test_an_unknown_schedule_is_an_error():
+    with pytest.raises(BenchError, match="expinv"):
+        round_density(0.5, 1, 2, "cubic")

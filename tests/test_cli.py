@@ -1,0 +1,180 @@
+"""The command line: lists start fast, bad input is one line, every command does what it says."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pai_bench.cli import main
+from pai_bench.result import Accuracy, Result
+from pai_bench.store import Store
+
+ROOT = Path(__file__).parents[1]
+CONFIG = ("--config", str(ROOT / "benchmark.yaml"))
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch, capsys):
+    """Run a command in an empty folder: (exit code, standard output, standard error)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        code = main([*arguments, *CONFIG])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("reproduce", "ntk-sapp"), 'unknown paper "ntk-sapp"; did you mean "ntk-sap"?'),
+        (("reproduce", "ntk-sap", "--suite", "minst"), 'did you mean "mnist"?'),
+        (("run", "quik"), 'unknown suite "quik"; did you mean "quick"?'),
+        (("run", "quick", "--methods", "snpi"), 'did you mean "snip"?'),
+        (("run", "quick", "--densities", "1.5"), "density 1.5 is impossible"),
+        (("run", "quick", "--densities", "0,1"), "density 0 is impossible"),
+        (("run", "quick", "--densities", "a"), "not a list of numbers: 'a'"),
+        (("run", "quick", "--plugin", "none.py"), "none.py: no such file"),
+        (("run", "quick", "--jobs", "x"), "not a number of workers: 'x'"),
+        (("run", "quick", "--jobs", "0"), "not a number of workers: '0'"),
+        (("run", "quick", "--wandb", "maybe"), "--wandb"),
+        (("show", "abc"), "no stored cell"),
+        (("leaderboard",), "holds no results yet"),
+        (("data", "minst"), 'unknown data set "minst"; did you mean "mnist"?'),
+        (("frobnicate",), "invalid choice"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(call, arguments, says):
+    code, out, err = call(*arguments)
+    assert code == 2
+    assert err.startswith("pai-bench: error: ")
+    assert says in err
+    assert err.count("\n") == 1
+    assert out == ""
+
+
+def test_a_missing_config_says_what_to_do(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["methods"]) == 2
+    assert "name the file with --config" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["methods", "plan", "leaderboard --suite quick", "--help"])
+def test_commands_that_list_import_no_torch(command, tmp_path):
+    code = (
+        "import sys; from pai_bench.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'pytorch_lightning', 'datasets', 'wandb'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    arguments = command.split() + ([] if command == "--help" else list(CONFIG))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "WANDB_MODE": "disabled"}
+    subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=tmp_path, env=environment, check=True
+    )
+
+
+def test_every_command_has_help_with_an_example(call, capsys):
+    for command in ("reproduce", "run", "plan", "leaderboard", "evidence", "methods", "show",
+                    "data", "doctor", "bench"):  # fmt: skip
+        with pytest.raises(SystemExit) as done:
+            main([command, "--help"])
+        assert done.value.code == 0
+        assert f"pai-bench {command}" in capsys.readouterr().out.partition("example:")[2]
+
+
+def test_plan_counts_the_cells_and_trains_nothing(call, tmp_path):
+    code, out, _ = call("plan", "quick", "--densities", "0.1", "--seeds", "1,2")
+    assert code == 0
+    assert "12 of 12 cells to run" in out
+    assert not (tmp_path / "runs").exists()
+
+
+def test_methods_as_json(call):
+    code, out, _ = call("methods", "--json")
+    known = {method["name"]: method for method in json.loads(out)}
+    assert {"dense", "random", "magnitude", "snip", "ntk-sap"} <= set(known)
+    assert known["ntk-sap"]["needs_labels"] is False
+    assert known["snip"]["needs_labels"] is True
+    assert known["snip"]["origin"].startswith("baselines/snip.py:")
+    assert known["ntk-sap"]["hyper"]["epsilon"]["default"] == 0.01
+    assert code == 0
+
+
+@pytest.fixture
+def stored(tmp_path, settings, methods):
+    from pai_bench import grid
+
+    store = Store(tmp_path / "runs", "quick")
+    for cell in grid.cells(settings, methods, "quick", grid.Selection(("snip",), (0.1,), (1, 2))):
+        accuracy = Accuracy(0.9 + cell.seed / 100, 0.95, 1)
+        curves = {"test_accuracy": [0.9], "train_loss": [0.1], "test_loss": [0.2]}
+        store.put(cell, Result("done", accuracy=accuracy, density=0.1, effective=0.09,
+                               seconds={"total": 1.0}), curves)  # fmt: skip
+    return store
+
+
+def test_leaderboard_shows_what_is_stored_and_what_is_missing(call, stored):
+    code, out, err = call("leaderboard", "--suite", "quick")
+    assert (code, err) == (0, "")
+    assert "91.50 ± 6.35" in out
+    assert "not run yet" in out
+    page = (stored.folder / "leaderboard.html").read_text()
+    assert all(cell_id in page for cell_id in stored.ids())
+
+
+def test_stored_cells_of_another_version_are_left_out_and_said(call, stored):
+    from dataclasses import replace
+
+    entry = stored.entries()[0]
+    stored.put(replace(entry.cell, method_version=99, seed=7), entry.result, entry.curves())
+    _, out, _ = call("leaderboard", "--suite", "quick")
+    assert "1 stored cells of other versions" in out
+
+
+def test_show_says_everything_about_a_cell_and_finds_damage(call, stored):
+    cell_id = stored.ids()[0]
+    code, out, _ = call("show", cell_id[:8])
+    assert code == 0
+    assert f"{cell_id} · snip · density 0.1 · seed" in out
+    code, out, _ = call("show", cell_id, "--json")
+    assert json.loads(out)["result"]["density"] == 0.1
+    (stored.folder / cell_id / "curves.json").write_text("{}")
+    code, _, err = call("show", cell_id)
+    assert code == 2
+    assert "altered since it was written" in err
+
+
+def test_evidence_is_the_store_without_masks(call, stored, tmp_path):
+    code, _, _ = call("evidence", "quick", "kept")
+    assert code == 0
+    kept = Store(tmp_path / "kept", "quick")
+    assert sorted(kept.ids()) == sorted(stored.ids())
+    assert all(kept.verify(cell_id) == [] for cell_id in kept.ids())
+    assert kept.entries()[0].result == stored.entries()[0].result
+
+
+def test_data_verifies_the_built_in_digits(call):
+    code, out, _ = call("data", "digits")
+    assert code == 0
+    assert "1,438 training and 359 test images" in out
+
+
+def test_doctor_names_what_it_found(call):
+    code, out, _ = call("doctor")
+    assert code == 0
+    for line in ("Python: 3.", "torch: 2.", "data digits: built in", "W&B: WANDB_MODE=offline"):
+        assert line in out
+
+
+def test_doctor_fails_for_a_mirror_that_is_not_there(call, monkeypatch):
+    monkeypatch.setenv("PAI_BENCH_MIRROR", "nowhere")
+    code, out, _ = call("doctor")
+    assert code == 1
+    assert "mirror: nowhere is no folder" in out

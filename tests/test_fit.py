@@ -1,0 +1,191 @@
+"""One cell: same in, same out; what a result holds; failures as results."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from pai_bench import fit, networks
+from pai_bench.data import sources
+from pai_bench.methods.base import PruneAtInit
+from pai_bench.methods.registry import register
+from pai_bench.result import Result
+from pai_bench.sparsity.masks import Masks, prunable
+from pai_bench.sparsity.select import kept_count
+from pai_bench.streams import Streams
+
+PRUNING = ("random", "magnitude", "snip", "ntk-sap")
+METHODS = ("dense", *PRUNING)
+
+
+def same(one, other):
+    return (
+        one.curves == other.curves
+        and one.result.accuracy == other.result.accuracy
+        and all(torch.equal(one.masks[name], other.masks[name]) for name in one.masks)
+    )
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_cell_does_not_depend_on_what_ran_before(method, quick, settings):
+    cell = quick(methods=(method,), densities=(0.05,), seeds=(3,))[0]
+    first = fit.fit(cell, settings)
+    torch.manual_seed(12345)
+    fit.fit(quick(methods=("snip",), densities=(0.2,), seeds=(1,))[0], settings)
+    assert first.result.status == "done", first.result.reason
+    assert same(first, fit.fit(cell, settings))
+
+
+def test_seeds_differ(quick, settings):
+    one, other = quick(methods=("random",), densities=(0.05,), seeds=(1, 2))[:2]
+    assert not same(fit.fit(one, settings), fit.fit(other, settings))
+
+
+@pytest.mark.parametrize("method", PRUNING)
+def test_at_density_one_every_method_is_the_dense_network(method, quick, settings):
+    dense = fit.fit(quick(methods=("dense",), seeds=(1,))[0], settings)
+    pruned = quick(methods=(method,), densities=(0.5,), seeds=(1,))[0]
+    assert same(dense, fit.fit(replace(pruned, density=1.0), settings))
+
+
+@pytest.mark.parametrize("method", PRUNING)
+@pytest.mark.parametrize("density", [0.5, 0.01])
+def test_density_is_exact_and_pruned_weights_stay_zero(method, density, quick, settings):
+    cell = quick(methods=(method,), densities=(density,), seeds=(1,))[0]
+    module = fit.build_module(cell, settings, ())
+    before = {name: weight.clone() for name, weight in prunable(module.network)}
+    data = fit.build_data(cell, settings)
+    fit.build_trainer(cell, fit.Hardware("cpu", "1"), lambda *_: None).fit(module, datamodule=data)
+    assert module.masks.kept == kept_count(module.masks.total, density)
+    for name, weight in prunable(module.network):
+        kept = module.masks[name]
+        assert torch.count_nonzero(weight[~kept]) == 0
+        assert kept.sum() == 0 or not torch.equal(weight[kept], before[name][kept])
+
+
+def test_training_equals_a_plain_loop(quick, settings):
+    """The reference: PyTorch alone, weights masked after every step."""
+    cell = quick(methods=("random",), densities=(0.1,), seeds=(2,), epochs=2)[0]
+    outcome = fit.fit(cell, settings)
+    data, streams = settings.data["digits"], Streams(cell.seed)
+    with streams.as_global("init"):
+        network = networks.build(settings.networks[cell.network].build, data.shape, 10)
+    outcome.masks.apply(network)
+    recipe = cell.recipe
+    optimizer = torch.optim.SGD(
+        network.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay
+    )
+    arrays = sources.load("digits", data)
+    mean, std = data.mean[0], data.std[0]
+    for epoch in range(recipe.epochs):
+        order = torch.randperm(1438, generator=streams.generator(f"data-order/{epoch}"))
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.lr * recipe.gamma ** (epoch >= 1)
+        for index in order.split(recipe.batch_size):
+            images = (arrays.train_images[index] / 255 - mean) / std
+            optimizer.zero_grad()
+            cross_entropy(network(images), arrays.train_labels[index]).backward()
+            optimizer.step()
+            outcome.masks.apply(network)
+    with torch.no_grad():
+        logits = network((arrays.test_images / 255 - mean) / std)
+    loss = float(cross_entropy(logits, arrays.test_labels))
+    accuracy = float((logits.argmax(1) == arrays.test_labels).float().mean())
+    assert outcome.curves["test_loss"][-1] == pytest.approx(loss, rel=1e-3)
+    assert outcome.result.accuracy.last == pytest.approx(accuracy, abs=0.006)
+
+
+def test_a_result_holds_all_that_is_promised(quick, settings):
+    cell = quick(methods=("snip",), densities=(0.02,), seeds=(1,), epochs=3)[0]
+    outcome = fit.fit(cell, settings)
+    result = outcome.result
+    assert Result.from_json(json.loads(json.dumps(result.to_json()))) == result
+    assert result.density == pytest.approx(0.02, abs=1 / 50200)
+    assert 0 < result.effective <= result.density
+    assert sum(layer.kept_end for layer in result.layers) == outcome.masks.kept
+    assert [layer.name for layer in result.layers] == list(outcome.masks)
+    assert result.accuracy.best == max(outcome.curves["test_accuracy"])
+    assert {len(curve) for curve in outcome.curves.values()} == {3}
+    assert result.flops.inference_dense == 2 * 50200
+    assert result.flops.inference == 2 * outcome.masks.kept
+    # SNIP: one forward and one backward pass of 100 images; the first layer needs no input gradient
+    assert result.flops.scoring == 2 * 100 * (3 * 50200 - 64 * 300)
+    assert result.flops.training == pytest.approx(
+        3 * result.flops.inference * 1438 * 3 + result.flops.scoring
+    )
+    assert {"data", "score", "train", "eval", "total"} <= set(result.seconds)
+    assert all(seconds >= 0 for seconds in result.seconds.values())
+    assert result.memory_mb is None or result.memory_mb > 50
+    assert result.environment["packages"]["torch"].startswith(torch.__version__.split("+")[0])
+
+
+def test_a_network_that_loses_a_layer_is_a_result_with_a_flag(quick, settings):
+    cell = quick(methods=("magnitude",), densities=(0.01,), seeds=(1,))[0]
+    result = fit.fit(cell, settings).result
+    assert result.status == "done"
+    assert result.collapsed == ("fc2.weight",)
+    assert result.effective == 0
+
+
+class Broken(PruneAtInit):
+    """Does what `how` says."""
+
+    how = staticmethod(lambda module: None)
+
+    def scores(self, network, batches):
+        return self.how(network)
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        (lambda net: 1 / 0, "ZeroDivisionError"),
+        (lambda net: exit(), "SystemExit"),
+        (lambda net: {n: w.detach() * float("nan") for n, w in prunable(net)}, "fc1.weight"),
+        (lambda net: {n: w.detach()[0] for n, w in prunable(net)}, "shape (64,)"),
+        (lambda net: {"fc9.weight": torch.ones(3)}, "fc"),
+    ],
+)
+def test_a_method_that_breaks_is_a_failed_result_with_its_reason(
+    how, reason, quick, settings, monkeypatch
+):
+    monkeypatch.setattr(fit.registry, "load", lambda *_: register("broken")(Broken))
+    monkeypatch.setattr(Broken, "how", staticmethod(how))
+    cell = replace(quick(methods=("snip",), densities=(0.1,), seeds=(1,))[0], method="broken")
+    result = fit.fit(cell, settings).result
+    assert result.status == "failed"
+    assert reason in result.reason
+    assert "\n" not in result.reason
+
+
+def test_a_loss_that_is_no_number_fails_the_cell(quick, settings):
+    cell = quick(methods=("dense",), seeds=(1,))[0]
+    wild = cell.recipe.model_copy(update={"lr": 1e18})
+    result = fit.fit(replace(cell, recipe=wild), settings).result
+    assert result.status == "failed"
+    assert result.reason.startswith("Diverged: the train loss became")
+
+
+def test_what_a_method_does_not_need_is_withheld(quick, settings):
+    cell = quick(methods=("ntk-sap",), densities=(0.1,), seeds=(1,))[0]
+    module = fit.build_module(cell, settings, ())
+    images, labels = module.withhold(fit.build_data(cell, settings).score_batches())[0]
+    assert labels is None
+    assert images.shape == (100, 1, 8, 8)
+    assert torch.count_nonzero(images) == 0
+
+
+def test_masks_travel_in_checkpoints(quick, settings):
+    cell = quick(methods=("random",), densities=(0.1,), seeds=(1,))[0]
+    one, other = (fit.build_module(cell, settings, ()) for _ in range(2))
+    one.set_masks(one.sparsify([]))
+    checkpoint = {}
+    one.on_save_checkpoint(checkpoint)
+    other.on_load_checkpoint(checkpoint)
+    assert all(torch.equal(one.masks[name], other.masks[name]) for name in one.masks)
+    assert set(one.network.state_dict()) == {
+        f"fc{i}.{p}" for i in (1, 2, 3) for p in ("weight", "bias")
+    }
+    assert isinstance(other.masks, Masks)

@@ -1,0 +1,160 @@
+"""Many cells: any number of workers gives the same, and nothing is lost when they end early."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pai_bench.launch import Finished, Hardware, Order, Started, local
+from pai_bench.store import Store
+
+ROOT = Path(__file__).parents[1]
+CPU = Hardware("cpu", "1")
+
+
+def numbers(store):
+    """What must not depend on how a cell was run: metrics, curves and mask bytes."""
+    return {
+        entry.cell.id: (
+            entry.result.accuracy,
+            dict(entry.curves()),
+            (entry.folder / "masks.safetensors").read_bytes(),
+        )
+        for entry in store.entries()
+    }
+
+
+def test_one_worker_or_two_in_any_order_give_the_same(tmp_path, quick, settings):
+    cells = quick(methods=("random", "snip", "ntk-sap"), densities=(0.2, 0.05), seeds=(1,))
+    found = []
+    for jobs, order in ((1, cells), (2, cells[::-1])):
+        runs = tmp_path / str(jobs)
+        events = list(local.launch(Order("quick", tuple(order), settings, runs, CPU), jobs))
+        assert [e.status for e in events if isinstance(e, Finished)] == ["done"] * len(cells)
+        assert len([e for e in events if isinstance(e, Started)]) == len(cells)
+        found.append(numbers(Store(runs, "quick")))
+    assert len(found[0]) == len(cells)
+    assert found[0] == found[1]
+
+
+PLUGIN = '''
+import os, signal
+from pai_bench.methods.base import PruneAtInit
+from pai_bench.methods.registry import register
+from pai_bench.sparsity.masks import prunable
+
+@register("dies")
+class Dies(PruneAtInit):
+    """Is killed, as by a system without memory."""
+    def scores(self, network, batches):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+@register("once")
+class Once(PruneAtInit):
+    """Fails until the file is there."""
+    def scores(self, network, batches):
+        print("noise on stdout")
+        if not os.path.exists("mended"):
+            raise RuntimeError("not mended")
+        return {name: weight.detach().abs() for name, weight in prunable(network)}
+'''
+
+
+def bench(folder, *arguments, wait=True):
+    command = [sys.executable, "-m", "pai_bench", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "WANDB_MODE": "disabled"}
+    process = subprocess.Popen(
+        [*command, "--config", str(ROOT / "benchmark.yaml")],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if not wait:
+        return process
+    output, _ = process.communicate(timeout=120)
+    return process.returncode, output
+
+
+def test_a_killed_worker_fails_its_cell_only_and_retry_runs_what_failed(tmp_path):
+    (tmp_path / "plugin.py").write_text(PLUGIN)
+    choice = ("--methods", "dies,once,snip", "--densities", "0.1", "--seeds", "1", "--jobs", "1")
+    run = ("run", "quick", "--plugin", "plugin.py", *choice)
+    code, output = bench(tmp_path, *run)
+    assert code == 1
+    assert "signal 9 (SIGKILL)" in output
+    assert "RuntimeError: not mended" in output
+    assert "noise on stdout" not in output
+    assert "Traceback" not in output
+    store = Store(tmp_path / "runs", "quick")
+    assert sorted(e.result.status for e in store.entries()) == ["done", "failed", "failed"]
+    (tmp_path / "mended").touch()
+    code, output = bench(tmp_path, *run)
+    assert (code, "0 run" in output) == (1, True)
+    code, output = bench(tmp_path, *run, "--retry-failed")
+    assert (code, "2 run" in output) == (1, True)
+    assert sorted(e.result.status for e in store.entries()) == ["done", "done", "failed"]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_after_an_interrupt_the_same_command_goes_on_to_the_same_results(tmp_path, how):
+    choice = ("--methods", "magnitude,snip", "--densities", "0.5,0.1,0.05", "--seeds", "1")
+    run = ("run", "quick", *choice, "--jobs", "2")
+    process = bench(tmp_path, *run, wait=False)
+    store = Store(tmp_path / "runs", "quick")
+    deadline = time.monotonic() + 60
+    while not store.ids() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(how)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == (130 if how == signal.SIGINT else -how)
+    assert "Traceback" not in output
+    before = numbers(store)
+    assert 0 < len(before) < 6
+    assert all(store.verify(cell_id) == [] for cell_id in before)
+    code, output = bench(tmp_path, *run)
+    assert code == 0
+    after = numbers(store)
+    assert len(after) == 6
+    assert {key: after[key] for key in before} == before
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    assert bench(whole, *run)[0] == 0
+    assert numbers(Store(whole / "runs", "quick")) == after
+
+
+def test_a_second_identical_call_trains_nothing_and_loads_no_torch(tmp_path):
+    run = ("run", "quick", "--methods", "snip", "--densities", "0.1", "--seeds", "1")
+    assert bench(tmp_path, *run)[0] == 0
+    code = (
+        "import sys; from pai_bench.cli import main; "
+        f"assert main({[*run, '--config', str(ROOT / 'benchmark.yaml')]!r}) == 0; "
+        "print('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "WANDB_MODE": "disabled"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "0 run in 0 s, 1 found done" in done.stdout
+    assert done.stdout.endswith("False\n")
+
+
+def test_records_hold_no_keys_of_the_user(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", "0123456789abcdef" * 3)
+    run = ("run", "quick", "--methods", "snip", "--densities", "0.1", "--seeds", "1")
+    assert bench(tmp_path, *run)[0] == 0
+    for path in (tmp_path / "runs").rglob("*"):
+        if path.is_file():
+            assert b"0123456789abcdef" * 3 not in path.read_bytes()
+    stored = json.loads(next((tmp_path / "runs").rglob("result.json")).read_text())
+    assert stored["result"]["environment"]["command"].startswith("pai-bench run quick")

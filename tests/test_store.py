@@ -1,0 +1,134 @@
+"""The store: complete or absent, read back as written, altered files found."""
+
+import json
+import os
+
+import pytest
+import torch
+
+from pai_bench.errors import BenchError
+from pai_bench.result import Accuracy, Flops, Layer, Result
+from pai_bench.sparsity.masks import Masks
+from pai_bench.store import Store, find
+
+RESULT = Result(
+    "done",
+    accuracy=Accuracy(0.9, 0.95, 2),
+    density=0.5,
+    effective=0.4,
+    layers=(Layer("w", (2, 2), 4, 2, 2, 1),),
+    flops=Flops(8.0, 4.0, 0.0, 12.0),
+    seconds={"train": 1.0},
+    environment={"packages": {"torch": "2"}},
+)
+CURVES = {"test_accuracy": [0.9, 0.95]}
+MASKS = Masks({"w": torch.tensor([[True, False], [False, True]])})
+
+
+@pytest.fixture
+def cell(quick):
+    return quick(methods=("snip",), densities=(0.1,), seeds=(1,))[0]
+
+
+@pytest.fixture
+def store(tmp_path, cell):
+    store = Store(tmp_path, "quick")
+    store.put(cell, RESULT, CURVES, MASKS)
+    return store
+
+
+def test_what_is_read_is_what_was_written(store, cell):
+    entry = store.get(cell.id)
+    assert entry.cell == cell
+    assert entry.result == RESULT
+    assert entry.curves() == CURVES
+    assert torch.equal(entry.masks()["w"], MASKS["w"])
+    assert store.status(cell) == "done"
+    assert store.verify(cell.id) == []
+    assert sorted(p.name for p in entry.folder.iterdir()) == [
+        "cell.json",
+        "curves.json",
+        "masks.safetensors",
+        "result.json",
+    ]
+
+
+def test_a_result_is_replaced_whole(store, cell):
+    store.put(cell, Result("failed", "no reason"))
+    entry = store.get(cell.id)
+    assert entry.result.status == "failed"
+    assert entry.curves() == {}
+    assert [p.name for p in store.folder.iterdir()] == [cell.id]
+
+
+def test_an_interrupted_write_leaves_no_result(tmp_path, cell, monkeypatch):
+    store = Store(tmp_path, "quick")
+
+    def full_disk(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(Masks, "save", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        store.put(cell, RESULT, CURVES, MASKS)
+    assert store.status(cell) is None
+    assert store.ids() == []
+
+
+def test_what_dead_processes_left_is_swept_and_the_living_are_spared(store, cell):
+    dead, alive = store.folder / f".{cell.id}.999999999", store.folder / f".{cell.id}.{os.getpid()}"
+    dead.mkdir()
+    alive.mkdir()
+    store.sweep()
+    assert not dead.exists()
+    assert alive.exists()
+    assert store.ids() == [cell.id]
+
+
+@pytest.mark.parametrize("name", ["curves.json", "masks.safetensors", "cell.json"])
+def test_an_altered_file_is_found(store, cell, name):
+    path = store.folder / cell.id / name
+    path.write_bytes(path.read_bytes().replace(b"0", b"1", 1))
+    assert any(name in problem or "cannot" in problem for problem in store.verify(cell.id))
+
+
+def test_a_missing_file_is_found(store, cell):
+    (store.folder / cell.id / "curves.json").unlink()
+    assert store.verify(cell.id) == [f"{store.folder / cell.id / 'curves.json'}: missing"]
+
+
+def test_a_record_under_a_wrong_id_is_found(store, cell):
+    wrong = "0" * 12
+    (store.folder / cell.id).rename(store.folder / wrong)
+    assert f"has id {cell.id}" in store.verify(wrong)[0]
+
+
+def test_an_unreadable_result_is_one_line_that_names_the_file(store, cell):
+    path = store.folder / cell.id / "result.json"
+    path.write_text(path.read_text()[:40])
+    with pytest.raises(BenchError, match=r"result\.json: cannot be read") as error:
+        store.get(cell.id)
+    assert "\n" not in str(error.value)
+
+
+def test_numbers_that_are_none_are_never_written(tmp_path, cell):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        Store(tmp_path, "quick").put(cell, Result("done", density=float("nan")))
+    assert Store(tmp_path, "quick").status(cell) is None
+
+
+def test_a_cell_is_found_by_the_start_of_its_id(tmp_path, store, cell, quick):
+    assert find(tmp_path, cell.id[:6]).cell == cell
+    with pytest.raises(BenchError, match="no stored cell"):
+        find(tmp_path, "zz")
+    for other in quick(methods=("random",), densities=(0.1, 0.2, 0.05, 0.02, 0.01), epochs=2):
+        store.put(other, Result("failed", "x"))
+    starts = [name[0] for name in store.ids()]
+    twice = next(c for c in starts if starts.count(c) > 1)
+    with pytest.raises(BenchError, match="start of several"):
+        find(tmp_path, twice)
+
+
+def test_the_record_says_what_was_hashed(store, cell):
+    record = json.loads((store.folder / cell.id / "cell.json").read_text())
+    assert record["identity"]["method"] == {"name": "snip", "version": 1}
+    assert record["id"] == cell.id
