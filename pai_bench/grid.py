@@ -128,9 +128,9 @@ class Cost:
     """What the seconds rest on, in words."""
 
 
-STEP_OVERHEAD = 6e-4
+STEP_OVERHEAD = 5e-4
 """Seconds per training step that no arithmetic explains, assumed until results say otherwise."""
-CORE_FLOPS = 3e10
+CORE_FLOPS = 8e10
 """Floating-point operations per second of one CPU core, assumed until results say otherwise."""
 
 
