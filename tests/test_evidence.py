@@ -1,0 +1,54 @@
+"""What the READMEs print is what the evidence says, and the evidence is whole."""
+
+import io
+import re
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from pai_bench import grid
+from pai_bench.leaderboard.statistics import board
+from pai_bench.leaderboard.terminal import print_board
+from pai_bench.store import Store
+
+ROOT = Path(__file__).parents[1]
+BLOCK = re.compile(r"<!-- evidence: (\S+) (\S+) -->\n```\n(.*?)```", re.DOTALL)
+BLOCKS = [
+    pytest.param(*match.groups(), id=f"{path.parent.name}-{match.group(2)}")
+    for path in (ROOT / "README.md", *sorted(ROOT.glob("reproductions/*/README.md")))
+    for match in BLOCK.finditer(path.read_text())
+]
+FOLDERS = [path for path in sorted(ROOT.glob("reproductions/*/evidence/*")) if path.is_dir()]
+
+
+@pytest.mark.parametrize(("folder", "suite", "printed"), BLOCKS)
+def test_each_printed_line_is_a_line_of_the_table_in_its_order(
+    folder, suite, printed, settings, methods
+):
+    store = Store(ROOT / folder, suite)
+    cells = grid.cells(settings, methods, suite)
+    console = Console(file=io.StringIO(), width=110)
+    print_board(console, board(store, suite, cells, settings.methods_of_papers()), suite)
+    rendered = [line.rstrip() for line in console.file.getvalue().splitlines()]
+    lines = [line.rstrip() for line in printed.splitlines() if line.strip() not in ("", "...")]
+    assert len(lines) > 5
+    position = -1
+    for line in lines:
+        assert line in rendered[position + 1 :], line
+        position = rendered.index(line, position + 1)
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
+def test_evidence_is_whole_and_belongs_to_the_cells_of_today(folder, settings, methods):
+    store = Store(folder.parent, folder.name)
+    assert [problem for cell_id in store.ids() for problem in store.verify(cell_id)] == []
+    planned = {cell.id for cell in grid.cells(settings, methods, folder.name)}
+    assert set(store.ids()) == planned
+    commits = {entry.result.environment["commit"] for entry in store.entries()}
+    assert all(commit and not commit.endswith("+changes") for commit in commits)
+
+
+def test_there_is_evidence():
+    assert len(BLOCKS) >= 2
+    assert len(FOLDERS) >= 2
