@@ -138,7 +138,7 @@ def load(path: Path, methods: Mapping[str, MethodInfo]) -> Benchmark:
     """
     document = _Document(path)
     try:
-        settings = Benchmark.model_validate_json(json.dumps(document.content))
+        settings = Benchmark.model_validate_json(json.dumps(document.content, default=str))
     except ValidationError as error:
         raise document.explain(error) from None
     _check_names(settings, document, methods)
@@ -162,8 +162,9 @@ class _Document:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.lines: dict[Path_, int] = {(): 1}
-        loader = _Loader(_read(path))
+        text = _read(path)
         try:
+            loader = _Loader(text)
             root = loader.get_single_node()
             if root is None:
                 raise BenchError(f"{path}:1: the file is empty")
@@ -172,6 +173,9 @@ class _Document:
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
             raise BenchError(f"{path}:{line}: not valid YAML: {error.problem}") from None
+        except yaml.reader.ReaderError as error:
+            line = text.count("\n", 0, error.position) + 1
+            raise BenchError(f"{path}:{line}: not valid YAML: {error.reason}") from None
 
     def _note_lines(self, node: yaml.Node, at: Path_) -> None:
         if isinstance(node, yaml.MappingNode):
@@ -195,8 +199,8 @@ class _Document:
         return BenchError(f"{self.path}:{line}: {key}: {problem}")
 
     def explain(self, error: ValidationError) -> BenchError:
-        """Turn pydantic's first complaint into one line."""
-        first = error.errors()[0]
+        """Turn pydantic's complaints into one line: unknown keys first, they explain the others."""
+        first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
         at = self._existing(first["loc"])
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         if first["type"] == "extra_forbidden":
@@ -204,6 +208,8 @@ class _Document:
             return self.error(at, f"unknown key; {hint}{more}")
         if first["type"] == "missing":
             return self.error(at, f'"{first["loc"][-1]}" is missing{more}')
+        if at[:1] == ("suites",) and at[2:3] == ("methods",) and len(at) > 3:
+            return self.error(at, f'write "name" or "name: {{hyper-parameter: value}}"{more}')
         given = first["input"]
         shown = "" if isinstance(given, (dict, list)) else f", got {json.dumps(given)}"
         return self.error(at, f"{first['msg'][0].lower()}{first['msg'][1:]}{shown}{more}")
@@ -220,6 +226,8 @@ class _Document:
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise BenchError(f"{path}:1: not a text in UTF-8: {error.reason}") from None
     except OSError as error:
         raise BenchError(
             f"{path}: cannot be read ({error.strerror}); run from the folder that holds "
@@ -242,24 +250,21 @@ def _keys_at(at: Path_) -> list[str]:
 def _check_names(
     settings: Benchmark, document: _Document, methods: Mapping[str, MethodInfo]
 ) -> None:
-    """Check every reference by name: suites to their parts, papers to suites and methods."""
+    """Check every reference by name: networks and suites to their parts, papers to suites."""
 
     def known(at: Path_, kind: str, name: str, names: Iterable[str]) -> None:
         if name not in names:
             raise document.error(at, f'unknown {kind} "{name}"; {near_miss(name, names)}')
 
+    for key, network in settings.networks.items():
+        for name in network.macs:
+            known(("networks", key, "macs", name), "data set", name, settings.data)
     for key, suite in settings.suites.items():
-        at = ("suites", key)
-        known((*at, "network"), "network", suite.network, settings.networks)
-        known((*at, "data"), "data set", suite.data, settings.data)
-        known((*at, "recipe"), "recipe", suite.recipe, settings.recipes)
+        known(("suites", key, "network"), "network", suite.network, settings.networks)
+        known(("suites", key, "data"), "data set", suite.data, settings.data)
+        known(("suites", key, "recipe"), "recipe", suite.recipe, settings.recipes)
         for index, entry in enumerate(suite.methods):
-            for name, hyper in method_entry(entry).items():
-                known((*at, "methods", index), "method", name, methods)
-                try:
-                    methods[name].check(hyper)
-                except BenchError as error:
-                    raise document.error((*at, "methods", index), str(error)) from None
+            _check_method(entry, ("suites", key, "methods", index), document, methods)
     for key, paper in settings.papers.items():
         for index, name in enumerate(paper.methods):
             known(("papers", key, "methods", index), "method", name, methods)
@@ -267,6 +272,25 @@ def _check_names(
             known(("papers", key, "suites", short), "suite", name, settings.suites)
         known(("papers", key, "protocol"), "suite of this paper", paper.protocol, paper.suites)
         known(("papers", key, "suites"), "suite of this paper", "quick", paper.suites)
+
+
+def _check_method(
+    entry: str | dict[str, dict[str, Any]],
+    at: Path_,
+    document: _Document,
+    methods: Mapping[str, MethodInfo],
+) -> None:
+    """Check one method of a suite and its hyper-parameters."""
+    given = method_entry(entry)
+    if len(given) != 1:
+        raise document.error(at, "an entry holds one method; start another one with a dash")
+    for name, hyper in given.items():
+        if name not in methods:
+            raise document.error(at, f'unknown method "{name}"; {near_miss(name, methods)}')
+        try:
+            methods[name].check(hyper)
+        except BenchError as error:
+            raise document.error(at, str(error)) from None
 
 
 def method_entry(entry: str | dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -53,7 +53,7 @@ def cells(
 
     A method that does not prune runs once per seed, at density 1. All others run below density 1:
     at density 1 each of them *is* the dense network. Methods named in `selection` that the suite
-    does not list (plugins) run with their default hyper-parameters.
+    does not list (plugins) run with their default hyper-parameters. What is listed twice runs once.
 
     Raises BenchError for an unknown suite, method or an empty grid.
     """
@@ -82,7 +82,7 @@ def cells(
     ]
     if not found:
         raise BenchError(f"suite {suite_name}: no cell is left to run by this choice")
-    return found
+    return list({cell.id: cell for cell in found}.values())
 
 
 def _check_densities(densities: Iterable[float]) -> None:

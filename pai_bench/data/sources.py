@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -77,7 +78,8 @@ def _to_cache(arrays: Arrays, path: Path) -> None:
         save_file(arrays.tensors(), beside)
         beside.replace(path)
     except (OSError, SafetensorError):
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink()
 
 
 def _decode(name: str, settings: Data, mirror: Path | None) -> tuple[Arrays, str]:
@@ -92,9 +94,9 @@ def _decode(name: str, settings: Data, mirror: Path | None) -> tuple[Arrays, str
             )
         with tempfile.TemporaryDirectory(prefix="pai-bench-") as scratch:
             tables = _mirror_splits(folder, settings, scratch)
-            return _decode_tables(name, settings, tables), str(folder)
+            return _decode_tables(f"{name} in {folder}", settings, tables), str(folder)
     source = f"{settings.hub} at revision {settings.revision}"
-    return _decode_tables(name, settings, _hub_splits(name, settings)), source
+    return _decode_tables(f"{name} from {source}", settings, _hub_splits(name, settings)), source
 
 
 def _mirror_splits(folder: Path, settings: Data, scratch: str) -> Any:
@@ -109,7 +111,7 @@ def _mirror_splits(folder: Path, settings: Data, scratch: str) -> Any:
     try:
         return load_dataset("parquet", data_files=files, cache_dir=scratch)
     except Exception as error:
-        raise BenchError(f"{folder}: cannot be read as parquet: {_first_line(error)}") from error
+        raise BenchError(f"{folder}: cannot be read as parquet: {_cause(error)}") from error
 
 
 def _hub_splits(name: str, settings: Data) -> Any:
@@ -121,7 +123,7 @@ def _hub_splits(name: str, settings: Data) -> Any:
     except Exception as error:
         raise BenchError(
             f"data set {name}: {settings.hub} could not be fetched from the hub "
-            f"({type(error).__name__}: {_first_line(error)}); without a connection, set "
+            f"({type(error).__name__}: {_cause(error)}); without a connection, set "
             f"PAI_BENCH_MIRROR to a folder that holds {settings.folder or name}/*.parquet"
         ) from error
 
@@ -133,7 +135,7 @@ def _quiet_reader() -> None:
     disable_progress_bars()
 
 
-def _decode_tables(name: str, settings: Data, tables: Any) -> Arrays:
+def _decode_tables(source: str, settings: Data, tables: Any) -> Arrays:
     parts: dict[str, Tensor] = {}
     for role, split in zip(("train", "test"), _splits(settings), strict=True):
         try:
@@ -142,7 +144,8 @@ def _decode_tables(name: str, settings: Data, tables: Any) -> Arrays:
             parts[f"{role}_labels"] = torch.tensor(list(table[settings.label]), dtype=torch.int64)
         except Exception as error:
             raise BenchError(
-                f"data set {name}, split {split}: {type(error).__name__}: {_first_line(error)}"
+                f"data set {source}, split {split}, cannot be decoded: "
+                f"{type(error).__name__}: {_cause(error)}"
             ) from error
     return Arrays(**parts)
 
@@ -186,5 +189,6 @@ def _check(name: str, settings: Data, arrays: Arrays, source: str) -> None:
         )
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
+def _cause(error: BaseException) -> str:
+    """First line of what an error says, of its cause where it has one."""
+    return str(error.__cause__ or error).strip().partition("\n")[0]

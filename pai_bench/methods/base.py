@@ -65,7 +65,7 @@ class SparseClassifier(pl.LightningModule):
     The harness reads the facts below from a method and holds it to them. Weights at masked
     positions are exactly 0 in the parameters: the masks are applied once, then multiplied into the
     gradients before each optimizer step, so that momentum and weight decay keep them 0. The
-    state_dict is that of the plain network plus nothing; masks travel in checkpoints beside it.
+    state_dict is that of the plain network, under `network.`; checkpoints hold the masks beside it.
     """
 
     name: ClassVar[str]
@@ -234,6 +234,10 @@ class PruneAtInit(SparseClassifier):
         """Rank over all layers, or within each layer at the same density."""
         selection: Literal["exact", "strict"] = "exact"
         """`strict` over-prunes on ties, as the authors' codes do."""
+
+        def __post_init__(self) -> None:
+            if self.rounds < 1:
+                raise BenchError(f"rounds must be at least 1, got {self.rounds}")
 
     round = 0
     """The current round, from 1."""

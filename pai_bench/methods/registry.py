@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import dataclasses
+import hashlib
 import importlib
 import importlib.util
 import sys
@@ -99,8 +101,12 @@ class MethodInfo:
                 )
 
     def without_defaults(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Drop the hyper-parameters that are set to their default: they change nothing."""
-        return {k: v for k, v in given.items() if v != self.hyper[k].default}
+        """Drop the hyper-parameters that are set to their default: they change nothing.
+
+        What is left is in one spelling: 1 for a `float` becomes 1.0.
+        """
+        spelled = {k: float(v) if self.hyper[k].kind == "float" else v for k, v in given.items()}
+        return {k: v for k, v in spelled.items() if v != self.hyper[k].default}
 
 
 def register(name: str) -> Callable[[T], T]:
@@ -155,10 +161,15 @@ def load(name: str, plugins: tuple[Path, ...] = ()) -> type[SparseClassifier]:
     try:
         module = _import(info.module)
     except Exception as error:
-        raise BenchError(f"{info.origin}: {type(error).__name__}: {error}") from error
+        first = str(error).partition("\n")[0]
+        raise BenchError(f"{info.origin}: {type(error).__name__}: {first}") from error
     cls = _registered[f"{module}:{name}"]
     if not issubclass(cls, SparseClassifier):
         raise BenchError(f"{info.origin}: {cls.__name__} must be a subclass of SparseClassifier")
+    for field_ in dataclasses.fields(cls.Hyper):
+        if field_.name not in info.hyper:
+            problem = "must be written in this file with a literal default"
+            raise BenchError(f"{info.origin}: hyper-parameter {field_.name} {problem}")
     return cls
 
 
@@ -167,7 +178,8 @@ def _import(module: str) -> str:
     if not module.endswith(".py"):
         return importlib.import_module(module).__name__
     path = Path(module).resolve()
-    name = f"pai_bench_plugin_{path.stem}"
+    content = hashlib.sha256(str(path).encode() + path.read_bytes()).hexdigest()
+    name = f"pai_bench_plugin_{path.stem}_{content[:12]}"
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, path)
         if spec is None or spec.loader is None:

@@ -70,7 +70,7 @@ def _make_transparent(module: nn.Module) -> None:
     if isinstance(module, BATCH_NORMS):
         module.reset_parameters()
     for name, child in module.named_children():
-        if type(child) in _AVERAGE:
+        if type(child) in _AVERAGE and child.dilation in (1, (1, 1), (1, 1, 1)):
             average = _AVERAGE[type(child)]
             pool = average(child.kernel_size, child.stride, child.padding, child.ceil_mode)
             setattr(module, name, pool)

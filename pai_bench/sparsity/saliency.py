@@ -32,7 +32,9 @@ def masked_forward(
     `weights` stands in for the prunable weights, `state` for other parameters and buffers.
     """
     given = weights or {name: weight.detach() for name, weight in prunable(network)}
-    replaced = {**(state or {}), **{name: given[name] * mask for name, mask in masks.items()}}
+    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    masked = {name: given[name] * mask for name, mask in masks.items()}
+    replaced = {**buffers, **(state or {}), **masked}
     return lambda inputs: functional_call(network, replaced, (inputs,))
 
 

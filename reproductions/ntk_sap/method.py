@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Generator, Tensor, nn
 
+from pai_bench.errors import BenchError
 from pai_bench.methods.base import Batches, PruneAtInit, Task
 from pai_bench.methods.registry import register
 from pai_bench.sparsity.account import BATCH_NORMS
@@ -75,6 +76,14 @@ class NTKSAP(PruneAtInit):
         """Weight configurations per batch and round."""
         epsilon: float = 0.01
         """Standard deviation of the perturbation; the paper quotes the variance, 1e-4."""
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if self.repeats < 1 or self.epsilon <= 0:
+                raise BenchError(
+                    f"repeats must be at least 1 and epsilon above 0, got {self.repeats} and "
+                    f"{self.epsilon}"
+                )
 
     def __init__(
         self, network: nn.Module, task: Task, draws: Draws | None = None, **hyper: Any

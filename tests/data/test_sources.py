@@ -224,7 +224,7 @@ def test_a_broken_picture_is_named_by_its_split(tiny):
     content = path.read_bytes()
     start = content.index(b"\x89PNG")
     path.write_bytes(content[:start] + bytes(40) + content[start + 40 :])
-    assert "tiny, split test" in refusal(tiny)
+    assert f"data set tiny in {tiny.folder}, split test" in refusal(tiny)
 
 
 def test_a_missing_folder_is_named_with_what_to_put_there(tiny):

@@ -213,7 +213,7 @@ def test_taking_out_any_effective_weight_changes_the_outputs_of_a_positive_netwo
     assert masks.kept > 10
     for name, index in positions(masks):
         weight = dict(prunable(network))[name]
-        value = float(weight[index])
+        value = weight[index].item()
         with torch.no_grad():
             weight[index] = 0
         assert not torch.equal(network(inputs), before)
