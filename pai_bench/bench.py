@@ -20,7 +20,7 @@ from pai_bench.cell import Cell, data_fields
 from pai_bench.config import Benchmark, Data
 from pai_bench.data.module import InMemoryData
 from pai_bench.data.sources import Arrays
-from pai_bench.launch import Hardware
+from pai_bench.hardware import Hardware
 from pai_bench.streams import Streams
 
 REPEATS = 7

@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pai_bench.errors import BenchError, near_miss
-from pai_bench.methods.registry import MethodInfo
+from pai_bench.methods.declaration import MethodInfo
 
 Density = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]

@@ -20,7 +20,7 @@ from pai_bench.config import Benchmark
 from pai_bench.data import sources
 from pai_bench.data.module import InMemoryData
 from pai_bench.errors import BenchError
-from pai_bench.launch import Hardware
+from pai_bench.hardware import Hardware
 from pai_bench.methods import registry
 from pai_bench.methods.base import SparseClassifier, Task
 from pai_bench.result import Accuracy, Flops, Layer, Result
@@ -137,14 +137,19 @@ def build_trainer(cell: Cell, hardware: Hardware, on_epoch: OnEpoch) -> pl.Train
 
 
 def _devices(given: str) -> Any:
-    """Read DEVICES: auto, a number, or a list such as `0,` or `1,3`.
+    """Read the device of one cell: the only one there is, or the index in `3,`.
 
-    >>> _devices("2"), _devices("0,"), _devices("auto")
-    (2, [0], 'auto')
+    >>> _devices("auto"), _devices("1"), _devices("3,")
+    (1, 1, [3])
     """
-    if "," in given:
-        return [int(part) for part in given.split(",") if part.strip()]
-    return int(given) if given.isdigit() else given
+    if given == "auto":
+        return 1
+    devices = [int(part) for part in given.split(",") if part.strip()]
+    if "," in given and len(devices) == 1:
+        return devices
+    if devices == [1]:
+        return 1
+    raise BenchError(f"devices {given}: one cell trains on one device; use several workers")
 
 
 class _Epochs(pl.Callback):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pai_bench.cell import Cell, data_fields
 from pai_bench.config import Benchmark, Suite, method_entry
 from pai_bench.errors import BenchError, unknown
-from pai_bench.methods.registry import MethodInfo
+from pai_bench.methods.declaration import MethodInfo
 
 
 @dataclass(frozen=True)

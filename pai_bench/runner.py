@@ -17,8 +17,9 @@ from pai_bench.cell import Cell
 from pai_bench.config import Benchmark
 from pai_bench.data.locations import cached_file
 from pai_bench.errors import BenchError
+from pai_bench.hardware import gpus_of
 from pai_bench.launch import Order, local
-from pai_bench.methods.registry import MethodInfo
+from pai_bench.methods.declaration import MethodInfo
 from pai_bench.progress import Progress
 from pai_bench.store import Entry, Store
 
@@ -76,9 +77,9 @@ def _run(order: Order, jobs: int, console: Console) -> None:
 
 
 def default_jobs(order: Order) -> int:
-    """One worker per core (or per GPU, when there are any and CPU was not asked for)."""
-    if order.hardware.accelerator != "cpu" and (gpus := local.gpu_count()):
-        return gpus
+    """One worker per GPU in use, else per core; one for any other accelerator."""
+    if gpus := gpus_of(order.hardware):
+        return len(gpus)
     if order.hardware.accelerator not in ("auto", "cpu"):
         return 1
     try:

@@ -43,6 +43,8 @@ def call(tmp_path, monkeypatch, capsys):
         (("run", "quick", "--jobs", "x"), "not a number of workers: 'x'"),
         (("run", "quick", "--jobs", "0"), "not a number of workers: '0'"),
         (("run", "quick", "--wandb", "maybe"), "--wandb"),
+        (("run", "quick", "--devices", "x"), "not auto, a number or a list as 0,1"),
+        (("run", "quick", "--devices", "2", "--accelerator", "cpu"), "one CPU device"),
         (("show", "abc"), "no stored cell"),
         (("leaderboard",), "holds no results yet"),
         (("data", "minst"), 'unknown data set "minst"; did you mean "mnist"?'),

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from pai_bench.launch import Finished, Hardware, Order, Started, local
+from pai_bench.hardware import Hardware, gpus_of, share
+from pai_bench.launch import Finished, Order, Started, local
 from pai_bench.store import Store
 
 ROOT = Path(__file__).parents[1]
@@ -40,6 +41,28 @@ def test_one_worker_or_two_in_any_order_give_the_same(tmp_path, quick, settings)
         found.append(numbers(Store(runs, "quick")))
     assert len(found[0]) == len(cells)
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "devices", "visible", "spread"),
+    [
+        ("auto", "auto", "", []),
+        ("auto", "auto", "0,1,2", [0, 1, 2]),
+        ("gpu", "2", "0,1,2", [0, 1]),
+        ("gpu", "0,2", "0,1,2", [0, 2]),
+        ("gpu", "1,", "0,1,2", [1]),
+        ("cpu", "auto", "0,1", []),
+        ("tpu", "auto", "0,1", []),
+    ],
+)
+def test_cells_are_spread_over_the_gpus_one_each(
+    accelerator, devices, visible, spread, monkeypatch
+):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    hardware = Hardware(accelerator, devices)
+    assert gpus_of(hardware) == spread
+    for worker, gpu in enumerate(spread * 2):
+        assert share(hardware, worker).devices == f"{gpu},"
 
 
 PLUGIN = '''

@@ -7,15 +7,7 @@ from pathlib import Path
 
 from pai_bench.cell import Cell
 from pai_bench.config import Benchmark
-
-
-@dataclass(frozen=True)
-class Hardware:
-    """What the Trainer runs on, passed through to it."""
-
-    accelerator: str = "auto"
-    devices: str = "auto"
-    strategy: str = "auto"
+from pai_bench.hardware import Hardware
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from pai_bench.cell import Cell
-from pai_bench.launch import Epoch, Event, Finished, Hardware, Order, Started
+from pai_bench.hardware import share
+from pai_bench.launch import Epoch, Event, Finished, Order, Started
 from pai_bench.result import Result
 from pai_bench.store import Store
 
@@ -88,7 +89,7 @@ def _cause_of_death(code: int | None) -> str:
 
 def _start(order: Order, index: int) -> _Worker:
     ours, theirs = _processes.Pipe()
-    mine = replace(order, cells=(), hardware=_share(order.hardware, index))
+    mine = replace(order, cells=(), hardware=share(order.hardware, index))
     process = _processes.Process(target=_work, args=(theirs, mine, index), name=f"worker-{index}")
     # A worker inherits that Ctrl-C is ignored: this process decides what an interrupt means.
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -98,22 +99,6 @@ def _start(order: Order, index: int) -> _Worker:
         signal.signal(signal.SIGINT, handler)
     theirs.close()
     return _Worker(process, ours)
-
-
-def _share(hardware: Hardware, index: int) -> Hardware:
-    """Give each worker a GPU of its own, as far as they go, unless devices were named."""
-    if hardware.devices != "auto" or hardware.accelerator not in ("auto", "gpu", "cuda"):
-        return hardware
-    gpus = gpu_count()
-    return replace(hardware, devices=f"{index % gpus},") if gpus else hardware
-
-
-def gpu_count() -> int:
-    """Count NVIDIA devices without importing torch."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return len([part for part in visible.split(",") if part.strip() not in ("", "-1")])
-    return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
 
 
 def _stop(workers: list[_Worker]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pai_bench.errors import BenchError
-from pai_bench.methods import registry
+from pai_bench.methods import declaration, registry
 from pai_bench.methods.base import PruneAtInit, SparseClassifier
 
 BUILT_IN = registry.available()
@@ -88,8 +88,8 @@ def test_what_is_read_from_the_source_is_what_the_class_says(name):
     info, cls = BUILT_IN[name], registry.load(name)
     assert issubclass(cls, SparseClassifier)
     assert cls.name == info.name == name
-    read = {fact: getattr(info, fact) for fact in registry.FACTS}
-    assert read == {fact: getattr(cls, fact) for fact in registry.FACTS}
+    read = {fact: getattr(info, fact) for fact in declaration.FACTS}
+    assert read == {fact: getattr(cls, fact) for fact in declaration.FACTS}
     assert {k: (h.kind, h.default) for k, h in info.hyper.items()} == hyper_of(cls)
     assert info.about == cls.__doc__.partition("\n")[0]
 

@@ -1,0 +1,299 @@
+"""What each command does: call, then print. Commands that only list import no torch."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pai_bench import environment, grid
+from pai_bench.cell import Cell
+from pai_bench.config import Benchmark
+from pai_bench.errors import BenchError, unknown
+from pai_bench.grid import Selection
+from pai_bench.hardware import Hardware
+from pai_bench.launch import Order
+from pai_bench.methods.declaration import MethodInfo
+from pai_bench.progress import duration
+from pai_bench.store import Store, find
+
+Arguments = argparse.Namespace
+
+
+@dataclass(frozen=True)
+class Context:
+    """What every command starts from."""
+
+    console: Console
+    settings: Benchmark
+    methods: Mapping[str, MethodInfo]
+    plugins: tuple[Path, ...]
+    runs: Path
+
+
+def reproduce(context: Context, parsed: Arguments) -> int:
+    """Run a paper's suite against every baseline, show the leaderboard, say what comes next."""
+    suite, selection = grid.suite_of_paper(context.settings, parsed.paper, parsed.suite)
+    selection = _selection(parsed, of_paper=selection)
+    title = f"{parsed.paper} · {suite}"
+    return _run_suite(context, parsed, suite, selection, title, paper=parsed.paper)
+
+
+def run(context: Context, parsed: Arguments) -> int:
+    """Run a suite, all its methods or those that were named."""
+    return _run_suite(context, parsed, parsed.suite, _selection(parsed), parsed.suite)
+
+
+def _run_suite(
+    context: Context,
+    parsed: Arguments,
+    suite: str,
+    selection: Selection,
+    title: str,
+    paper: str | None = None,
+) -> int:
+    from pai_bench import runner
+
+    cells = grid.cells(context.settings, context.methods, suite, selection)
+    order = _order(context, parsed, suite, cells)
+    jobs = parsed.jobs or runner.default_jobs(order)
+    context.console.print(f"{title}: {len(cells)} cells, {jobs} side by side", highlight=False)
+    tally = runner.run(order, jobs, context.console, parsed.retry_failed)
+    mode = parsed.wandb or context.settings.wandb.mode
+    _publish(context, suite, cells, title, mode, rebuild=False)
+    _say(context, "cells", _tally_line(tally))
+    if paper is not None:
+        _say(context, "paper", _protocol_line(context, paper, jobs))
+    return 1 if tally.failed else 0
+
+
+def _order(context: Context, parsed: Arguments, suite: str, cells: Sequence[Cell]) -> Order:
+    if parsed.accelerator == "cpu" and parsed.devices not in ("auto", "1"):
+        raise BenchError("--devices: a cell uses one CPU device; --jobs runs cells side by side")
+    hardware = Hardware(parsed.accelerator, parsed.devices, parsed.strategy)
+    return Order(suite, tuple(cells), context.settings, context.runs, hardware, context.plugins)
+
+
+def plan(context: Context, parsed: Arguments) -> int:
+    """Show what a suite would run and what that would cost; train nothing."""
+    from pai_bench import runner
+
+    selection = _selection(parsed)
+    suite = parsed.suite
+    if parsed.paper:
+        suite, of_paper = grid.suite_of_paper(context.settings, parsed.paper, suite or "quick")
+        selection = _selection(parsed, of_paper=of_paper)
+    suites = [suite] if suite else list(context.settings.suites)
+    speed = runner.measured_speed(context.runs, context.settings)
+    for name in suites:
+        _print_plan(context, name, selection, parsed, speed)
+    return 0
+
+
+def _print_plan(
+    context: Context, suite: str, selection: Selection, parsed: Arguments, speed: float | None
+) -> None:
+    from pai_bench import runner
+
+    cells = grid.cells(context.settings, context.methods, suite, selection)
+    store = Store(context.runs, suite)
+    todo = [cell for cell in cells if store.status(cell) is None]
+    jobs = parsed.jobs or runner.default_jobs(_order(context, parsed, suite, cells))
+    cost = grid.cost(todo, context.settings, speed, jobs)
+    table = Table(title=f"{suite}: {context.settings.suites[suite].about}", title_justify="left")
+    for heading in ("method", "densities", "seeds", "cells", "done"):
+        table.add_column(heading)
+    for line in dict.fromkeys(cell.line for cell in cells):
+        of_line = [cell for cell in cells if cell.line == line]
+        densities = ", ".join(f"{d:.4g}" for d in dict.fromkeys(c.density for c in of_line))
+        seeds = ", ".join(str(s) for s in dict.fromkeys(c.seed for c in of_line))
+        done = sum(store.status(cell) is not None for cell in of_line)
+        table.add_row(Text(line), densities, seeds, str(len(of_line)), str(done))
+    context.console.print(table)
+    context.console.print(
+        f"{len(todo)} of {len(cells)} cells to run · {cost.flops:.2g} dense training FLOPs · "
+        f"about {duration(cost.seconds)} with {jobs} workers (as fast as {cost.basis})",
+        highlight=False,
+    )
+
+
+def leaderboard(context: Context, parsed: Arguments) -> int:
+    """Rebuild the leaderboard of a suite from the store; `--wandb` rewrites all of its W&B runs."""
+    suites = [parsed.suite] if parsed.suite else _suites_with_results(context)
+    for suite in suites:
+        mode = parsed.wandb or "disabled"
+        _publish(context, suite, None, suite, mode, rebuild=parsed.wandb is not None)
+    return 0
+
+
+def _suites_with_results(context: Context) -> list[str]:
+    found = [name for name in context.settings.suites if Store(context.runs, name).ids()]
+    if not found:
+        raise BenchError(f"{context.runs}/ holds no results yet; `pai-bench run quick` makes some")
+    return found
+
+
+def _publish(
+    context: Context,
+    suite: str,
+    asked: Sequence[Cell] | None,
+    title: str,
+    wandb: Any,
+    rebuild: bool,
+) -> None:
+    """Print the board of the `asked` cells (default: all); page and W&B hold the whole suite."""
+    from pai_bench import runner
+    from pai_bench.leaderboard.page import Heading
+    from pai_bench.leaderboard.publish import publish
+    from pai_bench.leaderboard.statistics import board
+
+    store = Store(context.runs, suite)
+    planned = grid.cells(context.settings, context.methods, suite)
+    cells, stale = runner.stored_cells(store, planned, context.methods)
+    heading = Heading(
+        title=title,
+        about=context.settings.suites[suite].about,
+        command=environment.command_line(),
+        rebuild=f"pai-bench leaderboard --suite {suite}",
+    )
+    of_papers = context.settings.methods_of_papers()
+    whole = board(store, suite, cells, of_papers)
+    shown = whole if asked is None else board(store, suite, asked, of_papers)
+    path, mirrored = publish(
+        context.console, shown, whole, heading, context.settings, store, wandb, rebuild
+    )
+    if stale:
+        _say(context, "left out", f"{stale} stored cells of other versions or settings")
+    _say(context, "page", f"{path} (one file; open it in a browser)")
+    _say(context, "W&B", _wandb_line(mirrored))
+
+
+def evidence(context: Context, parsed: Arguments) -> int:
+    """Copy the finished cells of a suite, without masks, to a folder that is kept with the code."""
+    count = Store(context.runs, parsed.suite).export(Store(parsed.folder, parsed.suite))
+    _say(context, "evidence", f"{count} cells in {parsed.folder / parsed.suite}")
+    return 0
+
+
+def methods(context: Context, parsed: Arguments) -> int:
+    """List the methods that can be run, and what they declare."""
+    if parsed.json:
+        known = [{**asdict(info), "origin": info.origin} for info in context.methods.values()]
+        context.console.print_json(json.dumps(known))
+        return 0
+    table = Table()
+    for heading in ("method", "version", "paper", "when", "needs", "origin", "about"):
+        table.add_column(heading)
+    for info in context.methods.values():
+        needs = [
+            n for n, needed in (("data", info.needs_data), ("labels", info.needs_labels)) if needed
+        ]
+        facts = info.name, str(info.version), info.paper or "", info.when
+        table.add_row(*facts, ", ".join(needs) or "nothing", info.origin, Text(info.about))
+    context.console.print(table)
+    return 0
+
+
+def show(context: Context, parsed: Arguments) -> int:
+    """Show everything about one stored cell."""
+    entry = find(context.runs, parsed.cell)
+    wrong = Store(entry.folder.parent.parent, entry.folder.parent.name).verify(entry.folder.name)
+    if parsed.json:
+        shown = {"cell": entry.cell.resolved(), "result": entry.result.to_json()}
+        context.console.print_json(json.dumps({**shown, "curves": entry.curves()}))
+    else:
+        from pai_bench.leaderboard.terminal import print_cell
+
+        print_cell(context.console, entry)
+    for problem in wrong:
+        print(f"pai-bench: error: {problem}", file=sys.stderr)
+    return 2 if wrong else 0
+
+
+def data(context: Context, parsed: Arguments) -> int:
+    """Fetch, decode, verify and cache data sets."""
+    from pai_bench.data import sources
+
+    for name in parsed.names or context.settings.data:
+        if name not in context.settings.data:
+            raise unknown("data set", name, context.settings.data)
+        settings = context.settings.data[name]
+        arrays = sources.load(name, settings, context.settings.mirror)
+        sizes = f"{len(arrays.train_labels):,} training and {len(arrays.test_labels):,} test images"
+        _say(context, name, f"{sizes}, digest {settings.digest[:16]}… as pinned")
+    return 0
+
+
+def doctor(context: Context, parsed: Arguments) -> int:
+    """Say whether this machine is ready, and what to do where it is not."""
+    from pai_bench.doctor import checks
+
+    broken = 0
+    for check in checks(context.settings, context.runs):
+        mark = {True: "[green]ok[/]", False: "[red]no[/]", None: "[yellow]--[/]"}[check.ok]
+        advice = f" → {check.advice}" if not check.ok and check.advice else ""
+        context.console.print(f"{mark}  ", end="")
+        context.console.print(Text(f"{check.name}: {check.found}{advice}"))
+        broken += check.ok is False
+    return 1 if broken else 0
+
+
+def bench(context: Context, parsed: Arguments) -> int:
+    """Measure our training path against a bare loop and a plain Trainer, as ratios in one run."""
+    from pai_bench.bench import measure
+
+    measure(context.console, context.settings)
+    return 0
+
+
+def _say(context: Context, what: str, line: str) -> None:
+    context.console.print(Text.assemble((f"{what:<9}", "bold"), line), soft_wrap=True)
+
+
+def _tally_line(tally: Any) -> str:
+    failed = f"; {tally.failed} failed (again with --retry-failed)" if tally.failed else ""
+    return f"{tally.ran} run in {duration(tally.seconds)}, {tally.found} found done{failed}"
+
+
+def _wandb_line(mirrored: Any) -> str:
+    if mirrored.mode == "disabled":
+        return "disabled"
+    again = "`pai-bench leaderboard --wandb` tries again"
+    if mirrored.problem and not mirrored.written + mirrored.unchanged:
+        return f"not mirrored: {mirrored.problem}; {again}"
+    count = f"{mirrored.written} runs written, {mirrored.unchanged} unchanged"
+    if mirrored.mode == "online":
+        return f"{count}, online"
+    why = f" (not online: {mirrored.problem}; {again})" if mirrored.problem else ""
+    return (
+        f"{count}, offline in wandb/{why} · see: wandb leet wandb · "
+        "upload: wandb sync wandb/offline-run-*"
+    )
+
+
+def _protocol_line(context: Context, paper: str, jobs: int) -> str:
+    from pai_bench import runner
+
+    short = context.settings.papers[paper].protocol
+    suite, selection = grid.suite_of_paper(context.settings, paper, short)
+    cells = grid.cells(context.settings, context.methods, suite, selection)
+    todo = [cell for cell in cells if Store(context.runs, suite).status(cell) is None]
+    speed = runner.measured_speed(context.runs, context.settings)
+    cost = grid.cost(todo, context.settings, speed, jobs)
+    return (
+        f"the paper's own grid: make reproduce PAPER={paper} SUITE={short} "
+        f"({len(todo)} cells to run, about {duration(cost.seconds)} here on the CPU)"
+    )
+
+
+def _selection(parsed: Arguments, of_paper: Selection | None = None) -> Selection:
+    chosen = parsed.methods or (of_paper.methods if of_paper else ())
+    return Selection(chosen, parsed.densities, parsed.seeds, parsed.precision)

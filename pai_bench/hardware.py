@@ -1,0 +1,44 @@
+"""What cells run on, and how they are spread over several GPUs."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What the Trainer runs on, passed through to it."""
+
+    accelerator: str = "auto"
+    devices: str = "auto"
+    strategy: str = "auto"
+
+
+def share(hardware: Hardware, index: int) -> Hardware:
+    """Give a worker one of the GPUs, in turn; without GPUs what was asked for passes through."""
+    gpus = gpus_of(hardware)
+    return replace(hardware, devices=f"{gpus[index % len(gpus)]},") if gpus else hardware
+
+
+def gpus_of(hardware: Hardware) -> list[int]:
+    """List the GPUs over which cells are spread: those named, the first so many, or all there are.
+
+    Empty where no GPU is asked for, or none is there and any accelerator will do.
+    """
+    accelerator, devices = hardware.accelerator, hardware.devices
+    found = _gpu_count()
+    if accelerator not in ("auto", "gpu", "cuda") or (accelerator == "auto" and not found):
+        return []
+    if "," in devices:
+        return [int(part) for part in devices.split(",") if part.strip()]
+    return list(range(found if devices == "auto" else int(devices)))
+
+
+def _gpu_count() -> int:
+    """Count NVIDIA devices without importing torch."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([part for part in visible.split(",") if part.strip() not in ("", "-1")])
+    return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
