@@ -108,6 +108,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+_ACCELERATORS = ("auto", "cpu", "gpu", "tpu")
+_PRECISIONS = ("64-true", "32-true", "bf16-mixed", "bf16-true", "16-mixed", "16-true")
 _MODES = ("auto", "online", "offline", "disabled")
 
 
@@ -128,14 +130,18 @@ def _choice(sub: _Parser) -> None:
         "--densities", type=_numbers(float), default=(), help="only these, as 0.1,0.01"
     )
     sub.add_argument("--seeds", type=_numbers(int), default=(), help="only these, as 1,2,3")
-    sub.add_argument("--precision", default="32-true", help="the Trainer's precision (32-true)")
+    sub.add_argument(
+        "--precision", default="32-true", choices=_PRECISIONS, help="the Trainer's (32-true)"
+    )
 
 
 def _execution(sub: _Parser) -> None:
     sub.add_argument(
         "--jobs", type=_count, default=0, help="cells side by side (default: one a core)"
     )
-    sub.add_argument("--accelerator", default="auto", help="the Trainer's: auto, cpu, gpu, tpu")
+    sub.add_argument(
+        "--accelerator", default="auto", choices=_ACCELERATORS, help="the Trainer's (auto)"
+    )
     sub.add_argument(
         "--devices",
         default="auto",

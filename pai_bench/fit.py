@@ -48,14 +48,23 @@ def fit(
     plugins: tuple[Path, ...] = (),
     on_epoch: OnEpoch = lambda _epoch, _epochs: None,
 ) -> Outcome:
-    """Run one cell. An exception becomes a failed result with its reason, except an interrupt."""
+    """Run one cell. An exception becomes a failed result with its reason, except an interrupt.
+
+    Raises BenchError when the accelerator, devices, strategy or precision are not to be had here:
+    that is no result of the cell.
+    """
+    quiet()
     started = time.perf_counter()
     try:
-        return _fit(cell, settings, hardware or Hardware(), plugins, on_epoch)
+        trainer = build_trainer(cell, hardware or Hardware(), on_epoch)
+    except Exception as error:
+        raise BenchError(f"hardware as asked cannot be used: {_first_line(error)}") from error
+    try:
+        return _fit(cell, settings, trainer, plugins)
     except (Exception, SystemExit) as error:
         if isinstance(error.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from error  # Lightning turns Ctrl-C into an exit.
-        reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        reason = f"{type(error).__name__}: {_first_line(error)}"
         seconds = {"total": time.perf_counter() - started}
         known = environment.describe("unknown", torch.get_num_threads())
         trace = "" if isinstance(error, BenchError) else traceback.format_exc()
@@ -63,20 +72,14 @@ def fit(
 
 
 def _fit(
-    cell: Cell,
-    settings: Benchmark,
-    hardware: Hardware,
-    plugins: tuple[Path, ...],
-    on_epoch: OnEpoch,
+    cell: Cell, settings: Benchmark, trainer: pl.Trainer, plugins: tuple[Path, ...]
 ) -> Outcome:
     started = time.perf_counter()
-    quiet()
     torch.set_num_threads(settings.threads)
     environment.peak_memory_reset()
     data = build_data(cell, settings)
     loaded = time.perf_counter() - started
     module = build_module(cell, settings, plugins)
-    trainer = build_trainer(cell, hardware, on_epoch)
     with module.task.streams.as_global("training"):
         if trainer.strategy.root_device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(trainer.strategy.root_device)
@@ -216,6 +219,10 @@ def _memory(device: torch.device) -> float | None:
 
 def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().partition("\n")[0]
 
 
 def quiet() -> None:

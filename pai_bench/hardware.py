@@ -29,7 +29,7 @@ def gpus_of(hardware: Hardware) -> list[int]:
     """
     accelerator, devices = hardware.accelerator, hardware.devices
     found = _gpu_count()
-    if accelerator not in ("auto", "gpu", "cuda") or (accelerator == "auto" and not found):
+    if accelerator not in ("auto", "gpu") or (accelerator == "auto" and not found):
         return []
     if "," in devices:
         return [int(part) for part in devices.split(",") if part.strip()]

@@ -43,6 +43,7 @@ def call(tmp_path, monkeypatch, capsys):
         (("run", "quick", "--jobs", "x"), "not a number of workers: 'x'"),
         (("run", "quick", "--jobs", "0"), "not a number of workers: '0'"),
         (("run", "quick", "--wandb", "maybe"), "--wandb"),
+        (("run", "quick", "--precision", "32"), "argument --precision: invalid choice"),
         (("run", "quick", "--devices", "x"), "not auto, a number or a list as 0,1"),
         (("run", "quick", "--devices", "2", "--accelerator", "cpu"), "one CPU device"),
         (("show", "abc"), "no stored cell"),

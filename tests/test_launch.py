@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from pai_bench.hardware import Hardware, gpus_of, share
 from pai_bench.launch import Finished, Order, Started, local
@@ -123,6 +124,15 @@ def test_a_killed_worker_fails_its_cell_only_and_retry_runs_what_failed(tmp_path
     code, output = bench(tmp_path, *run, "--retry-failed")
     assert (code, "2 run" in output) == (1, True)
     assert sorted(e.result.status for e in store.entries()) == ["done", "done", "failed"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_hardware_that_is_not_there_is_an_error_and_no_failed_cell(tmp_path):
+    code, output = bench(tmp_path, "run", "quick", "--accelerator", "gpu", "--jobs", "1")
+    assert code == 2
+    assert "error: hardware as asked cannot be used:" in output
+    assert "Traceback" not in output
+    assert Store(tmp_path / "runs", "quick").ids() == []
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])

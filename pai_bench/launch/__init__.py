@@ -47,4 +47,12 @@ class Finished:
     reason: str = ""
 
 
-Event = Started | Epoch | Finished
+@dataclass(frozen=True)
+class Refused:
+    """A cell cannot be run here at all; nothing is stored."""
+
+    cell: Cell
+    reason: str
+
+
+Event = Started | Epoch | Finished | Refused

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from pai_bench.cell import Cell
+from pai_bench.errors import BenchError
 from pai_bench.hardware import share
-from pai_bench.launch import Epoch, Event, Finished, Order, Started
+from pai_bench.launch import Epoch, Event, Finished, Order, Refused, Started
 from pai_bench.result import Result
 from pai_bench.store import Store
 
@@ -38,6 +39,7 @@ def launch(order: Order, jobs: int) -> Generator[Event]:
     """Run all cells of `order` with `jobs` workers, and tell what happens as it happens.
 
     Closing the iterator, or an interrupt in its consumer, ends the workers; stored cells stay.
+    Raises BenchError when the hardware that was asked for is not to be had.
     """
     waiting = deque(order.cells)
     workers = [_start(order, index) for index in range(min(max(1, jobs), len(waiting)))]
@@ -69,6 +71,8 @@ def _receive(worker: _Worker, order: Order) -> Event:
         reason = _cause_of_death(worker.process.exitcode)
         Store(order.runs, order.suite).put(cell, Result("failed", reason))
         event = Finished(cell, "failed", reason)
+    if isinstance(event, Refused):
+        raise BenchError(event.reason)
     if isinstance(event, Finished):
         worker.cell = None
     return event
@@ -133,14 +137,12 @@ def _work(pipe: Connection, order: Order, index: int) -> None:
         try:
             cell: Cell = pipe.recv()
         except (EOFError, OSError):
-            return
-        outcome = fit(
-            cell,
-            order.settings,
-            order.hardware,
-            order.plugins,
-            on_epoch=partial(_tell_epoch, tell, cell),
-        )
+            return None
+        on_epoch = partial(_tell_epoch, tell, cell)
+        try:
+            outcome = fit(cell, order.settings, order.hardware, order.plugins, on_epoch)
+        except BenchError as error:
+            return tell(Refused(cell, str(error)))
         store.put(cell, outcome.result, outcome.curves, outcome.masks)
         tell(Finished(cell, outcome.result.status, outcome.result.reason))
 
