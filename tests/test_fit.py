@@ -168,6 +168,17 @@ def test_a_loss_that_is_no_number_fails_the_cell(quick, settings):
     assert result.reason.startswith("Diverged: the train loss became")
 
 
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
+@pytest.mark.parametrize("method", ["snip", "ntk-sap"])
+def test_other_precisions_train_and_are_other_cells(method, precision, quick, settings):
+    cell = quick(methods=(method,), densities=(0.2,), seeds=(1,), epochs=3)[0]
+    other = replace(cell, precision=precision)
+    result = fit.fit(other, settings, fit.Hardware("cpu", "1")).result
+    assert result.status == "done", result.reason
+    assert result.accuracy.last > 0.5
+    assert other.id != cell.id
+
+
 def test_what_a_method_does_not_need_is_withheld(quick, settings):
     cell = quick(methods=("ntk-sap",), densities=(0.1,), seeds=(1,))[0]
     module = fit.build_module(cell, settings, ())

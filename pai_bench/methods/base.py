@@ -153,10 +153,11 @@ class SparseClassifier(pl.LightningModule):
         self._factors = [self.masks[name].to(weight.dtype) for name, weight in weights]
 
     def withhold(self, batches: Batches) -> Batches:
-        """Hide from the method what it declares not to need."""
+        """Hide from the method what it declares not to need; give images the weights' type."""
+        dtype = next(self.network.parameters()).dtype
         return [
             (
-                images if self.needs_data else torch.zeros_like(images),
+                images.to(dtype) if self.needs_data else torch.zeros_like(images, dtype=dtype),
                 labels if self.needs_labels else None,
             )
             for images, labels in batches
@@ -288,7 +289,12 @@ def _check_layers(tensors: Mapping[str, Tensor], network: nn.Module, what: str) 
 def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Build the recipe's optimizer; weight decay acts on every parameter, as in the papers."""
     parameters = list(network.parameters())
-    fused = parameters[0].device.type in ("cpu", "cuda")
+    first = parameters[0]
+    # Fused SGD on the CPU loses its momentum in bfloat16 (torch 2.13), and networks stay untrained.
+    fused = first.device.type == "cuda" or (first.device.type, first.dtype) == (
+        "cpu",
+        torch.float32,
+    )
     if recipe.optimizer == "adam":
         return torch.optim.Adam(
             parameters, recipe.lr, weight_decay=recipe.weight_decay, fused=fused
