@@ -1,0 +1,60 @@
+"""The progress display: what it counts, and how long it says that things will take."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from pai_bench import progress
+from pai_bench.launch import Epoch, Finished, Started
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_time_left_follows_the_work_done_weighed_by_cost(quick, clock):
+    cells = quick(methods=("snip",), densities=(0.1,), seeds=(1, 2, 3))
+    costs = dict(zip((cell.id for cell in cells), (1.0, 1.0, 2.0), strict=True))
+    shown = progress.Progress(Console(file=io.StringIO()), cells, lambda cell: costs[cell.id])
+    assert shown.seconds_left() is None
+    shown.see(Started(cells[0]))
+    clock[0] += 10
+    shown.see(Finished(cells[0], "done"))
+    assert shown.seconds_left() == pytest.approx(30)
+    shown.see(Started(cells[2]))
+    shown.see(Epoch(cells[2], 1, 2))
+    assert shown.seconds_left() == pytest.approx(10)
+    assert shown.status() == "1/3 cells done · 2 left · time left: 10 s"
+
+
+def test_a_log_gets_lines_and_failures_are_told_at_once(quick, clock):
+    cells = quick(methods=("snip",), densities=(0.1,), seeds=(1, 2))
+    out = io.StringIO()
+    with progress.Progress(Console(file=out, width=100), cells, lambda _: 1.0) as shown:
+        shown.see(Started(cells[0]))
+        shown.see(Epoch(cells[0], 1, 2))
+        clock[0] += 6
+        shown.see(Epoch(cells[0], 2, 2))
+        shown.see(Finished(cells[0], "failed", "no [red]memory[/]"))
+        shown.see(Finished(cells[1], "done"))
+    text = out.getvalue()
+    assert "0/2 cells done · 2 left" in text
+    assert "snip · density 0.1 · seed 1 · epoch 2/2" in text
+    assert "epoch 1/2" not in text
+    assert "failed: snip · density 0.1 · seed 1: no [red]memory[/]" in text
+    assert text.rstrip().endswith("2/2 cells done · 0 left · 1 failed · took 6 s")
+
+
+def test_a_terminal_gets_a_live_display_of_the_cells_in_hand(quick, clock):
+    cells = quick(methods=("snip",), densities=(0.1,), seeds=(1,))
+    out = io.StringIO()
+    console = Console(file=out, width=100, force_terminal=True)
+    with progress.Progress(console, cells, lambda _: 1.0) as shown:
+        shown.see(Started(cells[0]))
+        shown.see(Epoch(cells[0], 1, 2))
+    assert "0/1 cells done" in out.getvalue()
+    assert "snip · density 0.1 · seed 1 · epoch 1/2" in out.getvalue()

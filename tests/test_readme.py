@@ -1,0 +1,41 @@
+"""What the README tells people to type works."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from pai_bench import fit, grid
+from pai_bench.methods import registry
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_method_of_the_tutorial_is_listed_trained_and_loses(tmp_path, settings, quick):
+    (source,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len(source.splitlines()) <= 20
+    path = tmp_path / "my_method.py"
+    path.write_text(source)
+    methods = registry.available((path,))
+    (cell,) = grid.cells(settings, methods, "quick", grid.Selection(("smallest",), (0.1,), (1,)))
+    recipe = quick(epochs=3)[0].recipe
+    result = fit.fit(replace(cell, recipe=recipe), settings, plugins=(path,)).result
+    magnitude = quick(methods=("magnitude",), densities=(0.1,), seeds=(1,), epochs=3)[0]
+    assert result.status == "done", result.reason
+    assert result.accuracy.last < fit.fit(magnitude, settings).result.accuracy.last
+
+
+def test_every_make_target_and_variable_that_is_named_exists():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^(?:    )?make ([a-z]+)", README, re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+    for variable in set(re.findall(r"\b([A-Z]{4,})=", README)) - {"PAI_BENCH_MIRROR"}:
+        assert f"$({variable})" in makefile or f"call flag,{variable}," in makefile, variable
+
+
+def test_every_suite_and_paper_that_is_named_exists(settings):
+    for paper in re.findall(r"PAPER=(\S+?)[`\s]", README):
+        assert paper in settings.papers
+    known = {short for paper in settings.papers.values() for short in paper.suites}
+    for suite in re.findall(r"SUITE=(\w+)", README):
+        assert suite in known
