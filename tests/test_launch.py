@@ -89,6 +89,11 @@ class Once(PruneAtInit):
 '''
 
 
+def _interruptible():
+    """Undo what a shell does to jobs in the background: they, and these tests, ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def bench(folder, *arguments, wait=True):
     command = [sys.executable, "-m", "pai_bench", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "WANDB_MODE": "disabled"}
@@ -99,6 +104,7 @@ def bench(folder, *arguments, wait=True):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=_interruptible,
     )
     if not wait:
         return process
