@@ -22,6 +22,9 @@ METHODS = {
     "mag/T1": ("magnitude", {}),
     "snip/T1": ("snip", {}),
     "snip/T3": ("snip", {"rounds": 3}),
+    "itersnip/T3": ("iterative-snip", {"rounds": 3}),
+    "grasp/T1": ("grasp", {}),
+    "synflow/T3": ("synflow", {"rounds": 3}),
     "NTKSAP/T3": ("ntk-sap", {"rounds": 3, "repeats": 2}),
 }
 
@@ -114,8 +117,12 @@ def prune(problem, case, dtype=torch.float64, selection="strict", net=None):
 
 
 def normalised(case, scores):
-    """The official SNIP class divides its scores by their sum; ranks are the same."""
-    total = sum(float(score.sum()) for score in scores.values()) if case.startswith("snip") else 1
+    """Three official classes divide their scores by the size of their sum; ranks are the same."""
+    total = 1.0
+    if case.startswith(("snip", "itersnip", "grasp")):
+        total = abs(sum(float(score.sum()) for score in scores.values()))
+    if case.startswith("grasp"):
+        total += 1e-10
     return {name: score.flatten() / total for name, score in scores.items()}
 
 

@@ -1,0 +1,52 @@
+"""GraSP: gradient signal preservation (ICLR 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from pai_bench.methods.base import Batches, PruneAtInit
+from pai_bench.methods.registry import register
+from pai_bench.sparsity.masks import prunable
+from pai_bench.sparsity.saliency import add_into, masked_forward
+
+
+@register("grasp")
+class GraSP(PruneAtInit):
+    """Keep the weights whose removal would shrink the gradient's norm most: w * Hg, signed."""
+
+    paper = "GraSP (ICLR 2020)"
+
+    @dataclass(frozen=True)
+    class Hyper(PruneAtInit.Hyper):
+        """Logits are divided by the temperature."""
+
+        temperature: float = 200.0
+
+    def scores(self, network: nn.Module, batches: Batches) -> dict[str, Tensor]:
+        """w * H g, with g summed over all batches first; its scale does not matter."""
+        network.train()
+        total: dict[str, Tensor] = {}
+        for gradients, _ in self._gradients(network, batches, graph=False):
+            add_into(total, gradients)
+        products: dict[str, Tensor] = {}
+        for gradients, weights in self._gradients(network, batches, graph=True):
+            inner = torch.stack([(total[name] * gradients[name]).sum() for name in total]).sum()
+            found = torch.autograd.grad(inner, list(weights.values()), materialize_grads=True)
+            add_into(products, dict(zip(weights, found, strict=True)))
+        return {name: weight.detach() * products[name] for name, weight in prunable(network)}
+
+    def _gradients(
+        self, network: nn.Module, batches: Batches, graph: bool
+    ) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
+        """dL/dw of each batch, and the leaves w; `graph` keeps them differentiable."""
+        for images, labels in batches:
+            weights = {n: w.detach().clone().requires_grad_() for n, w in prunable(network)}
+            logits = masked_forward(network, self.masks, weights)(images)
+            loss = cross_entropy(logits / self.hyper.temperature, labels)
+            gradients = torch.autograd.grad(loss, list(weights.values()), create_graph=graph)
+            yield dict(zip(weights, gradients, strict=True)), weights

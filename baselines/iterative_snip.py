@@ -1,0 +1,28 @@
+"""Iterative SNIP: SNIP in many rounds, without regrowth (with FORCE, ICLR 2021)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from baselines.snip import SNIP
+from pai_bench.methods.base import Batches
+from pai_bench.methods.registry import register
+
+
+@register("iterative-snip")
+class IterativeSNIP(SNIP):
+    """Keep the largest |w dL/dw| of the network pruned so far, round after round."""
+
+    paper = "Progressive skeletonization (ICLR 2021)"
+
+    @dataclass(frozen=True)
+    class Hyper(SNIP.Hyper):
+        """The NTK-SAP paper does not say how many rounds it used; 100 is SynFlow's number."""
+
+        rounds: int = 100
+
+    def scores(self, network: nn.Module, batches: Batches) -> dict[str, Tensor]:
+        """SNIP's score where a weight is kept, 0 where it is pruned: nothing returns."""
+        return {n: s * self.masks[n] for n, s in super().scores(network, batches).items()}
