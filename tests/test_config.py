@@ -12,7 +12,9 @@ SHIPPED = Path(__file__).parents[1] / "benchmark.yaml"
 TEXT = SHIPPED.read_text()
 METHODS = registry.available()
 DENSITIES = "    densities: [0.5, 0.2, 0.1, 0.05, 0.02, 0.01]\n"
-LISTED = "methods: [dense, random, random: {scope: local}, magnitude, snip, ntk-sap]"
+LISTED = """methods:
+      [dense, random, random: {scope: local}, magnitude, snip, iterative-snip, force, grasp,
+       synflow, ntk-sap]"""
 
 
 def load(path):

@@ -16,7 +16,7 @@ from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.sparsity.select import kept_count
 from pai_bench.streams import Streams
 
-PRUNING = ("random", "magnitude", "snip", "ntk-sap")
+PRUNING = ("random", "magnitude", "snip", "iterative-snip", "force", "grasp", "synflow", "ntk-sap")
 METHODS = ("dense", *PRUNING)
 
 

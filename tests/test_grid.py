@@ -27,9 +27,14 @@ def with_suite(**changes):
     return SETTINGS.model_copy(update={"suites": suites})
 
 
-def test_quick_is_five_sparse_lines_by_six_densities_by_three_seeds_and_dense():
+BASELINES = {
+    "dense", "random", "magnitude", "snip", "iterative-snip", "force", "grasp", "synflow",
+}  # fmt: skip
+
+
+def test_quick_is_each_sparse_line_by_six_densities_by_three_seeds_and_dense():
     counted = Counter(cell.line for cell in cells())
-    sparse = ["random", "random (scope=local)", "magnitude", "snip", "ntk-sap"]
+    sparse = {*BASELINES, "random (scope=local)", "ntk-sap"} - {"dense"}
     assert counted == {"dense": 3, **dict.fromkeys(sparse, 18)}
 
 
@@ -46,7 +51,7 @@ def test_only_dense_runs_at_density_1():
     found = cells("mnist")
     assert 1 in SETTINGS.suites["mnist"].densities
     assert {cell.method for cell in found if cell.density == 1} == {"dense"}
-    assert len(found) == 3 * (5 * 5 + 1)
+    assert len(found) == 3 * (5 * 9 + 1)
 
 
 def test_seeds_are_outermost_and_densities_fall():
@@ -138,7 +143,7 @@ def test_what_is_listed_twice_runs_once(changes):
 def test_the_suite_of_a_paper_has_its_methods_and_the_baselines():
     name, chosen = grid.suite_of_paper(SETTINGS, "ntk-sap")
     assert name == "quick"
-    assert set(chosen.methods) == {"dense", "random", "magnitude", "snip", "ntk-sap"}
+    assert set(chosen.methods) == BASELINES | {"ntk-sap"}
 
 
 def test_the_suite_of_a_paper_leaves_out_the_methods_of_other_papers():
@@ -152,9 +157,9 @@ def test_the_suite_of_a_paper_leaves_out_the_methods_of_other_papers():
     )
     settings = SETTINGS.model_copy(update={"papers": {**SETTINGS.papers, "snip": second}})
     _, first = grid.suite_of_paper(settings, "ntk-sap")
-    assert set(first.methods) == {"dense", "random", "magnitude", "ntk-sap"}
+    assert set(first.methods) == BASELINES - {"snip"} | {"ntk-sap"}
     _, other = grid.suite_of_paper(settings, "snip")
-    assert set(other.methods) == {"dense", "random", "magnitude", "snip"}
+    assert set(other.methods) == BASELINES
 
 
 def test_a_method_of_two_papers_belongs_to_both():
