@@ -201,6 +201,13 @@ def test_a_browser_draws_the_chart_and_the_table(drawn):
     assert "fc1.weight" not in text  # cells are built only when they are opened
 
 
+def test_rows_stand_by_density_and_then_by_accuracy(drawn):
+    text = drawn()
+    table = text[text.index("<tbody") : text.index("</tbody>")]
+    shown = re.findall(r"(97\.00|95\.34|94\.11|80\.00)", table)
+    assert list(dict.fromkeys(shown)) == ["97.00", "95.34", "94.11", "80.00"]
+
+
 def test_a_browser_draws_a_cell_by_its_address(drawn):
     text = drawn(f"#cell-{CELL}")
     layers = re.search(r'<table class="data layers">.*?</table>', text, re.S)
