@@ -68,7 +68,7 @@ def _run_suite(
     context.console.print(f"{title}: {len(cells)} cells, {jobs} side by side", highlight=False)
     tally = runner.run(order, jobs, context.console, parsed.retry_failed)
     mode = parsed.wandb or context.settings.wandb.mode
-    _publish(context, suite, cells, title, mode, rebuild=False)
+    _publish(context, suite, title, mode, asked=cells)
     _say(context, "cells", _tally_line(tally))
     if paper is not None:
         _say(context, "paper", _protocol_line(context, paper, jobs))
@@ -130,7 +130,7 @@ def leaderboard(context: Context, parsed: Arguments) -> int:
     suites = [parsed.suite] if parsed.suite else _suites_with_results(context)
     for suite in suites:
         mode = parsed.wandb or "disabled"
-        _publish(context, suite, None, suite, mode, rebuild=parsed.wandb is not None)
+        _publish(context, suite, suite, mode)
     return 0
 
 
@@ -142,33 +142,33 @@ def _suites_with_results(context: Context) -> list[str]:
 
 
 def _publish(
-    context: Context,
-    suite: str,
-    asked: Sequence[Cell] | None,
-    title: str,
-    wandb: Any,
-    rebuild: bool,
+    context: Context, suite: str, title: str, wandb: Any, asked: Sequence[Cell] | None = None
 ) -> None:
-    """Print the board of the `asked` cells (default: all); page and W&B hold the whole suite."""
+    """Print the board of the `asked` cells; page and W&B hold the whole suite.
+
+    With none asked for, all are printed, and W&B is written anew.
+    """
     from pai_bench import runner
     from pai_bench.leaderboard.page import Heading
     from pai_bench.leaderboard.publish import publish
     from pai_bench.leaderboard.statistics import board
 
     store = Store(context.runs, suite)
-    planned = grid.cells(context.settings, context.methods, suite)
+    precision = asked[0].precision if asked else "32-true"
+    everything = Selection(precision=precision)
+    planned = grid.cells(context.settings, context.methods, suite, everything)
     cells, stale = runner.stored_cells(store, planned, context.methods)
     heading = Heading(
         title=title,
         about=context.settings.suites[suite].about,
-        command=environment.command_line(),
+        command=environment.command_line() if asked else f"pai-bench run {suite}",
         rebuild=f"pai-bench leaderboard --suite {suite}",
     )
     of_papers = context.settings.methods_of_papers()
     whole = board(store, suite, cells, of_papers)
     shown = whole if asked is None else board(store, suite, asked, of_papers)
     path, mirrored = publish(
-        context.console, shown, whole, heading, context.settings, store, wandb, rebuild
+        context.console, shown, whole, heading, context.settings, store, wandb, asked is None
     )
     if stale:
         _say(context, "left out", f"{stale} stored cells of other versions or settings")
@@ -178,7 +178,11 @@ def _publish(
 
 def evidence(context: Context, parsed: Arguments) -> int:
     """Copy the finished cells of a suite, without masks, to a folder that is kept with the code."""
+    if parsed.suite not in context.settings.suites:
+        raise unknown("suite", parsed.suite, context.settings.suites)
     count = Store(context.runs, parsed.suite).export(Store(parsed.folder, parsed.suite))
+    if not count:
+        raise BenchError(f"{context.runs / parsed.suite}: no finished cell to copy")
     _say(context, "evidence", f"{count} cells in {parsed.folder / parsed.suite}")
     return 0
 

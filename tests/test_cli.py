@@ -47,6 +47,8 @@ def call(tmp_path, monkeypatch, capsys):
         (("run", "quick", "--devices", "x"), "not auto, a number or a list as 0,1"),
         (("run", "quick", "--devices", "2", "--accelerator", "cpu"), "one CPU device"),
         (("show", "abc"), "no stored cell"),
+        (("evidence", "quik", "kept"), 'did you mean "quick"?'),
+        (("evidence", "quick", "kept"), "no finished cell to copy"),
         (("leaderboard",), "holds no results yet"),
         (("data", "minst"), 'unknown data set "minst"; did you mean "mnist"?'),
         (("frobnicate",), "invalid choice"),
