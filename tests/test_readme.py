@@ -4,15 +4,19 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+from torch import nn
+
 from pai_bench import fit, grid
 from pai_bench.methods import registry
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 def test_the_method_of_the_tutorial_is_listed_trained_and_loses(tmp_path, settings, quick):
-    (source,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    source = BLOCKS[0]
     assert len(source.splitlines()) <= 20
     path = tmp_path / "my_method.py"
     path.write_text(source)
@@ -23,6 +27,17 @@ def test_the_method_of_the_tutorial_is_listed_trained_and_loses(tmp_path, settin
     magnitude = quick(methods=("magnitude",), densities=(0.1,), seeds=(1,), epochs=3)[0]
     assert result.status == "done", result.reason
     assert result.accuracy.last < fit.fit(magnitude, settings).result.accuracy.last
+
+
+def test_the_functional_door_opens_as_shown(capsys):
+    known = {
+        "network": nn.Linear(20, 10),
+        "images": torch.randn(8, 20),
+        "labels": torch.arange(8),
+    }
+    exec(BLOCKS[1], known)
+    assert "weight  20 of 200 kept  density 0.1" in capsys.readouterr().out
+    assert int(known["network"].weight.count_nonzero()) == 20
 
 
 def test_every_make_target_and_variable_that_is_named_exists():

@@ -1,0 +1,53 @@
+"""The functional door: masks for anybody's network, without the harness."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from pai_bench.config import Recipe
+from pai_bench.errors import BenchError
+from pai_bench.methods import registry
+from pai_bench.methods.base import PruneAtInit, Task
+from pai_bench.sparsity.masks import Masks, prunable
+from pai_bench.streams import Streams
+
+
+def prune(
+    network: nn.Module,
+    method: str,
+    density: float,
+    batches: Sequence[tuple[Tensor, Tensor | None]],
+    *,
+    seed: int = 0,
+    **hyper: Any,
+) -> Masks:
+    """Score the weights of `network` by a method and return its masks at `density`.
+
+    `batches` are (inputs, labels) on the network's device; of what the method does not need, only
+    the shapes are used. `hyper` are the method's hyper-parameters (`rounds`, `scope`, `selection`,
+    ...). The network's weights, buffers, modes and the global random state stay as they are: call
+    `.apply(network)` on the result to prune.
+
+    Raises BenchError for an unknown method or hyper-parameter, a density outside (0, 1], a network
+    without conv or linear layers, or a method that does not prune at initialisation.
+
+    >>> masks = prune(nn.Linear(10, 10), "random", 0.25, [])
+    >>> masks.kept, masks.density()
+    (25, 0.25)
+    """
+    if not 0 < density <= 1:
+        raise BenchError(f"density {density:g} is impossible: it must be above 0, at most 1")
+    if not prunable(network):
+        raise BenchError("the network has no conv or linear layer: there is nothing to prune")
+    cls = registry.load(method)
+    if not issubclass(cls, PruneAtInit):
+        raise BenchError(f"{method} does not prune at initialisation")
+    own = inspect.signature(cls.__init__).parameters
+    registry.available()[method].check({k: v for k, v in hyper.items() if k not in own})
+    unused = Recipe(epochs=1, batch_size=1, lr=1.0)
+    module = cls(network, Task(density, unused, classes=2, streams=Streams(seed)), **hyper)
+    return module.sparsify(module.withhold(batches))

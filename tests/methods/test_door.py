@@ -1,0 +1,93 @@
+"""`pai_bench.prune`: any network, any method that prunes at initialisation."""
+
+import pytest
+import torch
+from torch import nn
+
+import pai_bench
+from pai_bench.errors import BenchError
+from pai_bench.sparsity.select import kept_count
+
+METHODS = (
+    "random", "magnitude", "snip", "iterative-snip", "force", "grasp", "synflow", "ntk-sap",
+)  # fmt: skip
+
+
+class Residual(nn.Module):
+    """BatchNorm, a shortcut, a depthwise convolution and a functional pool."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.norm = nn.BatchNorm2d(8)
+        self.depthwise = nn.Conv2d(8, 8, 3, padding=1, groups=8)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x):
+        x = self.norm(self.stem(x)).relu()
+        x = x + self.depthwise(x)
+        return self.head(torch.nn.functional.max_pool2d(x, 2).mean((2, 3)))
+
+
+def batches(count=2, dtype=torch.float32):
+    torch.manual_seed(1)
+    return [(torch.randn(6, 3, 8, 8, dtype=dtype), torch.arange(6) % 4) for _ in range(count)]
+
+
+def network():
+    torch.manual_seed(0)
+    return Residual()
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("density", [0.5, 0.07])
+def test_density_is_exact_and_the_network_is_left_as_it_was(method, density):
+    net, data = network(), batches()
+    net.norm.eval()
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    random = torch.get_rng_state()
+    masks = pai_bench.prune(net, method=method, density=density, batches=data, rounds=3)
+    assert masks.kept == kept_count(masks.total, density)
+    assert list(masks) == ["stem.weight", "depthwise.weight", "head.weight"]
+    assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
+    assert (net.training, net.norm.training, net.norm.momentum) == (True, False, 0.1)
+    assert all(p.requires_grad and p.grad is None for p in net.parameters())
+    assert torch.equal(random, torch.get_rng_state())
+    masks.apply(net)
+    assert (
+        sum(int(p.count_nonzero()) for n, p in net.named_parameters() if n in masks) == masks.kept
+    )
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_same_seed_gives_the_same_masks(method):
+    one, other = (
+        pai_bench.prune(network(), method, 0.1, batches(), rounds=2, seed=5) for _ in range(2)
+    )
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_methods_without_data_use_nothing_but_shapes():
+    for method in ("random", "magnitude", "synflow", "ntk-sap"):
+        noise = [(1e3 * torch.randn_like(images), None) for images, _ in batches()]
+        one = pai_bench.prune(network(), method, 0.1, batches(), rounds=2)
+        other = pai_bench.prune(network(), method, 0.1, noise, rounds=2)
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"method": "snpi"}, 'did you mean "snip"?'),
+        ({"method": "dense"}, "does not prune at initialisation"),
+        ({"method": "snip", "round": 3}, 'did you mean "rounds"?'),
+        ({"method": "snip", "rounds": 0}, "rounds must be at least 1"),
+        ({"method": "snip", "scope": "layer"}, "scope must be"),
+        ({"method": "snip", "density": 0.0}, "density 0 is impossible"),
+        ({"method": "random", "network": nn.ReLU()}, "nothing to prune"),
+    ],
+)
+def test_bad_input_is_named(arguments, says):
+    given = {"network": network(), "density": 0.1, "batches": batches(), **arguments}
+    with pytest.raises(BenchError, match=says.replace("?", r"\?")):
+        pai_bench.prune(**given)
