@@ -195,7 +195,7 @@ def methods(context: Context, parsed: Arguments) -> int:
         return 0
     table = Table()
     for heading in ("method", "version", "paper", "when", "needs", "origin", "about"):
-        table.add_column(heading)
+        table.add_column(heading, no_wrap=heading == "origin")
     for info in context.methods.values():
         needs = [
             n for n, needed in (("data", info.needs_data), ("labels", info.needs_labels)) if needed

@@ -156,10 +156,13 @@ def _devices(given: str) -> Any:
 
 
 class _Epochs(pl.Callback):
-    """Tells the progress display which epoch has ended."""
+    """Tells the progress display which epoch has ended; 0 while masks are chosen."""
 
     def __init__(self, on_epoch: OnEpoch) -> None:
         self._on_epoch = on_epoch
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._on_epoch(0, trainer.max_epochs or 0)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._on_epoch(trainer.current_epoch + 1, trainer.max_epochs or 0)

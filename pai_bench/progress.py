@@ -55,7 +55,8 @@ class Progress:
             self._in_hand[cell.id] = (cell, 0.0, "starting")
         elif isinstance(event, Epoch):
             share = event.epoch / max(1, event.epochs)
-            self._in_hand[cell.id] = (cell, share, f"epoch {event.epoch}/{event.epochs}")
+            what = f"epoch {event.epoch}/{event.epochs}" if event.epoch else "choosing masks"
+            self._in_hand[cell.id] = (cell, share, what)
         elif isinstance(event, Finished):
             self._in_hand.pop(cell.id, None)
             self._done += 1

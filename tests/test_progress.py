@@ -55,6 +55,8 @@ def test_a_terminal_gets_a_live_display_of_the_cells_in_hand(quick, clock):
     console = Console(file=out, width=100, force_terminal=True)
     with progress.Progress(console, cells, lambda _: 1.0) as shown:
         shown.see(Started(cells[0]))
+        shown.see(Epoch(cells[0], 0, 2))
+        assert shown._hands() == ["  snip · density 0.1 · seed 1 · choosing masks"]
         shown.see(Epoch(cells[0], 1, 2))
     assert "0/1 cells done" in out.getvalue()
     assert "snip · density 0.1 · seed 1 · epoch 1/2" in out.getvalue()

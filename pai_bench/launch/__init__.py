@@ -31,7 +31,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Epoch:
-    """A cell has finished an epoch."""
+    """A cell has finished an epoch; epoch 0 begins with the choice of masks."""
 
     cell: Cell
     epoch: int
