@@ -14,6 +14,8 @@ from pai_bench.cell import Cell
 from pai_bench.launch import Epoch, Event, Finished, Started
 
 Cost = Callable[[Cell], float]
+START = 15.0
+"""Seconds before time left is estimated from cells of which none has finished."""
 
 
 class Progress:
@@ -79,12 +81,15 @@ class Progress:
         return " · ".join(parts)
 
     def seconds_left(self) -> float | None:
-        """Extrapolate from the work done so far, cells in hand counted by their epochs."""
+        """Extrapolate from the work done so far, cells in hand counted by their epochs.
+
+        None in the first seconds, which the start of the workers would make look slow.
+        """
         begun = sum(self._cost(cell) * share for cell, share, _ in self._in_hand.values())
-        done = self._done_work + begun
-        if done <= 0:
+        done, elapsed = self._done_work + begun, time.monotonic() - self._started
+        if done <= 0 or (not self._done and elapsed < START):
             return None
-        return (time.monotonic() - self._started) * (self._work - done) / done
+        return elapsed * (self._work - done) / done
 
     def _say(self) -> None:
         """In a log, speak every five seconds; on a terminal the display refreshes itself."""

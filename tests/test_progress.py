@@ -31,6 +31,17 @@ def test_time_left_follows_the_work_done_weighed_by_cost(quick, clock):
     assert shown.status() == "1/3 cells done · 2 left · time left: 10 s"
 
 
+def test_the_start_of_the_workers_is_not_taken_for_their_speed(quick, clock):
+    cells = quick(methods=("snip",), densities=(0.1,), seeds=(1,))
+    shown = progress.Progress(Console(file=io.StringIO()), cells, lambda _: 1.0)
+    shown.see(Started(cells[0]))
+    clock[0] += 5
+    shown.see(Epoch(cells[0], 1, 100))
+    assert shown.seconds_left() is None
+    clock[0] += 11
+    assert shown.seconds_left() == pytest.approx(16 * 99)
+
+
 def test_a_log_gets_lines_and_failures_are_told_at_once(quick, clock):
     cells = quick(methods=("snip",), densities=(0.1,), seeds=(1, 2))
     out = io.StringIO()
