@@ -100,14 +100,25 @@ def stored_cells(
     ids, kinds = {cell.id for cell in planned}, {_kind(cell) for cell in planned}
     found, stale = list(planned), 0
     for cell_id in sorted(set(store.ids()) - ids):
-        cell = store.get(cell_id).cell
-        info = methods.get(cell.method)
-        current = info is None or info.version == cell.method_version
-        if cell.id == cell_id and current and _kind(cell) in kinds:
-            found.append(cell)
-        else:
+        cell = _comparable(store, cell_id, kinds, methods)
+        if cell is None:
             stale += 1
+        else:
+            found.append(cell)
     return found, stale
+
+
+def _comparable(
+    store: Store, cell_id: str, kinds: set[str], methods: Mapping[str, MethodInfo]
+) -> Cell | None:
+    """Read a stored cell if it can stand beside cells of these kinds."""
+    try:
+        cell = store.get(cell_id).cell
+    except BenchError:
+        return None
+    info = methods.get(cell.method)
+    current = info is None or info.version == cell.method_version
+    return cell if cell.id == cell_id and current and _kind(cell) in kinds else None
 
 
 def _kind(cell: Cell) -> str:

@@ -64,10 +64,17 @@ class Store:
         return _read(path)["result"]["status"] if path.is_file() else None
 
     def get(self, cell_id: str) -> Entry:
-        """Read one cell. Raises BenchError when it is absent or unreadable."""
+        """Read one cell. Raises BenchError when it is absent, unreadable or of another format."""
         folder = self.folder / cell_id
         record, result = _read(folder / CELL), _read(folder / RESULT)
-        return Entry(folder, Cell.from_resolved(record["cell"]), Result.from_json(result["result"]))
+        try:
+            cell, found = Cell.from_resolved(record["cell"]), Result.from_json(result["result"])
+        except (KeyError, TypeError, ValueError) as error:
+            first = str(error).partition("\n")[0]
+            raise BenchError(
+                f"{folder}: written by another version of PaI-Bench: {first}"
+            ) from error
+        return Entry(folder, cell, found)
 
     def entries(self, ids: Iterable[str] | None = None) -> list[Entry]:
         """Read all cells, or those of `ids` that are there, ordered by id."""

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from pai_bench import environment, grid, runner
+from pai_bench.errors import BenchError
 from pai_bench.hardware import Hardware
 from pai_bench.launch import Order
 from pai_bench.result import Result
@@ -55,6 +56,12 @@ def test_stored_cells_join_the_board_when_only_method_density_or_seed_differ(
     longer = replace(planned[0], recipe=planned[0].recipe.model_copy(update={"epochs": 77}))
     for cell in (plugin, sparser, old, longer):
         store.put(cell, Result("failed", "x"))
+    foreign = replace(planned[0], seed=9)
+    store.put(foreign, Result("failed", "x"))
+    path = store.folder / foreign.id / "cell.json"
+    path.write_text(path.read_text().replace('"epochs"', '"ages"'))
     found, stale = runner.stored_cells(store, planned, methods)
     assert {cell.id for cell in found} == {planned[0].id, plugin.id, sparser.id}
-    assert stale == 2
+    assert stale == 3
+    with pytest.raises(BenchError, match="another version of PaI-Bench"):
+        store.get(foreign.id)

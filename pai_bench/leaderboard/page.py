@@ -95,9 +95,10 @@ def cell_data(cell: Cell, entry: Entry | None, suite: str) -> dict[str, Any]:
 
 def command(cell: Cell, suite: str) -> str:
     """The command that runs this one cell (and the method's other variants in the suite)."""
+    precision = "" if cell.precision == "32-true" else f" --precision {cell.precision}"
     return (
         f"pai-bench run {suite} --methods {cell.method} "
-        f"--densities {cell.density!r} --seeds {cell.seed}"
+        f"--densities {cell.density!r} --seeds {cell.seed}{precision}"
     )
 
 
