@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -67,7 +68,7 @@ def _run_suite(
     jobs = parsed.jobs or runner.default_jobs(order)
     context.console.print(f"{title}: {len(cells)} cells, {jobs} side by side", highlight=False)
     tally = runner.run(order, jobs, context.console, parsed.retry_failed)
-    mode = parsed.wandb or context.settings.wandb.mode
+    mode = parsed.wandb or os.environ.get("WANDB_MODE") or context.settings.wandb.mode
     _publish(context, suite, title, mode, asked=cells)
     _say(context, "cells", _tally_line(tally))
     if paper is not None:

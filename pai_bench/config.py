@@ -17,7 +17,7 @@ from pai_bench.methods.declaration import MethodInfo
 Density = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 NonEmpty = Annotated[tuple[float, ...], Field(min_length=1)]
-Path_ = tuple[str | int, ...]
+Location = tuple[str | int, ...]
 
 
 class Settings(BaseModel):
@@ -161,7 +161,7 @@ class _Document:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.lines: dict[Path_, int] = {(): 1}
+        self.lines: dict[Location, int] = {(): 1}
         text = _read(path)
         try:
             loader = _Loader(text)
@@ -177,7 +177,7 @@ class _Document:
             line = text.count("\n", 0, error.position) + 1
             raise BenchError(f"{path}:{line}: not valid YAML: {error.reason}") from None
 
-    def _note_lines(self, node: yaml.Node, at: Path_) -> None:
+    def _note_lines(self, node: yaml.Node, at: Location) -> None:
         if isinstance(node, yaml.MappingNode):
             for key, value in node.value:
                 here = (*at, str(key.value))
@@ -190,7 +190,7 @@ class _Document:
                 self.lines[(*at, index)] = item.start_mark.line + 1
                 self._note_lines(item, (*at, index))
 
-    def error(self, at: Path_, problem: str, line: int | None = None) -> BenchError:
+    def error(self, at: Location, problem: str, line: int | None = None) -> BenchError:
         """Say what is wrong at key `at`, with the line of the nearest key that exists."""
         while line is None:
             line, nearest = self.lines.get(at), at[:-1]
@@ -214,9 +214,9 @@ class _Document:
         shown = "" if isinstance(given, (dict, list)) else f", got {json.dumps(given)}"
         return self.error(at, f"{first['msg'][0].lower()}{first['msg'][1:]}{shown}{more}")
 
-    def _existing(self, at: Path_) -> Path_:
+    def _existing(self, at: Location) -> Location:
         """Drop the parts of a pydantic location that are no keys (names of union members)."""
-        found: Path_ = ()
+        found: Location = ()
         for part in at:
             if (*found, part) in self.lines:
                 found = (*found, part)
@@ -235,7 +235,7 @@ def _read(path: Path) -> str:
         ) from None
 
 
-def _keys_at(at: Path_) -> list[str]:
+def _keys_at(at: Location) -> list[str]:
     """List the keys that benchmark.yaml may hold at the location `at`."""
     model: Any = Benchmark
     for part in at:
@@ -252,7 +252,7 @@ def _check_names(
 ) -> None:
     """Check every reference by name: networks and suites to their parts, papers to suites."""
 
-    def known(at: Path_, kind: str, name: str, names: Iterable[str]) -> None:
+    def known(at: Location, kind: str, name: str, names: Iterable[str]) -> None:
         if name not in names:
             raise document.error(at, f'unknown {kind} "{name}"; {near_miss(name, names)}')
 
@@ -276,7 +276,7 @@ def _check_names(
 
 def _check_method(
     entry: str | dict[str, dict[str, Any]],
-    at: Path_,
+    at: Location,
     document: _Document,
     methods: Mapping[str, MethodInfo],
 ) -> None:

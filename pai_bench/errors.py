@@ -10,6 +10,15 @@ class BenchError(Exception):
     """A mistake in what was asked: the command line prints it without a traceback and exits 2."""
 
 
+def first_line(error: BaseException) -> str:
+    r"""What an error says, cut to its first line.
+
+    >>> first_line(ValueError("bad\nand more"))
+    'bad'
+    """
+    return str(error).strip().partition("\n")[0]
+
+
 def near_miss(name: str, known: Iterable[str]) -> str:
     """Hint at the known name nearest to `name`, or list the known names.
 

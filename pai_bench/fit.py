@@ -19,7 +19,7 @@ from pai_bench.cell import Cell
 from pai_bench.config import Benchmark
 from pai_bench.data import sources
 from pai_bench.data.module import InMemoryData
-from pai_bench.errors import BenchError
+from pai_bench.errors import BenchError, first_line
 from pai_bench.hardware import Hardware
 from pai_bench.methods import registry
 from pai_bench.methods.base import SparseClassifier, Task
@@ -58,13 +58,13 @@ def fit(
     try:
         trainer = build_trainer(cell, hardware or Hardware(), on_epoch)
     except Exception as error:
-        raise BenchError(f"hardware as asked cannot be used: {_first_line(error)}") from error
+        raise BenchError(f"hardware as asked cannot be used: {first_line(error)}") from error
     try:
         return _fit(cell, settings, trainer, plugins)
     except (Exception, SystemExit) as error:
         if isinstance(error.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from error  # Lightning turns Ctrl-C into an exit.
-        reason = f"{type(error).__name__}: {_first_line(error)}"
+        reason = f"{type(error).__name__}: {first_line(error)}"
         seconds = {"total": time.perf_counter() - started}
         known = environment.describe("unknown", torch.get_num_threads())
         trace = "" if isinstance(error, BenchError) else traceback.format_exc()
@@ -222,10 +222,6 @@ def _memory(device: torch.device) -> float | None:
 
 def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().partition("\n")[0]
 
 
 def quiet() -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pai_bench.cell import Cell
-from pai_bench.errors import BenchError
+from pai_bench.errors import BenchError, first_line
 from pai_bench.result import Result
 
 if TYPE_CHECKING:
@@ -70,10 +70,8 @@ class Store:
         try:
             cell, found = Cell.from_resolved(record["cell"]), Result.from_json(result["result"])
         except (KeyError, TypeError, ValueError) as error:
-            first = str(error).partition("\n")[0]
-            raise BenchError(
-                f"{folder}: written by another version of PaI-Bench: {first}"
-            ) from error
+            problem = f"written by another version of PaI-Bench: {first_line(error)}"
+            raise BenchError(f"{folder}: {problem}") from error
         return Entry(folder, cell, found)
 
     def entries(self, ids: Iterable[str] | None = None) -> list[Entry]:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from pai_bench.config import Data
 from pai_bench.data.locations import cached_file, mirror_folder
-from pai_bench.errors import BenchError
+from pai_bench.errors import BenchError, first_line
 
 TENSORS = ("train_images", "train_labels", "test_images", "test_labels")
 
@@ -191,4 +191,4 @@ def _check(name: str, settings: Data, arrays: Arrays, source: str) -> None:
 
 def _cause(error: BaseException) -> str:
     """First line of what an error says, of its cause where it has one."""
-    return str(error.__cause__ or error).strip().partition("\n")[0]
+    return first_line(error.__cause__ or error)

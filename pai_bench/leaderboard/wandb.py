@@ -24,6 +24,7 @@ from typing import Any, Literal
 
 from pai_bench.cell import PROTOCOL
 from pai_bench.config import Benchmark
+from pai_bench.errors import first_line
 from pai_bench.leaderboard.page import board_data, row_data
 from pai_bench.leaderboard.statistics import Board, Row
 
@@ -73,11 +74,11 @@ def mirror(
 ) -> Mirrored:
     """Write the runs that have changed to W&B, in a process of its own with a time limit.
 
-    `auto` is online for somebody who is logged in, else offline. WANDB_MODE goes before `mode`.
+    `auto` is what WANDB_MODE says, else online for somebody who is logged in, else offline.
     What cannot be written online is written offline.
     Never prompts, never raises: a problem is returned in words.
     """
-    chosen = os.environ.get("WANDB_MODE") or mode
+    chosen = (mode == "auto" and os.environ.get("WANDB_MODE")) or mode
     if chosen == "disabled":
         return Mirrored("disabled")
     wanted = list(runs(board, settings))
@@ -218,8 +219,7 @@ def _mirror(
         count = _write_changed(wanted, settings, folder, mode, rebuild)
         pipe.send(Mirrored(mode, count, len(wanted) - count))
     except Exception as error:
-        first = str(error).strip().partition("\n")[0]
-        pipe.send(Mirrored(mode, problem=f"{type(error).__name__}: {first}"))
+        pipe.send(Mirrored(mode, problem=f"{type(error).__name__}: {first_line(error)}"))
 
 
 def _write_changed(

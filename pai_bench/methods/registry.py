@@ -19,7 +19,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from pai_bench.errors import BenchError, unknown
+from pai_bench.errors import BenchError, first_line, unknown
 from pai_bench.methods.declaration import ROOT, MethodInfo, describe
 
 if TYPE_CHECKING:
@@ -83,8 +83,8 @@ def load(name: str, plugins: tuple[Path, ...] = ()) -> type[SparseClassifier]:
     try:
         module = _import(info.module)
     except Exception as error:
-        first = str(error).partition("\n")[0]
-        raise BenchError(f"{info.origin}: {type(error).__name__}: {first}") from error
+        said = f"{type(error).__name__}: {first_line(error)}"
+        raise BenchError(f"{info.origin}: {said}") from error
     cls = _registered[f"{module}:{name}"]
     if not issubclass(cls, SparseClassifier):
         raise BenchError(f"{info.origin}: {cls.__name__} must be a subclass of SparseClassifier")

@@ -81,8 +81,15 @@ def test_run_ids_are_the_same_each_time_and_differ(made, settings):
 
 def test_disabled_writes_nothing(tmp_path, made, settings, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    assert ours.mirror(made, settings, tmp_path / "wandb", "online").mode == "disabled"
+    assert ours.mirror(made, settings, tmp_path / "wandb", "auto").mode == "disabled"
     assert not (tmp_path / "wandb").exists()
+
+
+def test_a_mode_that_was_asked_for_goes_before_the_environment(
+    tmp_path, made, settings, monkeypatch
+):
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert ours.mirror(made, settings, tmp_path / "wandb", "offline").written == 3
 
 
 def test_where_the_server_cannot_be_reached_runs_stay_offline_and_that_is_said(
