@@ -102,4 +102,5 @@ def _under(hyper: Mapping[str, Any]) -> dict[str, Any]:
 
 def data_fields(data: Data) -> dict[str, Any]:
     """The part of a cell that comes from the settings of its data set."""
-    return {"digest": data.digest, "mean": data.mean, "std": data.std}
+    digest = data.digest or f"revision {data.revision}"
+    return {"digest": digest, "mean": data.mean, "std": data.std}

@@ -98,11 +98,15 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("folder", type=Path, help="where to; read it with --runs FOLDER")
     sub = add(commands.methods, "methods --json")
     sub.add_argument("--json", action="store_true", help="all that is declared, as JSON")
+    sub = add(commands.networks, "networks --json")
+    sub.add_argument("--json", action="store_true", help="as JSON")
+    sub = add(commands.datasets, "datasets --json")
+    sub.add_argument("--json", action="store_true", help="as JSON")
     sub = add(commands.show, "show 1a2b3c")
     sub.add_argument("cell", help="the id of a stored cell, or the start of it")
     sub.add_argument("--json", action="store_true", help="as JSON")
-    sub = add(commands.data, "data mnist")
-    sub.add_argument("names", nargs="*", help="data sets (default: all)")
+    sub = add(commands.data, "data mnist\n  pai-bench data export mnist /media/mirror")
+    sub.add_argument("names", nargs="*", help="data sets (default: all), or: export NAME FOLDER")
     add(commands.doctor, "doctor")
     add(commands.bench, "bench")
     return parser
@@ -130,9 +134,27 @@ def _choice(sub: _Parser) -> None:
         "--densities", type=_numbers(float), default=(), help="only these, as 0.1,0.01"
     )
     sub.add_argument("--seeds", type=_numbers(int), default=(), help="only these, as 1,2,3")
+    _changes(sub)
     sub.add_argument(
         "--precision", default="32-true", choices=_PRECISIONS, help="the Trainer's (32-true)"
     )
+
+
+def _changes(sub: _Parser) -> None:
+    """Options that change the suite: each is one more +KEY=VALUE after its name."""
+
+    def add(option: str, metavar: str, key: str, about: str, **more: Any) -> None:
+        sub.add_argument(
+            option, dest="changes", action="append", default=[], metavar=metavar,
+            type=lambda text: key + text, help=about, **more,
+        )  # fmt: skip
+
+    add("--network", "NAME", "network=", "another network, or yours: mypkg.nets:build")
+    add("--set", "KEY=VALUE", "", "another value of a key of the recipe; may be given again")
+    add(
+        "--validation", "PART", "validation=", nargs="?", const="0.1",
+        about="evaluate on a part (0.1) of the training images, not on the test images",
+    )  # fmt: skip
 
 
 def _execution(sub: _Parser) -> None:

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from rich.text import Text
 
 from pai_bench import environment, grid
 from pai_bench.cell import Cell
-from pai_bench.config import Benchmark
+from pai_bench.config import Benchmark, Data
+from pai_bench.data.locations import readiness
 from pai_bench.errors import BenchError, unknown
 from pai_bench.grid import Selection
 from pai_bench.hardware import Hardware
@@ -25,6 +26,7 @@ from pai_bench.launch import Order
 from pai_bench.methods.declaration import MethodInfo
 from pai_bench.progress import duration
 from pai_bench.store import Store, find
+from pai_bench.variant import with_suite
 
 Arguments = argparse.Namespace
 
@@ -42,15 +44,30 @@ class Context:
 
 def reproduce(context: Context, parsed: Arguments) -> int:
     """Run a paper's suite against every baseline, show the leaderboard, say what comes next."""
-    suite, selection = grid.suite_of_paper(context.settings, parsed.paper, parsed.suite)
-    selection = _selection(parsed, of_paper=selection)
+    context, suite, selection = _of_paper(context, parsed, parsed.suite)
     title = f"{parsed.paper} · {suite}"
     return _run_suite(context, parsed, suite, selection, title, paper=parsed.paper)
 
 
 def run(context: Context, parsed: Arguments) -> int:
     """Run a suite, all its methods or those that were named."""
-    return _run_suite(context, parsed, parsed.suite, _selection(parsed), parsed.suite)
+    context, suite = _changed(context, parsed, parsed.suite)
+    return _run_suite(context, parsed, suite, _selection(parsed), suite)
+
+
+def _changed(context: Context, parsed: Arguments, suite: str) -> tuple[Context, str]:
+    """Apply the changes in the name of a suite, and those asked for by options."""
+    name = "+".join([suite, *parsed.changes])
+    settings = with_suite(context.settings, name)
+    return replace(context, settings=settings), name
+
+
+def _of_paper(context: Context, parsed: Arguments, short: str) -> tuple[Context, str, Selection]:
+    """Find the suite of a paper, changed as asked, and the methods to run in it."""
+    base, *changes = short.split("+")
+    suite, selection = grid.suite_of_paper(context.settings, parsed.paper, base)
+    context, suite = _changed(context, parsed, "+".join([suite, *changes]))
+    return context, suite, _selection(parsed, of_paper=selection)
 
 
 def _run_suite(
@@ -64,6 +81,7 @@ def _run_suite(
     from pai_bench import runner
 
     cells = grid.cells(context.settings, context.methods, suite, selection)
+    _check_network(context.settings, suite)
     order = _order(context, parsed, suite, cells)
     jobs = parsed.jobs or runner.default_jobs(order)
     context.console.print(f"{title}: {len(cells)} cells, {jobs} side by side", highlight=False)
@@ -74,6 +92,15 @@ def _run_suite(
     if paper is not None:
         _say(context, "paper", _protocol_line(context, paper, jobs))
     return 1 if tally.failed else 0
+
+
+def _check_network(settings: Benchmark, suite: str) -> None:
+    """Build a network of one's own once before any cell runs: what is wrong with it stops here."""
+    name, data = settings.suites[suite].network, settings.data[settings.suites[suite].data]
+    if ":" in name:
+        from pai_bench import networks
+
+        networks.build(settings.networks[name], data.shape, data.classes)
 
 
 def _order(context: Context, parsed: Arguments, suite: str, cells: Sequence[Cell]) -> Order:
@@ -88,11 +115,13 @@ def plan(context: Context, parsed: Arguments) -> int:
     from pai_bench import runner
 
     selection = _selection(parsed)
-    suite = parsed.suite
+    suites = list(context.settings.suites)
     if parsed.paper:
-        suite, of_paper = grid.suite_of_paper(context.settings, parsed.paper, suite or "quick")
-        selection = _selection(parsed, of_paper=of_paper)
-    suites = [suite] if suite else list(context.settings.suites)
+        context, suite, selection = _of_paper(context, parsed, parsed.suite or "quick")
+        suites = [suite]
+    elif parsed.suite:
+        context, suite = _changed(context, parsed, parsed.suite)
+        suites = [suite]
     speed = runner.measured_speed(context.runs, context.settings)
     for name in suites:
         _print_plan(context, name, selection, parsed, speed)
@@ -130,13 +159,14 @@ def leaderboard(context: Context, parsed: Arguments) -> int:
     """Rebuild the leaderboard of a suite from the store; `--wandb` rewrites all of its W&B runs."""
     suites = [parsed.suite] if parsed.suite else _suites_with_results(context)
     for suite in suites:
-        mode = parsed.wandb or "disabled"
-        _publish(context, suite, suite, mode)
+        settings = with_suite(context.settings, suite)
+        _publish(replace(context, settings=settings), suite, suite, parsed.wandb or "disabled")
     return 0
 
 
 def _suites_with_results(context: Context) -> list[str]:
-    found = [name for name in context.settings.suites if Store(context.runs, name).ids()]
+    names = [*context.settings.suites, *sorted(p.name for p in context.runs.glob("*+*"))]
+    found = [name for name in names if Store(context.runs, name).ids()]
     if not found:
         raise BenchError(f"{context.runs}/ holds no results yet; `pai-bench run quick` makes some")
     return found
@@ -179,8 +209,7 @@ def _publish(
 
 def evidence(context: Context, parsed: Arguments) -> int:
     """Copy the finished cells of a suite, without masks, to a folder that is kept with the code."""
-    if parsed.suite not in context.settings.suites:
-        raise unknown("suite", parsed.suite, context.settings.suites)
+    with_suite(context.settings, parsed.suite)
     count = Store(context.runs, parsed.suite).export(Store(parsed.folder, parsed.suite))
     if not count:
         raise BenchError(f"{context.runs / parsed.suite}: no finished cell to copy")
@@ -207,6 +236,62 @@ def methods(context: Context, parsed: Arguments) -> int:
     return 0
 
 
+def networks(context: Context, parsed: Arguments) -> int:
+    """List the networks: their sizes, counted, on each data set that they are used with."""
+    from pai_bench.networks.describe import describe
+
+    rows: list[dict[str, Any]] = []
+    for name, network in context.settings.networks.items():
+        for data_name in network.macs:
+            data = context.settings.data[data_name]
+            sizes = asdict(describe(network, data.shape, data.classes))
+            rows.append({"name": name, "data": data_name, **sizes, "papers": network.papers})
+    if parsed.json:
+        context.console.print_json(json.dumps(rows))
+        return 0
+    table = Table()
+    for heading in ("network", "data"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("parameters", "prunable", "tensors", "MFLOPs"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("papers")
+    for row in rows:
+        counts = (f"{row[key]:,}" for key in ("parameters", "prunable", "tensors"))
+        flops = f"{row['flops'] / 1e6:,.1f}"
+        table.add_row(row["name"], row["data"], *counts, flops, ", ".join(row["papers"]))
+    context.console.print(table)
+    return 0
+
+
+def datasets(context: Context, parsed: Arguments) -> int:
+    """List the data sets: where each comes from, its digest, and whether it is ready here."""
+    rows = [
+        {
+            "name": name,
+            **data.model_dump(mode="json", include={"classes", "shape", "images", "digest"}),
+            "source": f"{data.hub}@{data.revision}" if data.hub else "scikit-learn",
+            "ready": readiness(name, data, context.settings.mirror),
+        }
+        for name, data in context.settings.data.items()
+    ]
+    if parsed.json:
+        context.console.print_json(json.dumps(rows))
+        return 0
+    table = Table()
+    for heading in ("data set", "classes", "pixels", "images", "source", "digest", "ready"):
+        table.add_column(heading, no_wrap=heading == "data set")
+    for row in rows:
+        pixels = " x ".join(map(str, row["shape"]))
+        images = " + ".join(f"{count:,}" for count in row["images"])
+        source = row["source"].partition("@")[0]
+        digest = f"{row['digest'][:12]}…" if row["digest"] else "not pinned"
+        table.add_row(
+            row["name"], str(row["classes"]), pixels, images, source, digest, row["ready"]
+        )
+    context.console.print(table)
+    return 0
+
+
 def show(context: Context, parsed: Arguments) -> int:
     """Show everything about one stored cell."""
     entry = find(context.runs, parsed.cell)
@@ -224,17 +309,42 @@ def show(context: Context, parsed: Arguments) -> int:
 
 
 def data(context: Context, parsed: Arguments) -> int:
-    """Fetch, decode, verify and cache data sets."""
-    from pai_bench.data import sources
+    """Fetch, decode, verify and cache data sets; `data export NAME FOLDER` writes a mirror."""
+    if parsed.names[:1] == ["export"]:
+        return _export(context, parsed.names[1:])
+    from pai_bench.data import files, sources
 
     for name in parsed.names or context.settings.data:
-        if name not in context.settings.data:
-            raise unknown("data set", name, context.settings.data)
-        settings = context.settings.data[name]
+        settings = _data_settings(context, name)
+        if settings.stream:
+            found = files.find(name, settings, context.settings.mirror)
+            _say(context, name, f"{len(found.train) + len(found.test)} files in {found.folder}")
+            continue
         arrays = sources.load(name, settings, context.settings.mirror)
         sizes = f"{len(arrays.train_labels):,} training and {len(arrays.test_labels):,} test images"
-        _say(context, name, f"{sizes}, digest {settings.digest[:16]}… as pinned")
+        pinned = "as pinned" if settings.digest else "(none is pinned)"
+        _say(context, name, f"{sizes}, digest {arrays.digest} {pinned}")
     return 0
+
+
+def _export(context: Context, given: list[str]) -> int:
+    from pai_bench.data import files
+
+    if len(given) != 2:
+        raise BenchError("write: pai-bench data export DATASET FOLDER")
+    name, folder = given[0], Path(given[1])
+    settings = _data_settings(context, name)
+    written = files.export(name, settings, folder, context.settings.mirror)
+    size = sum(path.stat().st_size for path in written) / 1e6
+    _say(context, name, f"{len(written)} files, {size:,.0f} MB; read them with")
+    context.console.print(f"  PAI_BENCH_MIRROR={folder.resolve()}", soft_wrap=True, highlight=False)
+    return 0
+
+
+def _data_settings(context: Context, name: str) -> Data:
+    if name not in context.settings.data:
+        raise unknown("data set", name, context.settings.data)
+    return context.settings.data[name]
 
 
 def doctor(context: Context, parsed: Arguments) -> int:
@@ -252,7 +362,7 @@ def doctor(context: Context, parsed: Arguments) -> int:
 
 
 def bench(context: Context, parsed: Arguments) -> int:
-    """Measure our training path against a bare loop and a plain Trainer, as ratios in one run."""
+    """Measure our paths against what one would write without them, as ratios in one run."""
     from pai_bench.bench import measure
 
     measure(context.console, context.settings)

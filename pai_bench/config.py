@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pai_bench.errors import BenchError, near_miss
 from pai_bench.methods.declaration import MethodInfo
@@ -17,6 +17,8 @@ from pai_bench.methods.declaration import MethodInfo
 Density = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 NonEmpty = Annotated[tuple[float, ...], Field(min_length=1)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Range = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
 Location = tuple[str | int, ...]
 
 
@@ -32,6 +34,12 @@ class Data(Settings):
     hub: str | None = None
     """Repository on the hub; none for a data set that comes with an installed library."""
     revision: str | None = None
+    subset: str | None = None
+    """Folder of the repository that holds the files (`cropped_digits` of SVHN)."""
+    files: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = {}
+    """SHA-256 of the hub's own files, where it is known: path in the repository -> digest."""
+    gated: bool = False
+    """True where the hub asks for an account that has accepted the data set's terms."""
     folder: str | None = None
     """Folder inside a mirror; the name of the data set unless given."""
     image: str = "image"
@@ -40,11 +48,14 @@ class Data(Settings):
     test: str = "test"
     classes: Positive
     shape: tuple[Positive, Positive, Positive]
-    """Channels, height, width."""
+    """Channels, height, width of what the network sees."""
     images: tuple[Positive, Positive]
     """Number of training and of test images."""
-    digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-    """SHA-256 of the decoded tensors of both splits."""
+    digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    """SHA-256 of the decoded tensors of both splits. Without one, the first digest that a machine
+    sees is kept there, and a later one that differs is an error."""
+    stream: bool = False
+    """True for photographs of many sizes, decoded batch by batch; else all pixels are in memory."""
     mean: NonEmpty
     std: NonEmpty
     """Per channel, of pixels scaled to 0..1."""
@@ -54,28 +65,68 @@ class Network(Settings):
     """One architecture: a function (input shape, classes) -> module, and what is known of it."""
 
     build: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]
+    init: str | None = None
+    """Name of an initialisation in networks/init.py; the builder's own unless given."""
+    dense: tuple[str, ...] = ()
+    """Layers that are never pruned, as patterns of module names (`*.depthwise`)."""
     version: Positive = 1
+    papers: tuple[str, ...] = ()
+    """Papers of the benchmark that use it."""
     macs: dict[str, Positive] = {}
     """Data set -> multiply-accumulates of one forward pass of one image, for cost estimates."""
 
 
 class Recipe(Settings):
-    """How a network is trained, and what a scoring pass may look at."""
+    """How a network is trained and evaluated, and what a scoring pass may look at."""
 
     epochs: Positive
+    steps: Positive | None = None
+    """Training stops after so many steps, in the midst of the last epoch if need be."""
     batch_size: Positive
     optimizer: Literal["sgd", "adam"] = "sgd"
     lr: Annotated[float, Field(gt=0)]
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    momentum: Fraction = 0.0
     nesterov: bool = False
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    decay: Literal["all", "kernels", "prunable"] = "all"
+    """What decays: every parameter, conv and linear weights, or the prunable ones of these."""
     schedule: Literal["constant", "step", "cosine"] = "constant"
+    schedule_unit: Literal["epoch", "step"] = "epoch"
+    """Unit of `milestones` and `warmup`."""
     milestones: tuple[Positive, ...] = ()
-    """Epochs after which `step` multiplies the learning rate by `gamma`."""
+    """When `step` multiplies the learning rate by `gamma`."""
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
-    augment: Literal["none", "crop-flip"] = "none"
+    warmup: Annotated[float, Field(ge=0)] = 0.0
+    """How long the learning rate grows linearly from 0, step by step."""
+    label_smoothing: Fraction = 0.0
+    augment: Literal["none", "crop-flip", "mirror-crop-flip", "resized-crop-flip"] = "none"
+    crop_scale: Range = (0.08, 1.0)
+    crop_ratio: Range = (0.75, 4 / 3)
+    """Area (of the picture's) and width over height of the crop of `resized-crop-flip`."""
+    normalise: Literal["channels", "image", "none"] = "channels"
+    """By the mean and deviation of each channel, of each image, or not at all (pixels 0..1)."""
+    mean: NonEmpty | None = None
+    std: NonEmpty | None = None
+    """Channel statistics instead of those of the data set, where a paper's code has others."""
+    holdout: Fraction = 0.0
+    """Part of the training images that is held out: stratified, the same for every seed."""
+    evaluate: Literal["test", "validation"] = "test"
+    """`validation` evaluates on the held-out part and never looks at the test images."""
     score_images_per_class: Positive = 10
     score_batch_size: Positive = 256
+
+    def images_seen(self, images: int) -> int:
+        """Training images that are looked at, with `images` in the training set."""
+        whole = self.epochs * images
+        return whole if self.steps is None else min(whole, self.steps * self.batch_size)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Recipe:
+        if self.evaluate == "validation" and not self.holdout:
+            raise ValueError("evaluate: validation needs a holdout above 0")
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("mean and std go together")
+        return self
 
 
 class Suite(Settings):
@@ -145,11 +196,11 @@ def load(path: Path, methods: Mapping[str, MethodInfo]) -> Benchmark:
     return settings
 
 
-class _Loader(yaml.SafeLoader):
+class Loader(yaml.SafeLoader):
     """SafeLoader that reads `1e-4` as a number, as YAML 1.2 and people do."""
 
 
-_Loader.add_implicit_resolver(
+Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"),
     list("-+.0123456789"),
@@ -164,7 +215,7 @@ class _Document:
         self.lines: dict[Location, int] = {(): 1}
         text = _read(path)
         try:
-            loader = _Loader(text)
+            loader = Loader(text)
             root = loader.get_single_node()
             if root is None:
                 raise BenchError(f"{path}:1: the file is empty")
@@ -263,6 +314,7 @@ def _check_names(
         known(("suites", key, "network"), "network", suite.network, settings.networks)
         known(("suites", key, "data"), "data set", suite.data, settings.data)
         known(("suites", key, "recipe"), "recipe", suite.recipe, settings.recipes)
+        _check_steps(settings, suite, ("suites", key, "recipe"), document)
         for index, entry in enumerate(suite.methods):
             _check_method(entry, ("suites", key, "methods", index), document, methods)
     for key, paper in settings.papers.items():
@@ -272,6 +324,14 @@ def _check_names(
             known(("papers", key, "suites", short), "suite", name, settings.suites)
         known(("papers", key, "protocol"), "suite of this paper", paper.protocol, paper.suites)
         known(("papers", key, "suites"), "suite of this paper", "quick", paper.suites)
+
+
+def _check_steps(settings: Benchmark, suite: Suite, at: Location, document: _Document) -> None:
+    """Check that a recipe that counts in steps allows for enough epochs on this data set."""
+    recipe, images = settings.recipes[suite.recipe], settings.data[suite.data].images[0]
+    if recipe.steps and recipe.steps * recipe.batch_size > recipe.epochs * images:
+        per_epoch = f"{images} images at {recipe.batch_size} a step"
+        raise document.error(at, f"{recipe.steps} steps of {per_epoch} need more epochs")
 
 
 def _check_method(

@@ -18,6 +18,7 @@ from pai_bench import environment, networks
 from pai_bench.cell import Cell
 from pai_bench.config import Benchmark
 from pai_bench.data import sources
+from pai_bench.data.locations import version
 from pai_bench.data.module import InMemoryData
 from pai_bench.errors import BenchError, first_line
 from pai_bench.hardware import Hardware
@@ -84,13 +85,16 @@ def _fit(
         if trainer.strategy.root_device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(trainer.strategy.root_device)
         trainer.fit(module, datamodule=data)
+        if trainer.global_step % len(data.train_dataloader()):
+            # `steps` ended in the midst of an epoch: the Trainer evaluates after whole ones only.
+            trainer.validate(module, datamodule=data, verbose=False)
     device = trainer.strategy.root_device
     module.cpu()
     module.set_masks(module.masks)
     seconds = {**module.seconds, "data": loaded + data.seconds}
     seconds["train"] -= data.seconds
     seconds["total"] = time.perf_counter() - started
-    result = _result(cell, settings, module, seconds, device)
+    result = _result(cell, settings, module, data, seconds, device)
     return Outcome(result, module.curves, module.masks)
 
 
@@ -100,16 +104,17 @@ def build_data(cell: Cell, settings: Benchmark) -> InMemoryData:
     return InMemoryData(arrays, settings.data[cell.data], cell.recipe, Streams(cell.seed))
 
 
-_last_arrays: dict[str, sources.Arrays] = {}
+_last_arrays: dict[tuple[str, str], sources.Arrays] = {}
 
 
 def _arrays(name: str, settings: Benchmark) -> sources.Arrays:
     """Decoded data, kept for the next cell of this process: nobody writes to it."""
     data = settings.data[name]
-    if data.digest not in _last_arrays:
+    key = name, version(data)
+    if key not in _last_arrays:
         _last_arrays.clear()
-        _last_arrays[data.digest] = sources.load(name, data, settings.mirror)
-    return _last_arrays[data.digest]
+        _last_arrays[key] = sources.load(name, data, settings.mirror)
+    return _last_arrays[key]
 
 
 def build_module(cell: Cell, settings: Benchmark, plugins: tuple[Path, ...]) -> SparseClassifier:
@@ -117,7 +122,7 @@ def build_module(cell: Cell, settings: Benchmark, plugins: tuple[Path, ...]) -> 
     data, streams = settings.data[cell.data], Streams(cell.seed)
     method = registry.load(cell.method, plugins)
     with streams.as_global("init"):
-        network = networks.build(settings.networks[cell.network].build, data.shape, data.classes)
+        network = networks.build(settings.networks[cell.network], data.shape, data.classes)
     task = Task(cell.density, cell.recipe, data.classes, streams)
     return method(network, task, **cell.hyper)
 
@@ -126,6 +131,7 @@ def build_trainer(cell: Cell, hardware: Hardware, on_epoch: OnEpoch) -> pl.Train
     """A Trainer that trains and evaluates, and writes nothing: the store is ours."""
     return pl.Trainer(
         max_epochs=cell.recipe.epochs,
+        max_steps=cell.recipe.steps or -1,
         accelerator=hardware.accelerator,
         devices=_devices(hardware.devices),
         strategy=hardware.strategy,
@@ -172,10 +178,12 @@ def _result(
     cell: Cell,
     settings: Benchmark,
     module: SparseClassifier,
+    batches: InMemoryData,
     seconds: dict[str, float],
     device: torch.device,
 ) -> Result:
     data = settings.data[cell.data]
+    known = environment.describe(_device_name(device), torch.get_num_threads())
     macs = account.macs_by_layer(module.network, data.shape)
     reached = account.effective(module.network, module.masks, data.shape)
     accuracies = module.curves["test_accuracy"]
@@ -187,11 +195,11 @@ def _result(
         effective=reached.density(),
         collapsed=tuple(module.masks.collapsed()),
         layers=_layers(module, reached),
-        flops=_flops(cell, module, macs, data.images[0]),
+        flops=_flops(cell, module, macs, batches.train_size),
         seconds=seconds,
         memory_mb=_memory(device),
         hyper=asdict(module.hyper),
-        environment=environment.describe(_device_name(device), torch.get_num_threads()),
+        environment={**known, "data": batches.provenance()},
     )
 
 
@@ -205,7 +213,7 @@ def _layers(module: SparseClassifier, reached: Masks) -> tuple[Layer, ...]:
 
 def _flops(cell: Cell, module: SparseClassifier, macs: dict[str, int], images: int) -> Flops:
     inference = account.inference_flops(macs, module.masks)
-    seen = images * cell.recipe.epochs
+    seen = cell.recipe.images_seen(images)
     return Flops(
         inference_dense=2.0 * sum(macs.values()),
         inference=inference,

@@ -69,11 +69,11 @@ def test_a_default_of_the_recipe_that_is_spelled_out_changes_nothing():
 
 def test_a_new_option_of_recipes_changes_nothing_until_it_is_used():
     class Longer(Recipe):
-        warmup: int = 0
+        of_tomorrow: int = 0
 
     recipe = cell().recipe.model_dump()
     assert replace(cell(), recipe=Longer(**recipe)).id == cell().id
-    assert replace(cell(), recipe=Longer(**recipe, warmup=5)).id != cell().id
+    assert replace(cell(), recipe=Longer(**recipe, of_tomorrow=5)).id != cell().id
 
 
 CHANGES = {
@@ -112,8 +112,20 @@ RECIPE_CHANGES = {
     "weight_decay": 5e-4,
     "schedule": "cosine",
     "milestones": (10,),
+    "steps": 100,
+    "decay": "kernels",
+    "schedule_unit": "step",
     "gamma": 0.2,
+    "warmup": 5.0,
+    "label_smoothing": 0.1,
     "augment": "crop-flip",
+    "crop_scale": (0.1, 1.0),
+    "crop_ratio": (0.8, 1.25),
+    "normalise": "image",
+    "mean": (0.5,),
+    "std": (0.5,),
+    "holdout": 0.1,
+    "evaluate": "validation",
     "score_images_per_class": 11,
     "score_batch_size": 128,
 }

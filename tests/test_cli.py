@@ -51,6 +51,13 @@ def call(tmp_path, monkeypatch, capsys):
         (("evidence", "quick", "kept"), "no finished cell to copy"),
         (("leaderboard",), "holds no results yet"),
         (("data", "minst"), 'unknown data set "minst"; did you mean "mnist"?'),
+        (("data", "export", "mnist"), "write: pai-bench data export DATASET FOLDER"),
+        (("data", "export", "digits", "out"), "comes with a library"),
+        (("run", "quick", "--network", "resnet20"), 'did you mean "resnet-20"?'),
+        (("run", "quick", "--network", "nowhere:build"), "no module nowhere"),
+        (("run", "quick", "--set", "epochs=x"), "epochs: input should be a valid integer"),
+        (("run", "quick", "--validation", "2"), "holdout: input should be less than 1"),
+        (("leaderboard", "--suite", "quick+epoch=2"), 'did you mean "epochs"?'),
         (("frobnicate",), "invalid choice"),
     ],
 )
@@ -183,3 +190,69 @@ def test_doctor_fails_for_a_mirror_that_is_not_there(call, monkeypatch):
     code, out, _ = call("doctor")
     assert code == 1
     assert "mirror: nowhere is no folder" in out
+
+
+OWN = """
+from torch import nn
+
+def build(shape, classes):
+    layers = [nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, classes)]
+    layers[1].prunable = {first}
+    return nn.Sequential(*layers)
+"""
+
+
+@pytest.mark.slow
+def test_a_network_of_ones_own_is_ranked(call, tmp_path):
+    (tmp_path / "mynets.py").write_text(OWN.format(first=False))
+    options = ("--network", "mynets:build", "--set", "epochs=1", "--densities", "0.5")
+    code, out, err = call(
+        "run", "quick", "--methods", "dense,random", "--seeds", "1", "--jobs", "1", *options
+    )
+    assert code == 0, err
+    folder = tmp_path / "runs" / "quick+network=mynets:build+epochs=1"
+    store = Store(folder.parent, folder.name)
+    (cell,) = [e for e in map(store.get, store.ids()) if e.cell.line == "random"]
+    assert [layer.name for layer in cell.result.layers] == ["3.weight"]
+    assert cell.result.density == 0.5
+    code, out, err = call("leaderboard")
+    assert code == 0
+    assert "mynets:build" in out
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("def build(shape, classes): return 1", "mynets:build"),
+        ("def build(shape, classes): raise ValueError('no such thing')", "no such thing"),
+        ("def make(shape, classes): ...", "build"),
+        ("import nothing_of_the_kind", "nothing_of_the_kind"),
+        ("from torch import nn\ndef build(s, c): return nn.Sequential(nn.ReLU())", "mynets:build"),
+    ],
+)
+def test_a_network_that_cannot_be_built_stops_before_any_cell(call, tmp_path, code, says):
+    import sys
+
+    sys.modules.pop("mynets", None)
+    (tmp_path / "mynets.py").write_text(code)
+    done, _, err = call("run", "quick", "--network", "mynets:build", "--seeds", "1")
+    assert done == 2
+    assert err.startswith("pai-bench: error: network")
+    assert says in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_networks_and_data_sets_are_listed(call, settings):
+    code, out, _ = call("networks", "--json")
+    assert code == 0
+    rows = {(row["name"], row["data"]): row for row in json.loads(out)}
+    assert rows["resnet-20", "cifar10"]["prunable"] == 270_896
+    assert rows["vgg-16-bn", "cifar100"]["prunable"] == 14_761_664
+    code, out, _ = call("datasets", "--json")
+    assert code == 0
+    assert [row["name"] for row in json.loads(out)] == list(settings.data)
+    for command in ("networks", "datasets"):
+        code, out, _ = call(command)
+        assert code == 0
+        assert "cifar100" in out

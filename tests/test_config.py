@@ -167,8 +167,8 @@ ON_THE_LINE = {
         ['unknown method "ntk-sup"', 'did you mean "ntk-sap"?'],
     ),
     "paper with an unknown suite": (
-        "{quick: quick,",
-        "{quick: quik,",
+        "quick: quick\n",
+        "quick: quik\n",
         "papers.ntk-sap.suites.quick",
         ['unknown suite "quik"', 'did you mean "quick"?'],
     ),
@@ -179,8 +179,8 @@ ON_THE_LINE = {
         ['"cifar"', 'did you mean "cifar10"?'],
     ),
     "paper without a quick suite": (
-        "{quick: quick,",
-        "{other: quick,",
+        "suites:\n      quick: quick\n",
+        "suites:\n      other: quick\n",
         "papers.ntk-sap.suites",
         ['"quick"'],
     ),

@@ -71,7 +71,7 @@ def test_training_equals_a_plain_loop(quick, settings):
     outcome = fit.fit(cell, settings)
     data, streams = settings.data["digits"], Streams(cell.seed)
     with streams.as_global("init"):
-        network = networks.build(settings.networks[cell.network].build, data.shape, 10)
+        network = networks.build(settings.networks[cell.network], data.shape, 10)
     outcome.masks.apply(network)
     recipe = cell.recipe
     optimizer = torch.optim.SGD(
@@ -200,3 +200,55 @@ def test_masks_travel_in_checkpoints(quick, settings):
         f"fc{i}.{p}" for i in (1, 2, 3) for p in ("weight", "bias")
     }
     assert isinstance(other.masks, Masks)
+
+
+def changed(cell, **recipe):
+    return replace(cell, recipe=cell.recipe.model_copy(update=recipe))
+
+
+def test_steps_may_end_in_the_midst_of_an_epoch(quick, settings):
+    """23 steps an epoch on digits: 30 steps are one epoch and 7 steps, evaluated after both."""
+    cell = quick(methods=("dense",), seeds=(1,), epochs=2)[0]
+    short = fit.fit(changed(cell, steps=30), settings)
+    whole = fit.fit(cell, settings)
+    assert short.result.status == "done", short.result.reason
+    assert [len(curve) for curve in short.curves.values()] == [2, 2, 2]
+    assert short.curves["test_loss"][0] == whole.curves["test_loss"][0]
+    assert short.curves["test_loss"][1] != whole.curves["test_loss"][1]
+    assert short.result.flops.training == pytest.approx(3 * 2 * 50200 * 30 * 64)
+
+
+def test_steps_that_end_with_an_epoch_are_evaluated_once(quick, settings):
+    cell = quick(methods=("dense",), seeds=(1,), epochs=2)[0]
+    assert fit.fit(changed(cell, steps=46), settings).curves == fit.fit(cell, settings).curves
+    assert len(fit.fit(changed(cell, steps=23), settings).curves["test_loss"]) == 1
+
+
+def test_a_warm_up_starts_slowly(quick, settings):
+    cell = quick(methods=("dense",), seeds=(1,), epochs=1)[0]
+    warm = fit.fit(changed(cell, warmup=1.0), settings).curves["train_loss"][0]
+    assert warm > fit.fit(cell, settings).curves["train_loss"][0]
+
+
+def test_labels_are_smoothed_in_training_only(quick, settings):
+    cell = quick(methods=("dense",), seeds=(1,), epochs=2)[0]
+    smooth, plain = fit.fit(changed(cell, label_smoothing=0.5), settings), fit.fit(cell, settings)
+    assert smooth.curves["train_loss"][-1] > plain.curves["train_loss"][-1] + 0.5
+    assert smooth.result.accuracy.last > 0.8
+
+
+def test_tuning_never_looks_at_the_test_images(quick, settings, monkeypatch):
+    cell = quick(methods=("snip",), densities=(0.1,), seeds=(1,), epochs=1)[0]
+    tuning = changed(cell, holdout=0.2, evaluate="validation")
+    before = fit.fit(tuning, settings)
+    arrays = sources.load("digits", settings.data["digits"])
+    spoilt = replace(arrays, test_images=torch.zeros_like(arrays.test_images))
+    monkeypatch.setattr(fit, "_arrays", lambda *_: spoilt)
+    assert fit.fit(tuning, settings).curves == before.curves
+    assert fit.fit(cell, settings).curves != before.curves
+
+
+def test_a_result_says_what_data_it_was_made_on(quick, settings):
+    cell = quick(methods=("dense",), seeds=(1,), epochs=1)[0]
+    found = fit.fit(cell, settings).result.environment["data"]
+    assert found == {"digest": settings.data["digits"].digest, "source": "scikit-learn"}

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from pai_bench import config, grid, networks
+from pai_bench import config, grid
 from pai_bench.config import Paper
 from pai_bench.errors import BenchError
 from pai_bench.grid import Selection
 from pai_bench.methods import registry
-from pai_bench.sparsity.account import macs_by_layer
+from pai_bench.networks.describe import describe
 
 METHODS = registry.available()
 SETTINGS = config.load(Path(__file__).parents[1] / "benchmark.yaml", METHODS)
@@ -213,8 +213,7 @@ PAIRS = [(name, data) for name, net in SETTINGS.networks.items() for data in net
 @pytest.mark.parametrize(("network", "data"), PAIRS)
 def test_the_macs_of_the_settings_are_those_of_the_network(network, data):
     shape, classes = SETTINGS.data[data].shape, SETTINGS.data[data].classes
-    built = networks.build(SETTINGS.networks[network].build, shape, classes)
-    counted = sum(macs_by_layer(built, shape).values())
+    counted = describe(SETTINGS.networks[network], shape, classes).macs
     assert SETTINGS.networks[network].macs[data] == counted
 
 

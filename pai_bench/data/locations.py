@@ -16,10 +16,28 @@ def cache_folder() -> Path:
 
 def cached_file(name: str, data: Data) -> Path:
     """File that holds the decoded tensors of a data set, once they were decoded."""
-    return cache_folder() / f"{name}-{data.digest[:16]}.safetensors"
+    return cache_folder() / f"{name}-{version(data)[:16]}.safetensors"
+
+
+def version(data: Data) -> str:
+    """What tells one state of a data set from another: its digest, else the hub's revision."""
+    return data.digest or data.revision or "unpinned"
 
 
 def mirror_folder(setting: str | None) -> Path | None:
     """Folder with parquet files: PAI_BENCH_MIRROR, else the setting `mirror`, else none."""
     given = os.environ.get("PAI_BENCH_MIRROR") or setting
     return Path(given).expanduser() if given else None
+
+
+def readiness(name: str, data: Data, setting: str | None) -> str:
+    """Say in words where a run would take the data set from on this machine."""
+    if data.hub is None:
+        return "built in"
+    if cached_file(name, data).is_file():
+        return "decoded"
+    mirror = mirror_folder(setting)
+    if mirror is not None:
+        folder = mirror / (data.folder or name)
+        return "in the mirror" if folder.is_dir() else "not in the mirror"
+    return "to be fetched; needs a token" if data.gated else "to be fetched"

@@ -11,29 +11,17 @@ import torch
 from torch import Tensor
 
 from pai_bench.config import Data, Recipe
-from pai_bench.data.augment import crop_flip
+from pai_bench.data.augment import crop_flip, pad, resized_crop_flip
+from pai_bench.data.holdout import split
+from pai_bench.data.pixels import Pixels, Statistics
 from pai_bench.data.sources import Arrays
 from pai_bench.streams import Streams
 
 Batch = tuple[Tensor, Tensor]
 EVALUATION_BATCH = 2000
-
-
-class Pixels:
-    """Turns raw pixels (uint8) into normalised float32, channel by channel."""
-
-    def __init__(self, settings: Data) -> None:
-        self._mean = torch.tensor(settings.mean).view(-1, 1, 1) * 255
-        self._scale = 1 / (torch.tensor(settings.std).view(-1, 1, 1) * 255)
-
-    def to(self, device: torch.device) -> Pixels:
-        """Move the constants to `device`."""
-        self._mean, self._scale = self._mean.to(device), self._scale.to(device)
-        return self
-
-    def __call__(self, raw: Tensor) -> Tensor:
-        """(pixel / 255 - mean) / std."""
-        return raw.float().sub_(self._mean).mul_(self._scale)
+EVALUATION_VALUES = EVALUATION_BATCH * 28 * 28
+"""An evaluation batch has at most so many images and so many values."""
+CROPS = ("crop-flip", "mirror-crop-flip")
 
 
 class TrainBatches:
@@ -69,14 +57,16 @@ class EvaluationBatches:
 
     def __init__(self, module: InMemoryData) -> None:
         self._module = module
+        values = module.tensors["test_images"][0].numel()
+        self._size = max(1, min(EVALUATION_BATCH, EVALUATION_VALUES // values))
 
     def __len__(self) -> int:
-        return -(-self._module.test_size // EVALUATION_BATCH)
+        return -(-self._module.test_size // self._size)
 
     def __iter__(self) -> Iterator[Batch]:
         module = self._module
-        images = module.tensors["test_images"].split(EVALUATION_BATCH)
-        labels = module.tensors["test_labels"].split(EVALUATION_BATCH)
+        images = module.tensors["test_images"].split(self._size)
+        labels = module.tensors["test_labels"].split(self._size)
         for raw, target in zip(images, labels, strict=True):
             yield module.pixels(raw), target
 
@@ -84,15 +74,23 @@ class EvaluationBatches:
 class InMemoryData(pl.LightningDataModule):
     """A small data set as the Trainer sees it.
 
-    `seconds` adds up the time spent on making training batches (on a GPU: on launching the work).
+    Training images are padded once, if the recipe crops them. `seconds` adds up the time spent on
+    making training batches (on a GPU: on launching the work).
     """
 
     def __init__(self, arrays: Arrays, settings: Data, recipe: Recipe, streams: Streams) -> None:
         super().__init__()
-        self.tensors = arrays.tensors()
         self.recipe, self.streams, self.classes = recipe, streams, settings.classes
-        self.pixels = Pixels(settings)
-        self.train_size, self.test_size = settings.images
+        self.arrays, self.pixels = arrays, Pixels(settings, recipe)
+        self.tensors = _parts(arrays, recipe)
+        self.train_size = len(self.tensors["train_labels"])
+        self.test_size = len(self.tensors["test_labels"])
+        self.statistics: Statistics | None = None
+        if self.pixels.by_image:
+            self.statistics = self.pixels.statistics(self.tensors["train_images"])
+        if recipe.augment in CROPS:
+            mirror = recipe.augment == "mirror-crop-flip"
+            self.tensors["train_images"] = pad(self.tensors["train_images"], mirror=mirror)
         self.device = torch.device("cpu")
         self.seconds = 0.0
 
@@ -105,15 +103,28 @@ class InMemoryData(pl.LightningDataModule):
         """Move the data set to `device`."""
         self.device = device
         self.tensors = {name: tensor.to(device) for name, tensor in self.tensors.items()}
+        if self.statistics is not None:
+            self.statistics = self.statistics[0].to(device), self.statistics[1].to(device)
         self.pixels.to(device)
         return self
 
+    def provenance(self) -> dict[str, Any]:
+        """What a result says about its data."""
+        return {"digest": self.arrays.digest, "source": self.arrays.source}
+
     def batch(self, index: Tensor, augment: torch.Generator) -> Batch:
         """Make the training batch of the images at `index`, augmented as the recipe says."""
-        raw = self.tensors["train_images"][index]
-        if self.recipe.augment == "crop-flip":
-            raw = crop_flip(raw, augment)
-        return self.pixels(raw), self.tensors["train_labels"][index]
+        own = self.statistics and (self.statistics[0][index], self.statistics[1][index])
+        raw = self._augmented(index, augment)
+        return self.pixels(raw, own), self.tensors["train_labels"][index]
+
+    def _augmented(self, index: Tensor, augment: torch.Generator) -> Tensor:
+        images, recipe = self.tensors["train_images"], self.recipe
+        if recipe.augment in CROPS:
+            return crop_flip(images, index, augment)
+        if recipe.augment == "resized-crop-flip":
+            return resized_crop_flip(images[index], augment, recipe.crop_scale, recipe.crop_ratio)
+        return images[index]
 
     def score_batches(self) -> list[Batch]:
         """The pruning loader: a few random training images, in batches, augmented.
@@ -131,7 +142,7 @@ class InMemoryData(pl.LightningDataModule):
         return TrainBatches(self)
 
     def val_dataloader(self) -> EvaluationBatches:
-        """The test images, evaluated after each epoch."""
+        """The images that are evaluated after each epoch: test images, or those held out."""
         return EvaluationBatches(self)
 
     def transfer_batch_to_device(
@@ -139,3 +150,16 @@ class InMemoryData(pl.LightningDataModule):
     ) -> Any:
         """Return the batch as it is: it was made on the device."""
         return batch
+
+
+def _parts(arrays: Arrays, recipe: Recipe) -> dict[str, Tensor]:
+    """The images to train on and to evaluate on; held-out ones are never trained on."""
+    tensors = arrays.tensors()
+    if not recipe.holdout:
+        return tensors
+    images, labels = tensors["train_images"], tensors["train_labels"]
+    train, held = split(labels, recipe.holdout)
+    tensors |= {"train_images": images[train], "train_labels": labels[train]}
+    if recipe.evaluate == "validation":
+        tensors |= {"test_images": images[held], "test_labels": labels[held]}
+    return tensors

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -97,7 +98,7 @@ def command(cell: Cell, suite: str) -> str:
     """The command that runs this one cell (and the method's other variants in the suite)."""
     precision = "" if cell.precision == "32-true" else f" --precision {cell.precision}"
     return (
-        f"pai-bench run {suite} --methods {cell.method} "
+        f"pai-bench run {shlex.quote(suite)} --methods {cell.method} "
         f"--densities {cell.density!r} --seeds {cell.seed}{precision}"
     )
 

@@ -14,6 +14,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -134,9 +135,9 @@ def _row_run(row: Row, board: Board, of_paper: bool) -> RunData:
         group=f"{board.suite} · {row.line}",
         job_type="train",
         tags=(
-            board.suite,
+            _tag(board.suite),
             row.method,
-            cell.network,
+            _tag(cell.network),
             cell.data,
             data["kind"],
             f"protocol-{PROTOCOL}",
@@ -181,11 +182,11 @@ def _board_run(board: Board, settings: Benchmark) -> RunData:
             point = by_density.setdefault(row["density"], {})
             point[f"accuracy/{row['line']}"] = row["mean"]
     return RunData(
-        id=f"leaderboard-{board.suite}",
+        id=f"leaderboard-{re.sub(r'[^A-Za-z0-9._-]', '-', board.suite)}"[:64],
         name=f"leaderboard · {board.suite}",
         group=board.suite,
         job_type="leaderboard",
-        tags=(board.suite, "leaderboard", f"protocol-{PROTOCOL}"),
+        tags=(_tag(board.suite), "leaderboard", f"protocol-{PROTOCOL}"),
         config={key: value for key, value in data.items() if key != "rows"},
         step="density",
         history=[{"density": d, **by_density[d]} for d in sorted(by_density)],
@@ -193,6 +194,11 @@ def _board_run(board: Board, settings: Benchmark) -> RunData:
         table=(COLUMNS, [[row[key] for key in COLUMNS] for row in data["rows"]]),
         artifact=data,
     )
+
+
+def _tag(name: str) -> str:
+    """A name cut to the 64 characters that W&B allows a tag to have."""
+    return name[:64]
 
 
 def _id(identity: Mapping[str, Any]) -> str:

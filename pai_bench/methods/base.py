@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 from torchmetrics import MeanMetric
-from torchmetrics.classification import MulticlassAccuracy
 
 from pai_bench.config import Recipe
 from pai_bench.errors import BenchError
+from pai_bench.methods import optimizer
 from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.sparsity.select import keep_top, round_density
 from pai_bench.streams import Streams
@@ -47,6 +47,26 @@ class MeanLoss:
     def mean(self) -> float:
         """Loss per image so far."""
         return float(self._sum) / max(1, self._images)
+
+
+@dataclass(frozen=True)
+class _Withheld(Sequence[tuple[Tensor, Any]]):
+    """Batches as a method may see them, made when asked for: they may not all fit in memory."""
+
+    batches: Batches
+    dtype: torch.dtype
+    data: bool
+    labels: bool
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, number: Any) -> Any:
+        if isinstance(number, slice):
+            return [self[n] for n in range(*number.indices(len(self)))]
+        images, labels = self.batches[number]
+        seen = images.to(self.dtype) if self.data else torch.zeros_like(images, dtype=self.dtype)
+        return seen, labels if self.labels else None
 
 
 @dataclass(frozen=True)
@@ -94,8 +114,8 @@ class SparseClassifier(pl.LightningModule):
         self.curves: dict[str, list[float]] = {}
         self.seconds = {"score": 0.0, "train": 0.0, "eval": 0.0}
         self.scoring_flops = 0.0
-        self._accuracy = MulticlassAccuracy(num_classes=task.classes, average="micro")
-        self._test_loss, self._train_loss = MeanMetric(), MeanLoss()
+        self._accuracy, self._test_loss = MeanMetric(), MeanMetric()
+        self._train_loss = MeanLoss()
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; the Trainer notes the current hook here some 40 times a step.
@@ -118,14 +138,17 @@ class SparseClassifier(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Build the optimizer and the schedule of the recipe."""
-        optimizer = _optimizer(self.network, self.task.recipe)
-        scheduler = _scheduler(optimizer, self.task.recipe)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler}}
+        recipe, data = self.task.recipe, self.trainer.datamodule  # type: ignore[attr-defined]
+        chosen = optimizer.optimizer(self.network, recipe)
+        steps = math.ceil(data.train_size / recipe.batch_size)
+        schedule = optimizer.schedule(chosen, recipe, steps)
+        return {"optimizer": chosen, "lr_scheduler": schedule}
 
     def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
         """Cross-entropy of one batch; its sum stays on the device until the epoch ends."""
         images, labels = batch
-        loss = cross_entropy(self.network(images), labels)
+        smoothing = self.task.recipe.label_smoothing
+        loss = cross_entropy(self.network(images), labels, label_smoothing=smoothing)
         self._train_loss.add(loss.detach(), len(labels))
         return loss
 
@@ -133,7 +156,8 @@ class SparseClassifier(pl.LightningModule):
         """Accuracy and loss on a batch of test images."""
         images, labels = batch
         logits = self.network(images)
-        self._accuracy.update(logits, labels)
+        # A network may have more outputs than the data has classes (NTK-SAP on Tiny-ImageNet).
+        self._accuracy.update((logits.argmax(1) == labels).float())
         self._test_loss.update(cross_entropy(logits.float(), labels), len(labels))
 
     def on_fit_start(self) -> None:
@@ -155,13 +179,7 @@ class SparseClassifier(pl.LightningModule):
     def withhold(self, batches: Batches) -> Batches:
         """Hide from the method what it declares not to need; give images the weights' type."""
         dtype = next(self.network.parameters()).dtype
-        return [
-            (
-                images.to(dtype) if self.needs_data else torch.zeros_like(images, dtype=dtype),
-                labels if self.needs_labels else None,
-            )
-            for images, labels in batches
-        ]
+        return _Withheld(batches, dtype, self.needs_data, self.needs_labels)
 
     def on_before_optimizer_step(self, _optimizer: Any) -> None:
         """Take masked weights out of the gradient."""
@@ -284,37 +302,3 @@ def _check_layers(tensors: Mapping[str, Tensor], network: nn.Module, what: str) 
         if tensors[name].shape != weight.shape:
             shapes = f"{tuple(tensors[name].shape)}, the weight has {tuple(weight.shape)}"
             raise BenchError(f"{what} of {name} have shape {shapes}")
-
-
-def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Build the recipe's optimizer; weight decay acts on every parameter, as in the papers."""
-    parameters = list(network.parameters())
-    first = parameters[0]
-    # Fused SGD on the CPU loses its momentum in bfloat16 (torch 2.13), and networks stay untrained.
-    fused = first.device.type == "cuda" or (first.device.type, first.dtype) == (
-        "cpu",
-        torch.float32,
-    )
-    if recipe.optimizer == "adam":
-        return torch.optim.Adam(
-            parameters, recipe.lr, weight_decay=recipe.weight_decay, fused=fused
-        )
-    return torch.optim.SGD(
-        parameters,
-        recipe.lr,
-        momentum=recipe.momentum,
-        nesterov=recipe.nesterov,
-        weight_decay=recipe.weight_decay,
-        fused=fused,
-    )
-
-
-def _scheduler(
-    optimizer: torch.optim.Optimizer, recipe: Recipe
-) -> torch.optim.lr_scheduler.LRScheduler:
-    """Build the recipe's learning-rate schedule, stepped once per epoch."""
-    schedulers = torch.optim.lr_scheduler
-    if recipe.schedule == "cosine":
-        return schedulers.CosineAnnealingLR(optimizer, recipe.epochs)
-    milestones = recipe.milestones if recipe.schedule == "step" else ()
-    return schedulers.MultiStepLR(optimizer, list(milestones), recipe.gamma)

@@ -1,23 +1,49 @@
-"""The papers' networks. Each builder takes (input shape, classes) and draws its own weights."""
+"""The papers' networks, and the way to anybody's: builders, initial weights, dense layers."""
 
 from __future__ import annotations
 
-import importlib
+from fnmatch import fnmatchcase
 
 from torch import nn
 
-from pai_bench.errors import BenchError
+from pai_bench import targets
+from pai_bench.config import Network
+from pai_bench.errors import BenchError, first_line, near_miss
+from pai_bench.networks import init
+from pai_bench.sparsity.masks import Layer, layers, prunable
+
+Shape = tuple[int, int, int]
+"""Channels, height, width of one picture."""
 
 
-def build(target: str, shape: tuple[int, int, int], classes: int) -> nn.Module:
-    """Call the builder named `module:function` with the shape (C, H, W) and class count.
+def build(settings: Network, shape: Shape, classes: int) -> nn.Module:
+    """Call the builder with (shape, classes), draw the initial weights, set layers apart as dense.
 
-    Raises BenchError when there is no such function.
+    The builder is found from the current folder too. Weights come from torch's global generator.
+    Raises BenchError for whatever goes wrong with the builder, and for an initialisation or a
+    pattern of dense layers that matches nothing.
     """
-    module, _, function = target.partition(":")
+    draw = init.named(settings.init)
+    where = f"network builder {settings.build}: "
     try:
-        builder = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise BenchError(f"network builder {target}: {error}") from error
-    network: nn.Module = builder(shape, classes)
+        network = targets.resolve(settings.build)(shape, classes)
+        if not isinstance(network, nn.Module):
+            raise TypeError(f"returned {type(network).__name__}, not a torch.nn.Module")
+        draw(network)
+        found = layers(network)
+    except Exception as error:
+        raise BenchError(f"{where}{type(error).__name__}: {first_line(error)}") from error
+    for pattern in settings.dense:
+        _set_apart(found, pattern, where)
+    if not prunable(network):
+        raise BenchError(f"{where}no conv or linear layer is left to prune")
     return network
+
+
+def _set_apart(found: list[tuple[str, Layer]], pattern: str, where: str) -> None:
+    matched = [layer for name, layer in found if fnmatchcase(name, pattern)]
+    if not matched:
+        hint = near_miss(pattern, [name for name, _ in found])
+        raise BenchError(f'{where}dense: no conv or linear layer is called "{pattern}"; {hint}')
+    for layer in matched:
+        layer.prunable = False  # type: ignore[assignment]

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
-from pai_bench.sparsity.masks import PRUNABLE, Masks, prunable
+from pai_bench.sparsity.masks import Layer, Masks, layers, prunable, weight_name
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-_AVERAGE: dict[type, Any] = {
-    nn.MaxPool1d: nn.AvgPool1d,
-    nn.MaxPool2d: nn.AvgPool2d,
-    nn.MaxPool3d: nn.AvgPool3d,
+"""Layers with running statistics, for methods that score in a state of their own."""
+_NORMS = ("batch_norm", "group_norm", "layer_norm", "instance_norm", "rms_norm")
+_AVERAGES: dict[str, Callable[..., Tensor]] = {
+    "max_pool1d": functional.avg_pool1d,
+    "max_pool2d": functional.avg_pool2d,
+    "max_pool3d": functional.avg_pool3d,
 }
 
 
@@ -36,21 +41,54 @@ def _reach(values: Tensor) -> Tensor:
     return reached
 
 
+class _Transparent(TorchFunctionMode):
+    """Let normalisation and max pooling pass on reachability, called as a layer or a function."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        name, kwargs = getattr(func, "__name__", ""), kwargs or {}
+        if name in _NORMS:
+            return args[0] if args else kwargs["input"]
+        if name in _AVERAGES:
+            return _average(_AVERAGES[name], func, *args, **kwargs)
+        return func(*args, **kwargs)
+
+
+def _average(
+    average: Callable[..., Tensor],
+    pool: Callable[..., Tensor],
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    **rest: Any,
+) -> Tensor:
+    """Pool by averages what is pooled by maxima; a dilated pool has no average and stays."""
+    if dilation not in (1, (1,), (1, 1), (1, 1, 1)):
+        return pool(input, kernel_size, stride, padding, dilation, ceil_mode, **rest)
+    return average(input, kernel_size, stride, padding, ceil_mode)
+
+
 def effective(network: nn.Module, masks: Mapping[str, Tensor], shape: tuple[int, ...]) -> Masks:
     """Keep of `masks` only the weights that lie on a path from an input to an output.
 
     `shape` is that of one input, without the batch. Signals of ones and zeros are sent through
     the network forwards (what an input reaches) and backwards (what reaches an output), with every
-    weight 1 where it is kept, no biases, normalisation switched off and max pooling replaced by
-    average pooling (which of the pooled values wins depends on the data). Max pooling that is
-    called as a function, not as a module, passes its signal through one of the reached values.
+    weight 1 where it is kept (and everywhere in a layer that is not prunable), no biases,
+    normalisation switched off and max pooling replaced by average pooling (which of the pooled
+    values wins depends on the data). A dilated or adaptive max pooling passes its signal through
+    one of the reached values.
     """
     walker = copy.deepcopy(network).cpu().double().eval()
-    for module in walker.modules():
-        _make_transparent(module)
+    for _, layer in layers(walker):
+        _make_transparent(layer)
     for name, weight in prunable(walker):
         weight.data = masks[name].to("cpu", torch.float64)
-    with torch.enable_grad():
+        weight.requires_grad_()
+    with torch.enable_grad(), _Transparent():
         output = walker(torch.ones(1, *shape, dtype=torch.float64))
         weights = dict(prunable(walker))
         gradients = torch.autograd.grad(
@@ -60,50 +98,102 @@ def effective(network: nn.Module, masks: Mapping[str, Tensor], shape: tuple[int,
     return Masks({name: reached[name] for name in masks})
 
 
-def _make_transparent(module: nn.Module) -> None:
+def _make_transparent(layer: Layer) -> None:
     """Let a layer of the walker pass on reachability, and nothing else."""
-    if isinstance(module, PRUNABLE):
-        if module.bias is not None:
-            module.bias.data.zero_()
-        module.weight.requires_grad_()
-        module.register_forward_hook(lambda _layer, _inputs, output: _reach(output))
-    if isinstance(module, BATCH_NORMS):
-        module.reset_parameters()
-    for name, child in module.named_children():
-        if type(child) in _AVERAGE and child.dilation in (1, (1, 1), (1, 1, 1)):
-            average = _AVERAGE[type(child)]
-            pool = average(child.kernel_size, child.stride, child.padding, child.ceil_mode)
-            setattr(module, name, pool)
+    if layer.bias is not None:
+        layer.bias.data.zero_()
+    layer.weight.data.fill_(1)
+    layer.register_forward_hook(lambda _layer, _inputs, output: _reach(output))
 
 
-def macs_by_layer(network: nn.Module, shape: tuple[int, ...]) -> dict[str, int]:
-    """Count the dense multiply-accumulates of one input, per prunable weight.
+@dataclass(frozen=True)
+class Cost:
+    """What one forward pass of one input asks of a conv or linear layer."""
 
-    >>> macs_by_layer(nn.Sequential(nn.Conv2d(1, 2, 3, padding=1)), (1, 8, 8))
-    {'0.weight': 1152}
+    weights: int
+    channels: int
+    """Output channels."""
+    places: int
+    """Places of the output at which each weight is used, over all calls of the layer."""
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of the dense layer."""
+        return self.weights * self.places
+
+    @property
+    def outputs(self) -> int:
+        """Values that the layer puts out."""
+        return self.channels * self.places
+
+
+def costs_by_layer(network: nn.Module, shape: tuple[int, ...]) -> dict[str, Cost]:
+    """Count what one input costs in each conv and linear layer, prunable or not, by weight name.
+
+    One pass is run where the network is; on the meta device that computes nothing.
     """
-    found: dict[str, int] = {}
+    found: dict[str, Cost] = {}
     counted = copy.deepcopy(network).eval()
-    hooks = []
-    for name, module in counted.named_modules():
-        if isinstance(module, PRUNABLE):
-            hooks.append(module.register_forward_hook(_counter(found, f"{name}.weight")))
+    for name, layer in layers(counted):
+        layer.register_forward_hook(_counter(found, weight_name(name)))
     first = next(counted.parameters())
     with torch.no_grad():
         counted(torch.zeros(1, *shape, dtype=first.dtype, device=first.device))
     return found
 
 
-def _counter(found: dict[str, int], name: str) -> Callable[[nn.Module, object, Tensor], None]:
+def _counter(found: dict[str, Cost], name: str) -> Callable[[nn.Module, object, Tensor], None]:
     def count(layer: nn.Module, _inputs: object, output: Tensor) -> None:
         channels = output.shape[-1] if isinstance(layer, nn.Linear) else output.shape[1]
+        before = found[name].places if name in found else 0
         weights = dict(layer.named_parameters())["weight"].numel()
-        found[name] = found.get(name, 0) + weights * (output[0].numel() // channels)
+        found[name] = Cost(weights, channels, before + output[0].numel() // channels)
 
     return count
 
 
+def macs_by_layer(network: nn.Module, shape: tuple[int, ...]) -> dict[str, int]:
+    """Count the dense multiply-accumulates of one input, per conv and linear weight.
+
+    >>> macs_by_layer(nn.Sequential(nn.Conv2d(1, 2, 3, padding=1)), (1, 8, 8))
+    {'0.weight': 1152}
+    """
+    return {name: cost.macs for name, cost in costs_by_layer(network, shape).items()}
+
+
 def inference_flops(macs: Mapping[str, int], masks: Masks) -> float:
-    """FLOPs of one input through the masked network: 2 per kept multiply-accumulate."""
+    """FLOPs of one input through the masked network: 2 per kept multiply-accumulate.
+
+    A layer without a mask is dense.
+    """
     kept = masks.kept_by_layer()
-    return sum(2.0 * count * kept[name] / masks[name].numel() for name, count in macs.items())
+    return sum(
+        2.0 * count * kept[name] / masks[name].numel() if name in kept else 2.0 * count
+        for name, count in macs.items()
+    )
+
+
+def rigl_flops(costs: Mapping[str, Cost], masks: Masks) -> float:
+    """FLOPs of one input as RigL counts them: 2 per kept multiply-accumulate, 1 per output.
+
+    A dot product of v values is v multiplications and v - 1 additions; RigL adds, for every output
+    of every layer, one addition for a bias and one multiplication for a ReLU, whether there are any
+    or not, and nothing for normalisation, pooling and residual sums. A layer without a mask is
+    dense.
+    """
+    macs = {name: cost.macs for name, cost in costs.items()}
+    return inference_flops(macs, masks) + sum(cost.outputs for cost in costs.values())
+
+
+def rigl_bytes(costs: Mapping[str, Cost], masks: Masks) -> float:
+    """Size of the masked network as RigL counts it, in bytes.
+
+    32 bits for each kept weight and for one bias per output channel, and where a layer is sparse
+    one bit for each of its weights, kept or not.
+    """
+    kept = masks.kept_by_layer()
+    bits = 0
+    for name, cost in costs.items():
+        values = kept.get(name, cost.weights)
+        bits += 32 * (values + cost.channels) + (cost.weights if values < cost.weights else 0)
+    return bits / 8

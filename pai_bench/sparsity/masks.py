@@ -10,22 +10,41 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 PRUNABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
+
+
+def layers(network: nn.Module) -> list[tuple[str, Layer]]:
+    """List the conv and linear layers, prunable or not, by module name, in module order."""
+    return [
+        (name, module) for name, module in network.named_modules() if isinstance(module, PRUNABLE)
+    ]
 
 
 def prunable(network: nn.Module) -> list[tuple[str, Tensor]]:
     """List the weights that may be pruned, by parameter name, in module order.
 
-    They are the weights of every linear and convolutional layer, first and last layers included;
-    never biases or normalisation (NTK-SAP's code, and design choice of this benchmark).
+    They are the weights of every linear and convolutional layer, first and last layers included,
+    except those of layers that have an attribute `prunable = False`: set by the key `dense` of a
+    network in benchmark.yaml, or by the builder. Never biases or normalisation (NTK-SAP's code, and
+    design choice of this benchmark).
 
     >>> [name for name, _ in prunable(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)))]
     ['0.weight']
     """
     return [
-        (f"{name}.weight" if name else "weight", module.weight)
-        for name, module in network.named_modules()
-        if isinstance(module, PRUNABLE)
+        (weight_name(name), layer.weight)
+        for name, layer in layers(network)
+        if getattr(layer, "prunable", True)
     ]
+
+
+def weight_name(layer: str) -> str:
+    """Name the weight of a layer as `named_parameters` does.
+
+    >>> weight_name("conv1"), weight_name("")
+    ('conv1.weight', 'weight')
+    """
+    return f"{layer}.weight" if layer else "weight"
 
 
 class Masks(Mapping[str, Tensor]):

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from pai_bench.config import Data, Recipe
+from pai_bench.data.augment import pad
 from pai_bench.data.module import EVALUATION_BATCH, InMemoryData
 from pai_bench.data.sources import Arrays
 from pai_bench.streams import Streams
@@ -92,7 +93,7 @@ def test_the_order_of_an_epoch_is_a_permutation_from_its_own_stream():
 
 def test_each_epoch_crops_anew():
     one = module(augment="crop-flip", batch_size=TRAIN)
-    one.tensors["train_images"] = torch.full_like(one.tensors["train_images"], 255)
+    one.tensors["train_images"][one.tensors["train_images"] > 0] = 255  # The padding stays 0.
     loader = one.train_dataloader()
     (first, _), (second, _) = [next(iter(loader)) for _ in range(2)]
     assert not torch.equal(first, second)
@@ -183,5 +184,58 @@ def test_evaluation_covers_the_test_set_in_order():
 def test_making_batches_leaves_the_stored_pixels_alone():
     one = module(augment="crop-flip")
     list(one.train_dataloader()), list(one.val_dataloader()), one.score_batches()
-    assert torch.equal(one.tensors["train_images"], arrays().train_images)
+    assert torch.equal(one.tensors["train_images"], pad(arrays().train_images))
     assert torch.equal(one.tensors["test_images"], arrays().test_images)
+
+
+def held_out(**recipe):
+    return module(holdout=0.25, **recipe)
+
+
+def test_held_out_images_are_never_trained_on():
+    whole, rest = module(), held_out()
+    trained = numbers(rest.train_dataloader())
+    assert len(trained) == rest.train_size < whole.train_size
+    tuned = held_out(evaluate="validation")
+    validated = numbers(tuned.val_dataloader())
+    assert sorted(trained + validated) == list(range(TRAIN))
+    assert tuned.test_size == len(validated)
+
+
+def test_without_validation_a_holdout_is_evaluated_on_the_test_set():
+    assert numbers(held_out().val_dataloader()) == numbers(module().val_dataloader())
+
+
+def test_scoring_never_sees_what_is_held_out():
+    tuned = held_out(evaluate="validation", score_images_per_class=1000)
+    scored = {n for images, _ in tuned.score_batches() for n in numbers([(images, None)])}
+    assert scored == set(numbers(tuned.train_dataloader()))
+
+
+def test_the_holdout_is_the_same_at_every_seed():
+    held = [numbers(held_out(evaluate="validation", seed=s).val_dataloader()) for s in (1, 2)]
+    assert held[0] == held[1]
+
+
+@pytest.mark.parametrize("augment", ["crop-flip", "mirror-crop-flip", "resized-crop-flip"])
+@pytest.mark.parametrize("normalise", ["channels", "image", "none"])
+def test_every_augmentation_goes_with_every_normalisation(augment, normalise):
+    data = module(augment=augment, normalise=normalise)
+    batches = list(data.train_dataloader())
+    assert sum(len(labels) for _, labels in batches) == TRAIN
+    assert all(images.isfinite().all() and images.dtype == torch.float32 for images, _ in batches)
+    assert equal(batches, list(module(augment=augment, normalise=normalise).train_dataloader()))
+
+
+def test_an_image_is_normalised_before_it_is_mirrored_and_cropped():
+    """The mirrored edge belongs to the normalised image (RigL's specification, 3.3)."""
+    data = module(augment="mirror-crop-flip", normalise="image")
+    images = arrays().train_images
+    flat = images.double().flatten(1)
+    normal = (images - flat.mean(1).view(-1, 1, 1, 1)) / flat.std(1, correction=0).view(-1, 1, 1, 1)
+    allowed = [set(v.flatten().float().mul(1e3).round().tolist()) for v in normal]
+    for index in range(0, TRAIN, 20):
+        chosen = torch.tensor([index])
+        crop, _ = data.batch(chosen, torch.Generator().manual_seed(index))
+        found = {round(v) for v in (crop.flatten() * 1e3).tolist()}
+        assert all(any(abs(v - a) <= 1 for a in allowed[index]) for v in found)

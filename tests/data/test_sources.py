@@ -78,7 +78,7 @@ class Tiny:
             "classes": 2,
             "shape": (channels, height, width),
             "images": tuple(COUNTS.values()),
-            "digest": self.arrays().digest(),
+            "digest": self.arrays().digest,
             "mean": (0.5,) * channels,
             "std": (0.5,) * channels,
         }
@@ -124,7 +124,7 @@ def refusal(tiny, **changes):
 
 def test_digits_are_the_pinned_ones():
     arrays = sources.load("digits", SETTINGS.data["digits"])
-    assert arrays.digest() == SETTINGS.data["digits"].digest
+    assert arrays.digest == SETTINGS.data["digits"].digest
     assert arrays.train_images.shape == (1438, 1, 8, 8)
     assert arrays.test_labels.bincount().min() > 20
 
@@ -142,7 +142,7 @@ def test_every_fifth_digit_is_a_test_image():
 @pytest.mark.parametrize("name", ["mnist", "cifar10"])
 def test_real_pictures_are_the_pinned_ones(name):
     arrays = sources.load(name, SETTINGS.data[name], MIRROR)
-    assert arrays.digest() == SETTINGS.data[name].digest
+    assert arrays.digest == SETTINGS.data[name].digest
     pixels = arrays.train_images.double().flatten(2).div(255)
     mean = pixels.mean((0, 2)).tolist()
     assert mean == pytest.approx(SETTINGS.data[name].mean, abs=2e-3)
@@ -195,7 +195,7 @@ def test_an_altered_value_is_refused_and_not_kept(tiny, part):
     message = refusal(tiny, digest=settings.digest)
     assert "data set tiny" in message
     assert settings.digest in message
-    assert tiny.arrays().digest() in message
+    assert tiny.arrays().digest in message
 
 
 def test_an_altered_mirror_is_refused_every_time(tiny):
@@ -209,14 +209,14 @@ def test_the_digest_depends_on_values_and_on_shapes(tiny):
     arrays = tiny.arrays()
     flat = Arrays(**{**arrays.tensors(), "test_images": arrays.test_images.flatten(2)})
     swapped = Arrays(*[arrays.tensors()[name] for name in reversed(sources.TENSORS)])
-    assert len({arrays.digest(), flat.digest(), swapped.digest()}) == 3
+    assert len({arrays.digest, flat.digest, swapped.digest}) == 3
 
 
 @pytest.mark.parametrize("keep", [0.5, 0.0])
-def test_a_cut_off_file_is_named_by_its_folder(tiny, keep):
+def test_a_cut_off_file_is_named(tiny, keep):
     path = tiny.folder / "test-00000-of-00001.parquet"
     path.write_bytes(path.read_bytes()[: int(keep * path.stat().st_size)])
-    assert str(tiny.folder) in refusal(tiny)
+    assert f"{path}: no complete parquet file" in refusal(tiny)
 
 
 def test_a_broken_picture_is_named_by_its_split(tiny):
@@ -224,7 +224,7 @@ def test_a_broken_picture_is_named_by_its_split(tiny):
     content = path.read_bytes()
     start = content.index(b"\x89PNG")
     path.write_bytes(content[:start] + bytes(40) + content[start + 40 :])
-    assert f"data set tiny in {tiny.folder}, split test" in refusal(tiny)
+    assert f"data set tiny from {tiny.folder}, test files, cannot be decoded" in refusal(tiny)
 
 
 def test_a_missing_folder_is_named_with_what_to_put_there(tiny):
@@ -267,7 +267,7 @@ def test_another_digest_is_another_cache(tiny):
 
 
 @pytest.mark.parametrize("damage", ["garbage", "cut off", "one bit"])
-def test_a_damaged_cache_is_decoded_again_and_mended(tiny, damage):
+def test_a_damaged_cache_is_named_decoded_again_and_mended(tiny, damage, capfd):
     tiny.load()
     path = cached(tiny.settings())
     good = path.read_bytes()
@@ -278,7 +278,9 @@ def test_a_damaged_cache_is_decoded_again_and_mended(tiny, damage):
     }
     path.write_bytes(bad[damage])
     assert same(tiny.load(), tiny.arrays())
-    assert path.read_bytes() == good
+    assert f"{path} is damaged" in capfd.readouterr().err
+    assert same(tiny.load(), tiny.arrays())
+    assert capfd.readouterr().err == ""
 
 
 def test_nothing_but_the_tensors_is_left_in_the_cache(tiny):
@@ -291,6 +293,34 @@ def test_a_cache_that_cannot_be_written_is_done_without(tiny, tmp_path, monkeypa
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("PAI_BENCH_CACHE", str(tmp_path / "file"))
     assert same(tiny.load(), tiny.arrays())
+
+
+def test_labels_beyond_the_classes_are_refused(tiny):
+    assert "train labels go from 0 to 1, benchmark.yaml says 1 classes" in refusal(tiny, classes=1)
+
+
+def test_an_unpinned_set_says_its_digest_and_keeps_to_it(tiny, capfd):
+    found = tiny.load(digest=None)
+    assert found.digest == tiny.arrays().digest
+    path = cached(tiny.settings(digest=None))
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert same(tiny.load(digest=None), tiny.arrays())
+    assert f"{path} is damaged" in capfd.readouterr().err
+
+
+def test_an_unpinned_set_whose_files_change_is_refused(tiny):
+    tiny.load(digest=None)
+    cached(tiny.settings(digest=None)).unlink()
+    tiny.labels["test"][2] ^= 1
+    tiny.write("test")
+    message = refusal(tiny, digest=None)
+    assert str(tiny.folder / "test-00000-of-00001.parquet") in message
+    assert "from the first time" in message
+
+
+def test_the_source_is_remembered_with_the_cache(tiny):
+    assert tiny.load().source == tiny.load().source == str(tiny.folder)
 
 
 def test_without_mirror_and_connection_it_says_what_to_do(tmp_path):

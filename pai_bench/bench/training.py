@@ -10,33 +10,30 @@ from dataclasses import replace
 import pytorch_lightning as pl
 import torch
 from rich.console import Console
-from rich.table import Table
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
 from pai_bench import fit, networks
+from pai_bench.bench import turns
+from pai_bench.bench.random_data import random_arrays
 from pai_bench.cell import Cell, data_fields
-from pai_bench.config import Benchmark, Data
+from pai_bench.config import Benchmark
 from pai_bench.data.module import InMemoryData
 from pai_bench.data.sources import Arrays
 from pai_bench.hardware import Hardware
 from pai_bench.streams import Streams
 
-REPEATS = 7
 CPU = Hardware(accelerator="cpu", devices="1")
 
 
 def measure(console: Console, settings: Benchmark) -> None:
     """Print seconds per training step of LeNet-300-100 on MNIST-shaped tensors at batch 128.
 
-    The ways are timed in turn, `REPEATS` times over, and ratios are taken within each turn: drift
-    of the machine's speed cancels. Pixels are random: time does not depend on them.
+    Pixels are random: time does not depend on them.
     """
-    torch.set_num_threads(settings.threads)
-    fit.quiet()
     cell = _cell(settings)
-    arrays = _random_arrays(settings.data["mnist"])
+    arrays = random_arrays(settings.data["mnist"])
     ways: dict[str, Callable[[], float]] = {
         "bare PyTorch loop": lambda: _bare(cell, settings, arrays),
         "our path, dense": lambda: _ours(cell, settings, arrays),
@@ -45,12 +42,11 @@ def measure(console: Console, settings: Benchmark) -> None:
         ),
         "Trainer + DataLoader + log": lambda: _plain(cell, settings, arrays),
     }
-    for way in ways.values():
-        way()
-    turns = [{name: way() for name, way in ways.items()} for _ in range(REPEATS)]
-    _print(console, turns)
-    dense = statistics.median(turn["our path, dense"] for turn in turns)
-    upkeep = 100 * _upkeep(cell, settings) / dense
+    taken = turns.take(ways)
+    title = "LeNet-300-100, MNIST shapes, batch 128, one epoch"
+    turns.print_turns(console, title, "ms per step", taken, "bare PyTorch loop")
+    dense = statistics.median(turn["our path, dense"] for turn in taken)
+    upkeep = 100 * 1e3 * _upkeep(cell, settings) / dense
     console.print(f"mask upkeep alone: {upkeep:.1f} % of a dense step", highlight=False)
 
 
@@ -66,18 +62,6 @@ def _upkeep(cell: Cell, settings: Benchmark, calls: int = 2000) -> float:
     return (time.perf_counter() - started) / calls
 
 
-def _print(console: Console, turns: list[dict[str, float]]) -> None:
-    table = Table(title="LeNet-300-100, MNIST shapes, batch 128, one epoch, medians")
-    for heading in ("way", "ms per step", "ratio to bare loop", "smallest", "largest"):
-        table.add_column(heading, justify="left" if heading == "way" else "right")
-    for name in turns[0]:
-        ratios = [turn[name] / turn["bare PyTorch loop"] for turn in turns]
-        step = 1e3 * statistics.median(turn[name] for turn in turns)
-        figures = statistics.median(ratios), min(ratios), max(ratios)
-        table.add_row(name, f"{step:.3f}", *(f"{figure:.3f}" for figure in figures))
-    console.print(table)
-
-
 def _cell(settings: Benchmark) -> Cell:
     recipe = settings.recipes["mnist-20"].model_copy(update={"epochs": 1})
     return Cell(
@@ -85,21 +69,10 @@ def _cell(settings: Benchmark) -> Cell:
     )
 
 
-def _random_arrays(data: Data) -> Arrays:
-    """Training pixels of the right shape; the smallest test set, so that only steps are timed."""
-    generator = torch.Generator().manual_seed(0)
-    parts: list[Tensor] = []
-    for count in (data.images[0], 1):
-        shape = (count, *data.shape)
-        parts.append(torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator))
-        parts.append(torch.randint(0, data.classes, (count,), generator=generator))
-    return Arrays(*parts)
-
-
 def _network(cell: Cell, settings: Benchmark) -> nn.Module:
     data = settings.data[cell.data]
     with Streams(cell.seed).as_global("init"):
-        return networks.build(settings.networks[cell.network].build, data.shape, data.classes)
+        return networks.build(settings.networks[cell.network], data.shape, data.classes)
 
 
 def _optimizer(cell: Cell, network: nn.Module) -> torch.optim.Optimizer:
@@ -123,7 +96,7 @@ def _bare(cell: Cell, settings: Benchmark, arrays: Arrays) -> float:
         loss = cross_entropy(network(images), arrays.train_labels[index])
         loss.backward()
         optimizer.step()
-    return (time.perf_counter() - started) / len(order)
+    return 1e3 * (time.perf_counter() - started) / len(order)
 
 
 def _ours(cell: Cell, settings: Benchmark, arrays: Arrays) -> float:
@@ -132,7 +105,7 @@ def _ours(cell: Cell, settings: Benchmark, arrays: Arrays) -> float:
     data = InMemoryData(arrays, settings.data[cell.data], cell.recipe, Streams(cell.seed))
     data.test_size = 1
     fit.build_trainer(cell, CPU, lambda _epoch, _epochs: None).fit(module, datamodule=data)
-    return module.seconds["train"] / len(data.train_dataloader())
+    return 1e3 * module.seconds["train"] / len(data.train_dataloader())
 
 
 class _PlainModule(pl.LightningModule):
@@ -171,4 +144,4 @@ def _plain(cell: Cell, settings: Benchmark, arrays: Arrays) -> float:
         enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
     trainer.fit(module, loader)
-    return module.seconds / len(loader)
+    return 1e3 * module.seconds / len(loader)

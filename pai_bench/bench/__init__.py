@@ -1,0 +1,19 @@
+"""How much our own paths cost: ratios measured side by side in one run (`pai-bench bench`)."""
+
+from __future__ import annotations
+
+import torch
+from rich.console import Console
+
+from pai_bench import fit
+from pai_bench.config import Benchmark
+
+
+def measure(console: Console, settings: Benchmark) -> None:
+    """Measure every path in turn, on as many threads as a cell has, and print the tables."""
+    from pai_bench.bench import batches, training
+
+    torch.set_num_threads(settings.threads)
+    fit.quiet()
+    training.measure(console, settings)
+    batches.measure(console, settings)

@@ -1,0 +1,234 @@
+"""The parquet files of a data set: found in a mirror or on the hub, and checked by digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pai_bench.config import Data
+from pai_bench.data.locations import cache_folder, mirror_folder
+from pai_bench.errors import BenchError, first_line
+
+MANIFEST = "SHA256SUMS"
+"""Digests of the files of a mirror folder, in the format of `sha256sum`."""
+BLOCK = 2**20
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where the parquet files of both splits lie, and where they came from."""
+
+    train: tuple[Path, ...]
+    test: tuple[Path, ...]
+    folder: Path
+    source: str
+
+    def splits(self) -> dict[str, tuple[Path, ...]]:
+        """Files by role."""
+        return {"train": self.train, "test": self.test}
+
+
+def find(name: str, settings: Data, mirror: str | None = None) -> Files:
+    """Locate the files of a data set: in the mirror folder if there is one, else on the hub.
+
+    Files of the hub are fetched once, by huggingface_hub, at the pinned revision. Every file is
+    checked: against SHA256SUMS of its mirror, against the digests that benchmark.yaml pins for the
+    hub's files, and, where there are neither, against what this machine saw the first time.
+
+    Raises BenchError when files are missing, cannot be fetched, or are not what they should be.
+    """
+    folder = mirror_folder(mirror)
+    if folder is None:
+        return _verified(name, settings, _from_hub(name, settings))
+    return _verified(name, settings, _from_mirror(name, settings, folder))
+
+
+def _from_mirror(name: str, settings: Data, mirror: Path) -> Files:
+    folder = mirror / (settings.folder or name)
+    if not folder.is_dir():
+        raise BenchError(
+            f"data set {name}: the mirror has no folder {folder}; put the parquet files of "
+            f"{settings.hub} there, or unset PAI_BENCH_MIRROR to read the hub"
+        )
+    part = folder / (settings.subset or ".")
+    return _collect(folder, part if part.is_dir() else folder, settings, str(folder))
+
+
+def _from_hub(name: str, settings: Data) -> Files:
+    import huggingface_hub
+    from huggingface_hub.errors import GatedRepoError
+
+    assert settings.hub is not None
+    patterns = [f"{settings.subset or '**'}/{s}-*.parquet" for s in (settings.train, settings.test)]
+    try:
+        folder = huggingface_hub.snapshot_download(
+            settings.hub, repo_type="dataset", revision=settings.revision, allow_patterns=patterns
+        )
+    except GatedRepoError:
+        raise BenchError(_how_to_get_access(name, settings.hub)) from None
+    except Exception as error:
+        if settings.gated and huggingface_hub.get_token() is None:
+            raise BenchError(_how_to_get_access(name, settings.hub)) from error
+        raise BenchError(
+            f"data set {name}: {settings.hub} could not be fetched from the hub "
+            f"({type(error).__name__}: {first_line(error)}); without a connection, set "
+            f"PAI_BENCH_MIRROR to a folder that holds {settings.folder or name}/*.parquet"
+        ) from error
+    source = f"{settings.hub} at revision {settings.revision}"
+    return _collect(Path(folder), Path(folder) / (settings.subset or "."), settings, source)
+
+
+def _how_to_get_access(name: str, hub: str) -> str:
+    return (
+        f"data set {name}: {hub} is gated; accept its terms at "
+        f"https://huggingface.co/datasets/{hub}, make a token at "
+        "https://huggingface.co/settings/tokens, run `hf auth login` (or set HF_TOKEN), then try "
+        "again; or set PAI_BENCH_MIRROR to a folder that has it"
+    )
+
+
+def _collect(folder: Path, part: Path, settings: Data, source: str) -> Files:
+    found = []
+    for split in (settings.train, settings.test):
+        files = tuple(sorted(part.rglob(f"{split}-*.parquet")))
+        if not files:
+            raise BenchError(f"{part}: no file {split}-*.parquet")
+        found.append(files)
+    return Files(found[0], found[1], folder, source)
+
+
+def _verified(name: str, settings: Data, files: Files) -> Files:
+    """Check every file, or raise BenchError with the first one that is not what it should be."""
+    listed = _manifest(files.folder) or _pinned(settings, files)
+    seen = _Seen(name, files.folder)
+    for path in (*files.train, *files.test):
+        _check_footer(path)
+        relative = path.relative_to(files.folder).as_posix()
+        if listed is not None and relative not in listed:
+            raise BenchError(f"{path}: not listed in {files.folder / MANIFEST}; not read")
+        if listed is None and settings.digest is not None:
+            continue  # What is decoded from it has a pinned digest of its own.
+        digest = seen.digest(path, relative)
+        wanted = seen.first(relative, digest) if listed is None else listed[relative]
+        if digest != wanted:
+            who = "its list of digests" if listed else f"{seen.path} (from the first time, here)"
+            raise BenchError(
+                f"{path}: SHA-256 is {digest[:16]}…, {who} says {wanted[:16]}…: the file was "
+                "altered or cut short; fetch it again. Not read"
+            )
+    seen.keep()
+    return files
+
+
+def _check_footer(path: Path) -> None:
+    """Name a file that ends too early: the end of a parquet file says what is in it."""
+    import pyarrow.parquet
+
+    try:
+        pyarrow.parquet.read_metadata(path)
+    except (OSError, ValueError) as error:
+        raise BenchError(f"{path}: no complete parquet file: {first_line(error)}") from None
+
+
+def _manifest(folder: Path) -> dict[str, str] | None:
+    """Read SHA256SUMS: path relative to the folder -> digest; None where there is no such file."""
+    try:
+        lines = (folder / MANIFEST).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return None
+    pairs = [line.split(maxsplit=1) for line in lines if line.strip()]
+    if any(len(pair) != 2 for pair in pairs):
+        raise BenchError(f"{folder / MANIFEST}: not in the format of sha256sum")
+    return {path.lstrip("*"): digest for digest, path in pairs}
+
+
+def _pinned(settings: Data, files: Files) -> dict[str, str] | None:
+    """Digests that benchmark.yaml has for the hub's own files; a mirror may hold others."""
+    of_hub = settings.hub is not None and files.source.startswith(settings.hub)
+    return dict(settings.files) if settings.files and of_hub else None
+
+
+class _Seen:
+    """Digests of files that this machine has read before: a file is hashed again if it changed."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        key = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+        self.path = cache_folder() / f"{name}-{key}.seen.json"
+        try:
+            self._known: dict[str, list[object]] = json.loads(self.path.read_text())
+        except (OSError, ValueError):
+            self._known = {}
+        self._now: dict[str, list[object]] = {}
+
+    def digest(self, path: Path, relative: str) -> str:
+        """SHA-256 of the file, remembered as long as its size and time are the same."""
+        about = path.stat()
+        known = self._known.get(relative)
+        if known is None or known[:2] != [about.st_size, about.st_mtime_ns]:
+            known = [about.st_size, about.st_mtime_ns, sha256(path)]
+        self._now[relative] = known
+        return str(known[2])
+
+    def first(self, relative: str, now: str) -> str:
+        """Digest of the file when it was first read here; `now` if that is now."""
+        return str(self._known[relative][2]) if relative in self._known else now
+
+    def keep(self) -> None:
+        """Write down what was seen; a cache that cannot be written is no error."""
+        if not self._now:
+            return
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.write_text(json.dumps(self._now))
+        except OSError:
+            return
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, as 64 hex digits."""
+    hashed = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            hashed.update(block)
+    return hashed.hexdigest()
+
+
+def export(name: str, settings: Data, target: Path, mirror: str | None = None) -> Sequence[Path]:
+    """Copy the verified files of a data set to the mirror folder `target`, digests beside them.
+
+    Copies appear under their names when they are whole, the list of digests last: an export that
+    was interrupted is completed by the next one.
+
+    Raises BenchError for a data set that comes with a library, or a target inside its source.
+    """
+    if settings.hub is None:
+        raise BenchError(f"data set {name}: comes with a library, there is nothing to export")
+    files = find(name, settings, mirror)
+    folder = target / (settings.folder or name)
+    if folder.resolve() == files.folder.resolve():
+        raise BenchError(f"{folder}: is where the files of {name} are read from")
+    lines, written = [], []
+    for path in (*files.train, *files.test):
+        relative = path.relative_to(files.folder)
+        digest = _copy(path, folder / relative)
+        lines.append(f"{digest}  {relative.as_posix()}\n")
+        written.append(folder / relative)
+    (folder / MANIFEST).write_text("".join(lines), encoding="utf-8")
+    _verified(name, settings, _from_mirror(name, settings, target))
+    return written
+
+
+def _copy(path: Path, target: Path) -> str:
+    """Copy a file unless the same one is there; return its digest."""
+    digest = sha256(path)
+    if target.is_file() and sha256(target) == digest:
+        return digest
+    beside = target.with_name(f".{target.name}.part")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(path, beside)
+    beside.replace(target)
+    return digest

@@ -1,0 +1,108 @@
+"""Images in parquet files: counted without reading them, read one row group at a time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pai_bench.config import Data
+from pai_bench.errors import BenchError, first_line
+
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class RowGroup:
+    """The images of one row group, as the bytes of their files."""
+
+    files: pa.ChunkedArray
+    labels: Integers
+
+    def bytes_of(self, row: int) -> bytes | None:
+        """Bytes of one image; None where the parquet file has none."""
+        found: bytes | None = self.files[row].as_py()
+        return found
+
+
+class Shards:
+    """Images of some parquet files, numbered from 0 in the order of files and rows.
+
+    The column of images is the hub's struct{bytes, path}, or the bytes themselves. Reads only what
+    the files say of themselves, and can be sent to another process.
+
+    Raises BenchError for a file that is no parquet file or has not got the columns.
+    """
+
+    def __init__(self, files: Sequence[Path], settings: Data) -> None:
+        self._settings = settings
+        places: list[tuple[Path, int, int]] = []
+        rows: list[int] = []
+        hashed = hashlib.sha256()
+        for path in files:
+            sizes = _row_groups(path, settings)
+            hashed.update(f"{path.name} {path.stat().st_size} {sizes}\n".encode())
+            starts = np.cumsum([0, *sizes])[:-1].tolist()
+            filled = [group for group, size in enumerate(sizes) if size]
+            places += [(path, group, starts[group]) for group in filled]
+            rows += [sizes[group] for group in filled]
+        self._places = places
+        self.rows: Integers = np.array(rows, dtype=np.int64)
+        """Number of images in each row group."""
+        self._ends: Integers = np.cumsum(self.rows)
+        self.size = int(self.rows.sum())
+        self.digest = hashed.hexdigest()
+        """SHA-256 of names, sizes and row groups of the files: not of what is in them."""
+
+    def locate(self, numbers: Integers) -> tuple[Integers, Integers]:
+        """Row groups of images, and their rows therein."""
+        groups = np.searchsorted(self._ends, numbers, side="right")
+        return groups, numbers - (self._ends - self.rows)[groups]
+
+    def read(self, group: int) -> RowGroup:
+        """Read a row group.
+
+        Raises BenchError when it cannot be read, or has labels that are none.
+        """
+        path, index, start = self._places[group]
+        image, label = self._settings.image, self._settings.label
+        try:
+            file = pq.ParquetFile(path, pre_buffer=False)
+            nested = pa.types.is_struct(file.schema_arrow.field(image).type)
+            columns = [f"{image}.bytes" if nested else image, label]
+            table = file.read_row_group(index, columns=columns, use_threads=False)
+        except (OSError, pa.ArrowException) as error:
+            raise BenchError(f"{path}: row group {index}: {first_line(error)}") from error
+        labels = table.column(label)
+        if labels.null_count or not _within(labels, self._settings.classes):
+            raise BenchError(
+                f"{path}: rows {start} to {start + table.num_rows - 1}: labels must be 0 to "
+                f"{self._settings.classes - 1}; a split without labels (-1) cannot be used"
+            )
+        found = table.column(image)
+        return RowGroup(pc.struct_field(found, "bytes") if nested else found, labels.to_numpy())
+
+
+def _row_groups(path: Path, settings: Data) -> list[int]:
+    """Number of rows in each row group of a file."""
+    try:
+        with pq.ParquetFile(path) as file:
+            names, metadata = file.schema_arrow.names, file.metadata
+    except (OSError, pa.ArrowException) as error:
+        raise BenchError(f"{path}: not a readable parquet file: {first_line(error)}") from error
+    for column in (settings.image, settings.label):
+        if column not in names:
+            raise BenchError(f'{path}: no column "{column}"; it has {", ".join(names)}')
+    return [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+
+
+def _within(labels: pa.ChunkedArray, classes: int) -> bool:
+    extremes = pc.min_max(labels)
+    return bool(extremes["min"].as_py() >= 0 and extremes["max"].as_py() < classes)
