@@ -10,17 +10,20 @@ BENCH  := $(BIN)/pai-bench
 flag   = $(if $($(1)),$(2) "$($(1))")
 COMMON = $(call flag,CONFIG,--config) $(call flag,RUNS,--runs) $(call flag,PLUGIN,--plugin)
 CHOICE = $(call flag,METHODS,--methods) $(call flag,DENSITIES,--densities) \
-         $(call flag,SEEDS,--seeds) $(call flag,PRECISION,--precision)
+         $(call flag,SEEDS,--seeds) $(call flag,PRECISION,--precision) \
+         $(call flag,NETWORK,--network) $(call flag,SET,--set) \
+         $(call flag,VALIDATION,--validation) $(call flag,ABLATION,--ablation)
 HOW    = $(call flag,JOBS,--jobs) $(call flag,ACCELERATOR,--accelerator) \
          $(call flag,DEVICES,--devices) $(call flag,STRATEGY,--strategy) \
          $(call flag,WANDB,--wandb) $(if $(RETRY_FAILED),--retry-failed)
 
-.PHONY: help install reproduce run plan leaderboard methods show data doctor bench test lint clean
+.PHONY: help install reproduce run plan leaderboard methods networks datasets show data doctor bench test lint clean
 
 help: ## show this
 	@echo "make TARGET [VARIABLE=value ...]"
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "variables: PAPER SUITE METHODS DENSITIES SEEDS JOBS ACCELERATOR DEVICES STRATEGY PRECISION"
+	@echo "           NETWORK SET=key=value VALIDATION=0.1 ABLATION=layerwise-shuffle"
 	@echo "           WANDB PLUGIN RETRY_FAILED=1 CONFIG RUNS DATASET CELL PYTHON VENV"
 
 # The stamp is newer than what it was made from: a second call costs nothing.
@@ -51,6 +54,12 @@ leaderboard: $(VENV)/.installed ## rebuild tables and pages from stored results:
 
 methods: $(VENV)/.installed ## list methods and what they declare
 	@$(BENCH) methods $(COMMON)
+
+networks: $(VENV)/.installed ## list networks: sizes, FLOPs, papers
+	@$(BENCH) networks $(COMMON)
+
+datasets: $(VENV)/.installed ## list data sets: source, digest, ready or not
+	@$(BENCH) datasets $(COMMON)
 
 show: $(VENV)/.installed ## everything about one result: CELL=id
 	@test -n "$(CELL)" || { echo "make show needs CELL=..., an id or the start of one" >&2; exit 2; }

@@ -35,6 +35,8 @@ class Cell:
     method_version: int = 1
     network_version: int = 1
     precision: str = "32-true"
+    ablation: str = ""
+    """The sanity check that this is, if it is one (methods/ablation.py)."""
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -60,6 +62,8 @@ class Cell:
         }
         if self.precision != "32-true":
             record["precision"] = self.precision
+        if self.ablation:
+            record["ablation"] = self.ablation
         return record
 
     @cached_property
@@ -81,7 +85,8 @@ class Cell:
         return f"{self.method} ({options})"
 
     def __str__(self) -> str:
-        return f"{self.line} · density {self.density:g} · seed {self.seed}"
+        ablation = f" · {self.ablation}" if self.ablation else ""
+        return f"{self.line}{ablation} · density {self.density:g} · seed {self.seed}"
 
     def resolved(self) -> dict[str, Any]:
         """All fields, defaults included, as JSON data."""
@@ -102,5 +107,4 @@ def _under(hyper: Mapping[str, Any]) -> dict[str, Any]:
 
 def data_fields(data: Data) -> dict[str, Any]:
     """The part of a cell that comes from the settings of its data set."""
-    digest = data.digest or f"revision {data.revision}"
-    return {"digest": digest, "mean": data.mean, "std": data.std}
+    return {"digest": data.version, "mean": data.mean, "std": data.std}

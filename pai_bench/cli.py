@@ -14,7 +14,7 @@ from rich.console import Console
 
 from pai_bench import commands, config
 from pai_bench.commands import Arguments, Context
-from pai_bench.errors import BenchError
+from pai_bench.errors import BenchError, near_miss
 from pai_bench.methods import registry
 
 
@@ -134,6 +134,10 @@ def _choice(sub: _Parser) -> None:
         "--densities", type=_numbers(float), default=(), help="only these, as 0.1,0.01"
     )
     sub.add_argument("--seeds", type=_numbers(int), default=(), help="only these, as 1,2,3")
+    sub.add_argument(
+        "--ablation", dest="ablations", type=_ablations, default=(), metavar="CHECK",
+        help=f"sanity checks to run beside each method: {', '.join(config.ABLATIONS)}",
+    )  # fmt: skip
     _changes(sub)
     sub.add_argument(
         "--precision", default="32-true", choices=_PRECISIONS, help="the Trainer's (32-true)"
@@ -189,6 +193,14 @@ def _devices(text: str) -> str:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(part for part in re.split(r"[,\s]+", text) if part)
+
+
+def _ablations(text: str) -> tuple[str, ...]:
+    for name in _names(text):
+        if name not in config.ABLATIONS:
+            hint = near_miss(name, config.ABLATIONS)
+            raise argparse.ArgumentTypeError(f'unknown sanity check "{name}"; {hint}')
+    return _names(text)
 
 
 def _numbers(kind: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:

@@ -312,7 +312,7 @@ def data(context: Context, parsed: Arguments) -> int:
     """Fetch, decode, verify and cache data sets; `data export NAME FOLDER` writes a mirror."""
     if parsed.names[:1] == ["export"]:
         return _export(context, parsed.names[1:])
-    from pai_bench.data import files, sources
+    from pai_bench.data import files
 
     for name in parsed.names or context.settings.data:
         settings = _data_settings(context, name)
@@ -320,6 +320,8 @@ def data(context: Context, parsed: Arguments) -> int:
             found = files.find(name, settings, context.settings.mirror)
             _say(context, name, f"{len(found.train) + len(found.test)} files in {found.folder}")
             continue
+        from pai_bench.data import sources
+
         arrays = sources.load(name, settings, context.settings.mirror)
         sizes = f"{len(arrays.train_labels):,} training and {len(arrays.test_labels):,} test images"
         pinned = "as pinned" if settings.digest else "(none is pinned)"
@@ -411,4 +413,4 @@ def _protocol_line(context: Context, paper: str, jobs: int) -> str:
 
 def _selection(parsed: Arguments, of_paper: Selection | None = None) -> Selection:
     chosen = parsed.methods or (of_paper.methods if of_paper else ())
-    return Selection(chosen, parsed.densities, parsed.seeds, parsed.precision)
+    return Selection(chosen, parsed.densities, parsed.seeds, parsed.precision, parsed.ablations)

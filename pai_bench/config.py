@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -60,6 +61,14 @@ class Data(Settings):
     std: NonEmpty
     """Per channel, of pixels scaled to 0..1."""
 
+    @property
+    def version(self) -> str:
+        """What tells one state of the data from another: its digest, else all that makes it."""
+        if self.digest:
+            return self.digest
+        made_of = self.model_dump_json(exclude={"mean", "std", "folder", "gated", "stream"})
+        return hashlib.sha256(made_of.encode()).hexdigest()
+
 
 class Network(Settings):
     """One architecture: a function (input shape, classes) -> module, and what is known of it."""
@@ -108,6 +117,9 @@ class Recipe(Settings):
     mean: NonEmpty | None = None
     std: NonEmpty | None = None
     """Channel statistics instead of those of the data set, where a paper's code has others."""
+    collapsed: Literal["train", "skip"] = "train"
+    """What becomes of a network whose mask leaves a layer empty: trained as any other, or only
+    evaluated as it is. It counts either way."""
     holdout: Fraction = 0.0
     """Part of the training images that is held out: stratified, the same for every seed."""
     evaluate: Literal["test", "validation"] = "test"
@@ -129,6 +141,11 @@ class Recipe(Settings):
         return self
 
 
+Ablation = Literal["layerwise-shuffle", "reinitialise", "invert", "random-labels", "random-pixels"]
+"""Sanity checks: what a mask is worth beyond its densities by layer (methods/ablation.py)."""
+ABLATIONS: tuple[str, ...] = get_args(Ablation)
+
+
 class Suite(Settings):
     """One fixed grid: densities x seeds x methods on one network, data set and recipe."""
 
@@ -140,6 +157,8 @@ class Suite(Settings):
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
     methods: Annotated[tuple[str | dict[str, dict[str, Any]], ...], Field(min_length=1)]
     """Names, or `name: {hyper-parameter: value}`."""
+    ablations: tuple[Ablation, ...] = ()
+    """Sanity checks that every method that prunes runs beside itself."""
 
 
 class Paper(Settings):

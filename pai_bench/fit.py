@@ -7,23 +7,24 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from torch import nn
 
 from pai_bench import environment, networks
 from pai_bench.cell import Cell
 from pai_bench.config import Benchmark
 from pai_bench.data import sources
-from pai_bench.data.locations import version
 from pai_bench.data.module import InMemoryData
 from pai_bench.errors import BenchError, first_line
 from pai_bench.hardware import Hardware
 from pai_bench.methods import registry
-from pai_bench.methods.base import SparseClassifier, Task
+from pai_bench.methods.base import Collapsed, SparseClassifier, Task
 from pai_bench.result import Accuracy, Flops, Layer, Result
 from pai_bench.sparsity import account
 from pai_bench.sparsity.masks import Masks
@@ -84,7 +85,7 @@ def _fit(
     with module.task.streams.as_global("training"):
         if trainer.strategy.root_device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(trainer.strategy.root_device)
-        trainer.fit(module, datamodule=data)
+        skipped = _train(module, data, trainer)
         if trainer.global_step % len(data.train_dataloader()):
             # `steps` ended in the midst of an epoch: the Trainer evaluates after whole ones only.
             trainer.validate(module, datamodule=data, verbose=False)
@@ -95,7 +96,19 @@ def _fit(
     seconds["train"] -= data.seconds
     seconds["total"] = time.perf_counter() - started
     result = _result(cell, settings, module, data, seconds, device)
+    if skipped:
+        result = replace(result, status="skipped", reason=skipped)
     return Outcome(result, module.curves, module.masks)
+
+
+def _train(module: SparseClassifier, data: InMemoryData, trainer: pl.Trainer) -> str:
+    """Train, and return ""; or only evaluate what is not to be trained, and return why."""
+    try:
+        trainer.fit(module, datamodule=data)
+    except Collapsed as reason:
+        trainer.validate(module, datamodule=data, verbose=False)
+        return f"collapsed, and so not trained: {first_line(reason)}"
+    return ""
 
 
 def build_data(cell: Cell, settings: Benchmark) -> InMemoryData:
@@ -110,7 +123,7 @@ _last_arrays: dict[tuple[str, str], sources.Arrays] = {}
 def _arrays(name: str, settings: Benchmark) -> sources.Arrays:
     """Decoded data, kept for the next cell of this process: nobody writes to it."""
     data = settings.data[name]
-    key = name, version(data)
+    key = name, data.version
     if key not in _last_arrays:
         _last_arrays.clear()
         _last_arrays[key] = sources.load(name, data, settings.mirror)
@@ -121,10 +134,14 @@ def build_module(cell: Cell, settings: Benchmark, plugins: tuple[Path, ...]) -> 
     """Build the method around a network that has the initial weights of the cell's seed."""
     data, streams = settings.data[cell.data], Streams(cell.seed)
     method = registry.load(cell.method, plugins)
-    with streams.as_global("init"):
-        network = networks.build(settings.networks[cell.network], data.shape, data.classes)
-    task = Task(cell.density, cell.recipe, data.classes, streams)
-    return method(network, task, **cell.hyper)
+
+    def start(stream: str) -> nn.Module:
+        with streams.as_global(stream):
+            return networks.build(settings.networks[cell.network], data.shape, data.classes)
+
+    other = partial(start, "init/other")
+    task = Task(cell.density, cell.recipe, data.classes, streams, cell.ablation, other)
+    return method(start("init"), task, **cell.hyper)
 
 
 def build_trainer(cell: Cell, hardware: Hardware, on_epoch: OnEpoch) -> pl.Trainer:
@@ -213,7 +230,7 @@ def _layers(module: SparseClassifier, reached: Masks) -> tuple[Layer, ...]:
 
 def _flops(cell: Cell, module: SparseClassifier, macs: dict[str, int], images: int) -> Flops:
     inference = account.inference_flops(macs, module.masks)
-    seen = cell.recipe.images_seen(images)
+    seen = cell.recipe.images_seen(images) if "train_loss" in module.curves else 0
     return Flops(
         inference_dense=2.0 * sum(macs.values()),
         inference=inference,

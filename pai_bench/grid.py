@@ -19,6 +19,8 @@ class Selection:
     densities: tuple[float, ...] = ()
     seeds: tuple[int, ...] = ()
     precision: str = "32-true"
+    ablations: tuple[str, ...] = ()
+    """Sanity checks to run beside the methods, besides those of the suite."""
 
 
 def suite_of_paper(settings: Benchmark, paper: str, short: str = "quick") -> tuple[str, Selection]:
@@ -74,11 +76,13 @@ def cells(
         precision=selection.precision,
         **data_fields(data),
     )
+    ablations = ("", *suite.ablations, *selection.ablations)
     found = [
-        replace(cell, seed=seed)
+        replace(cell, seed=seed, ablation=ablation)
         for seed in selection.seeds or suite.seeds
         for line in _lines(suite, methods, selection, template)
         for cell in line
+        for ablation in (ablations if methods[cell.method].prunes else ("",))
     ]
     if not found:
         raise BenchError(f"suite {suite_name}: no cell is left to run by this choice")

@@ -63,7 +63,7 @@ class Progress:
             self._in_hand.pop(cell.id, None)
             self._done += 1
             self._done_work += self._cost(cell)
-            if event.status != "done":
+            if event.status == "failed":
                 self._failed += 1
                 self._console.print(f"failed: {cell}: {event.reason}", style="red", markup=False)
         self._say()

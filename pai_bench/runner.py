@@ -95,7 +95,8 @@ def stored_cells(
     """List `planned` and all comparable stored cells; count the stored ones that are not.
 
     A stored cell is comparable when it differs from a planned one in method, hyper-parameters,
-    density and seed only, and its method has the version of today: plugins, other densities.
+    density, seed and ablation only, and its method has the version of today: plugins, other
+    densities.
     """
     ids, kinds = {cell.id for cell in planned}, {_kind(cell) for cell in planned}
     found, stale = list(planned), 0
@@ -122,7 +123,9 @@ def _comparable(
 
 
 def _kind(cell: Cell) -> str:
-    plain = replace(cell, method="", method_version=1, hyper={}, density=1.0, seed=0).identity
+    plain = replace(
+        cell, method="", method_version=1, hyper={}, density=1.0, seed=0, ablation=""
+    ).identity
     return json.dumps(plain, sort_keys=True)
 
 

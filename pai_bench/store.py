@@ -128,7 +128,7 @@ class Store:
 
         Running a cell again makes its masks again: their digest stays in the record.
         """
-        done = [entry for entry in self.entries() if entry.result.status == "done"]
+        done = [entry for entry in self.entries() if entry.result.status != "failed"]
         for entry in done:
             beside = target.folder / f".{entry.cell.id}.{os.getpid()}"
             shutil.rmtree(beside, ignore_errors=True)

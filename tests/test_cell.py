@@ -89,6 +89,7 @@ CHANGES = {
     "density": {"density": 0.1000001},
     "seed": {"seed": 2},
     "precision": {"precision": "bf16-mixed"},
+    "ablation": {"ablation": "invert"},
 }
 
 
@@ -124,6 +125,7 @@ RECIPE_CHANGES = {
     "normalise": "image",
     "mean": (0.5,),
     "std": (0.5,),
+    "collapsed": "skip",
     "holdout": 0.1,
     "evaluate": "validation",
     "score_images_per_class": 11,

@@ -16,7 +16,17 @@ from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.sparsity.select import kept_count
 from pai_bench.streams import Streams
 
-PRUNING = ("random", "magnitude", "snip", "iterative-snip", "force", "grasp", "synflow", "ntk-sap")
+PRUNING = (
+    "random",
+    "magnitude",
+    "snip",
+    "iterative-snip",
+    "force",
+    "grasp",
+    "synflow",
+    "ntk-sap",
+    "imp",
+)
 METHODS = ("dense", *PRUNING)
 
 
@@ -252,3 +262,34 @@ def test_a_result_says_what_data_it_was_made_on(quick, settings):
     cell = quick(methods=("dense",), seeds=(1,), epochs=1)[0]
     found = fit.fit(cell, settings).result.environment["data"]
     assert found == {"digest": settings.data["digits"].digest, "source": "scikit-learn"}
+
+
+@register("empties-a-layer")
+class EmptiesALayer(PruneAtInit):
+    """Keep nothing of the second layer."""
+
+    def scores(self, network, batches):
+        return {n: torch.zeros_like(w) if "fc2" in n else w.abs() for n, w in prunable(network)}
+
+
+@pytest.mark.parametrize("rule", ["train", "skip"])
+def test_a_collapsed_network_is_trained_or_skipped_and_counts_either_way(
+    quick, settings, rule, monkeypatch
+):
+    cell = quick(methods=("random",), densities=(0.02,), seeds=(1,), epochs=2)[0]
+    monkeypatch.setattr(fit.registry, "load", lambda *_: EmptiesALayer)
+    outcome = fit.fit(changed(cell, collapsed=rule), settings)
+    result = outcome.result
+    assert "fc2.weight" in result.collapsed
+    assert 0 < result.accuracy.last < 0.3
+    assert result.density == pytest.approx(0.02, abs=1e-4)
+    if rule == "train":
+        assert (result.status, len(outcome.curves["test_accuracy"])) == ("done", 2)
+    else:
+        assert result.status == "skipped"
+        assert result.reason.startswith("collapsed, and so not trained: nothing is kept of fc2")
+        assert {name: len(curve) for name, curve in outcome.curves.items()} == {
+            "test_accuracy": 1,
+            "test_loss": 1,
+        }
+        assert result.flops.training == result.flops.scoring

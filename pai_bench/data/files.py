@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from pai_bench.errors import BenchError, first_line
 MANIFEST = "SHA256SUMS"
 """Digests of the files of a mirror folder, in the format of `sha256sum`."""
 BLOCK = 2**20
+SHARD = re.compile(r"-\d+-of-(\d+)")
+"""How many files a split has, in the names of its files."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,6 @@ def _from_mirror(name: str, settings: Data, mirror: Path) -> Files:
 
 def _from_hub(name: str, settings: Data) -> Files:
     import huggingface_hub
-    from huggingface_hub.errors import GatedRepoError
 
     assert settings.hub is not None
     patterns = [f"{settings.subset or '**'}/{s}-*.parquet" for s in (settings.train, settings.test)]
@@ -68,26 +70,50 @@ def _from_hub(name: str, settings: Data) -> Files:
         folder = huggingface_hub.snapshot_download(
             settings.hub, repo_type="dataset", revision=settings.revision, allow_patterns=patterns
         )
-    except GatedRepoError:
-        raise BenchError(_how_to_get_access(name, settings.hub)) from None
     except Exception as error:
-        if settings.gated and huggingface_hub.get_token() is None:
-            raise BenchError(_how_to_get_access(name, settings.hub)) from error
-        raise BenchError(
-            f"data set {name}: {settings.hub} could not be fetched from the hub "
-            f"({type(error).__name__}: {first_line(error)}); without a connection, set "
-            f"PAI_BENCH_MIRROR to a folder that holds {settings.folder or name}/*.parquet"
-        ) from error
+        raise BenchError(_why_not(name, settings, error)) from error
     source = f"{settings.hub} at revision {settings.revision}"
     return _collect(Path(folder), Path(folder) / (settings.subset or "."), settings, source)
+
+
+def _why_not(name: str, settings: Data, error: Exception) -> str:
+    """Say why nothing could be fetched, from what the hub answered, and what to do about it."""
+    import huggingface_hub
+
+    answer = _answer(error)
+    status = getattr(getattr(answer, "response", None), "status_code", None)
+    if settings.gated and (status in (401, 403) or huggingface_hub.get_token() is None):
+        return _how_to_get_access(name, str(settings.hub))
+    advice = (
+        "the token of this machine is not accepted: run `hf auth login` again, or unset HF_TOKEN"
+        if status in (401, 403)
+        else "without a connection, set PAI_BENCH_MIRROR to a folder that holds "
+        f"{settings.folder or name}/*.parquet"
+    )
+    said = " ".join(str(answer).split())
+    return (
+        f"data set {name}: {settings.hub} could not be fetched from the hub "
+        f"({type(answer).__name__}: {said}); {advice}"
+    )
+
+
+def _answer(error: BaseException) -> BaseException:
+    """The hub's own answer among the causes of an error, where there is one."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, HfHubHTTPError):
+        cause = cause.__cause__
+    return cause or error
 
 
 def _how_to_get_access(name: str, hub: str) -> str:
     return (
         f"data set {name}: {hub} is gated; accept its terms at "
         f"https://huggingface.co/datasets/{hub}, make a token at "
-        "https://huggingface.co/settings/tokens, run `hf auth login` (or set HF_TOKEN), then try "
-        "again; or set PAI_BENCH_MIRROR to a folder that has it"
+        "https://huggingface.co/settings/tokens (one that may read gated repositories), run "
+        "`hf auth login` (or set HF_TOKEN), then try again; or set PAI_BENCH_MIRROR to a folder "
+        "that has it"
     )
 
 
@@ -96,7 +122,7 @@ def _collect(folder: Path, part: Path, settings: Data, source: str) -> Files:
     for split in (settings.train, settings.test):
         files = tuple(sorted(part.rglob(f"{split}-*.parquet")))
         if not files:
-            raise BenchError(f"{part}: no file {split}-*.parquet")
+            raise BenchError(f"data set from {source}: {part}: no file {split}-*.parquet")
         found.append(files)
     return Files(found[0], found[1], folder, source)
 
@@ -118,8 +144,9 @@ def _verified(name: str, settings: Data, files: Files) -> Files:
             who = "its list of digests" if listed else f"{seen.path} (from the first time, here)"
             raise BenchError(
                 f"{path}: SHA-256 is {digest[:16]}…, {who} says {wanted[:16]}…: the file was "
-                "altered or cut short; fetch it again. Not read"
+                f"altered or cut short; {_again(path)}. Not read"
             )
+    _check_complete(files)
     seen.keep()
     return files
 
@@ -131,7 +158,25 @@ def _check_footer(path: Path) -> None:
     try:
         pyarrow.parquet.read_metadata(path)
     except (OSError, ValueError) as error:
-        raise BenchError(f"{path}: no complete parquet file: {first_line(error)}") from None
+        raise BenchError(
+            f"{path}: no complete parquet file: {first_line(error)} To mend it, {_again(path)}"
+        ) from None
+
+
+def _again(path: Path) -> str:
+    """Say how to get a file anew: of a file in the hub's cache, only a link has its name."""
+    return f"delete {path.resolve()} and fetch it again"
+
+
+def _check_complete(files: Files) -> None:
+    """Compare the number of files of each split with what their names say (`-of-00294`)."""
+    for paths in files.splits().values():
+        named = {int(found[1]) for path in paths if (found := SHARD.search(path.name))}
+        if named and named != {len(paths)}:
+            raise BenchError(
+                f"{paths[0].parent}: {len(paths)} of {max(named)} files "
+                f"{paths[0].name.partition('-')[0]}-*.parquet; fetch all of them"
+            )
 
 
 def _manifest(folder: Path) -> dict[str, str] | None:

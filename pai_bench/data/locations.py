@@ -16,12 +16,7 @@ def cache_folder() -> Path:
 
 def cached_file(name: str, data: Data) -> Path:
     """File that holds the decoded tensors of a data set, once they were decoded."""
-    return cache_folder() / f"{name}-{version(data)[:16]}.safetensors"
-
-
-def version(data: Data) -> str:
-    """What tells one state of a data set from another: its digest, else the hub's revision."""
-    return data.digest or data.revision or "unpinned"
+    return cache_folder() / f"{name}-{data.version[:16]}.safetensors"
 
 
 def mirror_folder(setting: str | None) -> Path | None:

@@ -47,6 +47,7 @@ def board_data(board: Board, settings: Benchmark) -> dict[str, Any]:
         "network": suite.network,
         "data": suite.data,
         "epochs": settings.recipes[suite.recipe].epochs,
+        "evaluated": board.evaluated,
         "prunable": _prunable(board),
         "seeds": sorted({cell.seed for row in board.rows for cell in row.cells}),
         "rows": [row_data(row, row.method in settings.methods_of_papers()) for row in board.rows],
@@ -70,6 +71,7 @@ def row_data(row: Row, of_paper: bool) -> dict[str, Any]:
         "effective": row.effective,
         "collapsed": row.collapsed,
         "delta": row.delta and {"against": row.delta.against, **_interval(row.delta.estimate)},
+        "checks": {name: _interval(found) for name, found in row.checks.items()},
         "cells": [cell.id for cell in row.cells],
         "missing": [asdict(missing) for missing in row.missing],
     }
@@ -83,6 +85,7 @@ def cell_data(cell: Cell, entry: Entry | None, suite: str) -> dict[str, Any]:
         "suite": suite,
         "density": cell.density,
         "seed": cell.seed,
+        "ablation": cell.ablation,
         "status": "not run",
         "recipe": cell.recipe.model_dump(mode="json"),
         "command": command(cell, suite),
@@ -97,9 +100,10 @@ def cell_data(cell: Cell, entry: Entry | None, suite: str) -> dict[str, Any]:
 def command(cell: Cell, suite: str) -> str:
     """The command that runs this one cell (and the method's other variants in the suite)."""
     precision = "" if cell.precision == "32-true" else f" --precision {cell.precision}"
+    ablation = f" --ablation {cell.ablation}" if cell.ablation else ""
     return (
         f"pai-bench run {shlex.quote(suite)} --methods {cell.method} "
-        f"--densities {cell.density!r} --seeds {cell.seed}{precision}"
+        f"--densities {cell.density!r} --seeds {cell.seed}{precision}{ablation}"
     )
 
 
@@ -110,8 +114,9 @@ def _curves(entry: Entry) -> dict[str, Any]:
 
 
 def _cells(board: Board, store: Store) -> Iterable[tuple[Cell, Entry | None]]:
-    stored = {e.cell.id: e for e in store.entries({c.id for r in board.rows for c in r.cells})}
-    for row in board.rows:
+    rows = (*board.rows, *board.ablated)
+    stored = {e.cell.id: e for e in store.entries({c.id for r in rows for c in r.cells})}
+    for row in rows:
         for cell in row.cells:
             yield cell, stored.get(cell.id)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import sqrt
 from statistics import fmean, stdev
 
@@ -81,6 +81,10 @@ class Row:
     """Number of seeds with a layer of which nothing is kept."""
     delta: Difference | None = None
     """To the baseline with the highest mean at this density."""
+    ablation: str = ""
+    """The sanity check that these cells are, if they are one."""
+    checks: Mapping[str, Estimate] = field(default_factory=dict)
+    """Sanity check -> accuracy of the row minus that under the check, paired by seed."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,18 @@ class Board:
 
     suite: str
     rows: tuple[Row, ...]
+    ablated: tuple[Row, ...] = ()
+    """The sanity checks of the rows: not ranked, told by each row's `checks`."""
+
+    @property
+    def checks(self) -> list[str]:
+        """Name the sanity checks that some row has been put to."""
+        return list(dict.fromkeys(check for row in self.rows for check in row.checks))
+
+    @property
+    def evaluated(self) -> str:
+        """Name the images that accuracies are measured on: test or validation."""
+        return next((row.cells[0].recipe.evaluate for row in self.rows), "test")
 
     def best_at(self, density: float) -> str | None:
         """Name the line with the highest mean at `density`."""
@@ -102,19 +118,21 @@ def board(store: Store, suite: str, cells: Iterable[Cell], of_papers: Iterable[s
     A cell that collapsed or is far off counts like any other; one that failed or has not run is
     listed with its reason. `of_papers` are the methods that are no baselines.
     """
-    groups: dict[tuple[str, float], list[Cell]] = {}
+    groups: dict[tuple[str, float, str], list[Cell]] = {}
     for cell in cells:
-        groups.setdefault((cell.line, cell.density), []).append(cell)
+        groups.setdefault((cell.line, cell.density, cell.ablation), []).append(cell)
     stored = {e.cell.id: e for e in store.entries({c.id for g in groups.values() for c in g})}
-    rows = [_row(group, stored) for group in groups.values()]
+    every = [_row(group, stored) for group in groups.values()]
     ours = frozenset(of_papers)
-    order = {line: index for index, line in enumerate(dict.fromkeys(r.line for r in rows))}
-    rows = [_with_delta(row, rows, ours) for row in rows]
-    return Board(suite, tuple(sorted(rows, key=lambda r: (order[r.line], -r.density))))
+    order = {line: index for index, line in enumerate(dict.fromkeys(r.line for r in every))}
+    every.sort(key=lambda r: (order[r.line], -r.density))
+    plain, ablated = ([r for r in every if bool(r.ablation) is b] for b in (False, True))
+    rows = [_with_checks(_with_delta(row, plain, ours), ablated) for row in plain]
+    return Board(suite, tuple(rows), tuple(ablated))
 
 
 def _row(cells: Sequence[Cell], stored: Mapping[str, Entry]) -> Row:
-    done = [stored[c.id] for c in cells if c.id in stored and stored[c.id].result.status == "done"]
+    done = [stored[c.id] for c in cells if _is_done(c, stored)]
     accuracies = [e.result.accuracy for e in done if e.result.accuracy is not None]
     return Row(
         line=cells[0].line,
@@ -128,11 +146,13 @@ def _row(cells: Sequence[Cell], stored: Mapping[str, Entry]) -> Row:
         achieved=_mean_of([e.result.density for e in done]),
         effective=_mean_of([e.result.effective for e in done]),
         collapsed=sum(bool(e.result.collapsed) for e in done),
+        ablation=cells[0].ablation,
     )
 
 
 def _is_done(cell: Cell, stored: Mapping[str, Entry]) -> bool:
-    return cell.id in stored and stored[cell.id].result.status == "done"
+    """Tell whether there is a number: networks that collapsed and were skipped have one too."""
+    return cell.id in stored and stored[cell.id].result.accuracy is not None
 
 
 def _missing(cell: Cell, entry: Entry | None) -> Missing:
@@ -157,7 +177,14 @@ def _with_delta(row: Row, rows: Sequence[Row], of_papers: frozenset[str]) -> Row
     paired = paired_difference(row, best)
     if paired is None:
         return row
-    return Row(**{**row.__dict__, "delta": Difference(best.line, paired)})
+    return replace(row, delta=Difference(best.line, paired))
+
+
+def _with_checks(row: Row, ablated: Sequence[Row]) -> Row:
+    """Add the difference to each sanity check of the same line and density."""
+    own = [r for r in ablated if (r.line, r.density) == (row.line, row.density)]
+    paired = {r.ablation: paired_difference(row, r) for r in own}
+    return replace(row, checks={name: found for name, found in paired.items() if found})
 
 
 def paired_difference(row: Row, other: Row) -> Estimate | None:

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pai_bench.leaderboard.statistics import Board, Row
+from pai_bench.leaderboard.statistics import Board, Estimate, Row
 from pai_bench.store import Entry
 
 
@@ -24,17 +24,47 @@ def print_board(console: Console, board: Board, title: str) -> None:
         table.add_row(*_columns(row, row.line != previous, _marks(row, board)))
         previous = row.line
     console.print(table)
-    console.print(_LEGEND, style="dim", highlight=False)
+    console.print(_LEGEND.format(board.evaluated), style="dim", highlight=False)
+    if board.checks:
+        _print_checks(console, board)
     for remark in _remarks(board):
         console.print(Text(f"  {remark}"))
     console.print()
 
 
 _LEGEND = (
-    "accuracy: test set, last epoch, mean ± half of the 95 % t interval over n seeds\n"
+    "accuracy: {} set, last epoch, mean ± half of the 95 % t interval over n seeds\n"
     "◂ best mean at its density · † a layer collapsed (nothing of it is kept) in some seed\n"
     "vs best baseline: difference in points to the best other baseline, paired by seed\n"
     "effective: density of kept weights that lie on a path from input to output"
+)
+
+
+def _print_checks(console: Console, board: Board) -> None:
+    """Print what each sanity check takes away from each row, in points."""
+    title = "sanity checks: does the mask matter beyond its densities by layer?"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("method")
+    for heading in ("density", *(f"− {name.replace('-', ' ')}" for name in board.checks)):
+        table.add_column(heading, justify="right", no_wrap=heading == "density")
+    previous = None
+    for row in board.rows:
+        if row.checks:
+            found = [row.checks.get(name) for name in board.checks]
+            shown = [
+                Text("" if one is None else _signed(one).replace(" ± ", "\u00a0±\u00a0"))
+                for one in found
+            ]
+            line = Text(row.line if row.line != previous else "")
+            table.add_row(line, Text(f"{row.density:.4g}"), *shown)
+            previous = row.line
+    console.print(table)
+    console.print(_CHECKS_LEGEND, style="dim", highlight=False)
+
+
+_CHECKS_LEGEND = (
+    "difference in points to the same method under the check, paired by seed, ± half of the 95 %\n"
+    "t interval: about 0 means that what the check takes away did not matter"
 )
 
 
@@ -56,9 +86,11 @@ def _marks(row: Row, board: Board) -> str:
 
 
 def _delta(row: Row) -> str:
-    if row.delta is None:
-        return ""
-    found = row.delta.estimate
+    return "" if row.delta is None else _signed(row.delta.estimate)
+
+
+def _signed(found: Estimate) -> str:
+    """In points, as `+1.20 ± 0.31`."""
     half = "" if found.high is None else f" ± {100 * (found.high - found.mean):.2f}"
     return f"{100 * found.mean:+.2f}{half}"
 
@@ -66,9 +98,10 @@ def _delta(row: Row) -> str:
 def _remarks(board: Board) -> list[str]:
     """Say which cells have no number, grouped by the reason."""
     reasons: dict[str, list[str]] = {}
-    for row in board.rows:
+    for row in (*board.rows, *board.ablated):
         for missing in row.missing:
-            cell = f"{row.line} at {row.density:.4g}, seed {missing.seed}"
+            line = f"{row.line} ({row.ablation})" if row.ablation else row.line
+            cell = f"{line} at {row.density:.4g}, seed {missing.seed}"
             reason = missing.reason if missing.status == "not run" else f"failed: {missing.reason}"
             reasons.setdefault(reason, []).append(cell)
     return [

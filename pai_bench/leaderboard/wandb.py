@@ -117,7 +117,7 @@ def _in_time(
 
 def runs(board: Board, settings: Benchmark) -> Iterator[RunData]:
     """Turn a board into W&B runs: one per row that has results, and one for the leaderboard."""
-    for row in board.rows:
+    for row in (*board.rows, *board.ablated):
         if row.entries:
             yield _row_run(row, board, row.method in settings.methods_of_papers())
     yield _board_run(board, settings)
@@ -131,7 +131,7 @@ def _row_run(row: Row, board: Board, of_paper: bool) -> RunData:
     result = row.entries[0].result
     return RunData(
         id=_id(identity),
-        name=f"{row.line} · density {row.density:.4g}",
+        name=f"{row.line}{_of(row)} · density {row.density:.4g}",
         group=f"{board.suite} · {row.line}",
         job_type="train",
         tags=(
@@ -139,7 +139,7 @@ def _row_run(row: Row, board: Board, of_paper: bool) -> RunData:
             row.method,
             _tag(cell.network),
             cell.data,
-            data["kind"],
+            "sanity-check" if row.ablation else data["kind"],
             f"protocol-{PROTOCOL}",
         ),
         config={
@@ -154,6 +154,7 @@ def _row_run(row: Row, board: Board, of_paper: bool) -> RunData:
         history=_epochs(row),
         summary={
             **{key: data[key] for key in COLUMNS if key not in ("line", "method", "kind")},
+            **{f"check/{name}": found.mean for name, found in row.checks.items()},
             "seconds": fmean(e.result.seconds.get("total", 0.0) for e in row.entries),
         },
     )
@@ -161,8 +162,9 @@ def _row_run(row: Row, board: Board, of_paper: bool) -> RunData:
 
 def _epochs(row: Row) -> list[dict[str, float]]:
     """One record per epoch: the mean over seeds of each curve, and each seed's own accuracy."""
-    curves = {entry.cell.seed: entry.curves() for entry in row.entries}
-    names = sorted({name for curve in curves.values() for name in curve})
+    trained = [e for e in row.entries if e.result.status == "done"] or row.entries
+    curves = {entry.cell.seed: entry.curves() for entry in trained}
+    names = sorted(set.intersection(*({*curve} for curve in curves.values())))
     epochs = min(len(curve["test_accuracy"]) for curve in curves.values())
     return [
         {
@@ -191,9 +193,21 @@ def _board_run(board: Board, settings: Benchmark) -> RunData:
         step="density",
         history=[{"density": d, **by_density[d]} for d in sorted(by_density)],
         summary={"cells": sum(row["n"] for row in data["rows"])},
-        table=(COLUMNS, [[row[key] for key in COLUMNS] for row in data["rows"]]),
+        table=(
+            (*COLUMNS, *(f"check/{name}" for name in board.checks)),
+            [[*(row[key] for key in COLUMNS), *_checks(row, board.checks)] for row in data["rows"]],
+        ),
         artifact=data,
     )
+
+
+def _of(row: Row) -> str:
+    return f" · {row.ablation}" if row.ablation else ""
+
+
+def _checks(row: Mapping[str, Any], names: Sequence[str]) -> list[float | None]:
+    """Mean differences of a row's sanity checks; null where there is none."""
+    return [row["checks"].get(name, {}).get("mean") for name in names]
 
 
 def _tag(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -20,6 +20,7 @@ from torchmetrics import MeanMetric
 from pai_bench.config import Recipe
 from pai_bench.errors import BenchError
 from pai_bench.methods import optimizer
+from pai_bench.methods.ablation import Corrupted, shuffled
 from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.sparsity.select import keep_top, round_density
 from pai_bench.streams import Streams
@@ -32,21 +33,25 @@ class Diverged(RuntimeError):
     """A loss is no longer a number."""
 
 
+class Collapsed(RuntimeError):
+    """A mask leaves a layer empty, and the recipe skips such networks."""
+
+
 class MeanLoss:
     """Mean loss per image, summed where the losses are: no synchronisation until it is read."""
 
     def __init__(self) -> None:
         self._sum: Tensor | float = 0.0
-        self._images = 0
+        self.images = 0
 
     def add(self, loss: Tensor, images: int) -> None:
         """Count the mean `loss` of a batch of `images`."""
         self._sum = self._sum + loss * images
-        self._images += images
+        self.images += images
 
     def mean(self) -> float:
         """Loss per image so far."""
-        return float(self._sum) / max(1, self._images)
+        return float(self._sum) / max(1, self.images)
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,10 @@ class Task:
     recipe: Recipe
     classes: int
     streams: Streams
+    ablation: str = ""
+    """The sanity check to make of the method (methods/ablation.py)."""
+    other_start: Callable[[], nn.Module] | None = None
+    """Builds the network with other initial weights, for the check `reinitialise`."""
 
 
 class SparseClassifier(pl.LightningModule):
@@ -100,6 +109,8 @@ class SparseClassifier(pl.LightningModule):
     """False: scoring batches arrive as zeros of their shape."""
     needs_labels: ClassVar[bool] = True
     """False: scoring batches arrive with None for labels."""
+    trains_to_score: ClassVar[bool] = False
+    """True: masks are chosen by training, on all training batches instead of a few."""
 
     @dataclass(frozen=True)
     class Hyper:
@@ -114,6 +125,7 @@ class SparseClassifier(pl.LightningModule):
         self.curves: dict[str, list[float]] = {}
         self.seconds = {"score": 0.0, "train": 0.0, "eval": 0.0}
         self.scoring_flops = 0.0
+        self._started = 0.0
         self._accuracy, self._test_loss = MeanMetric(), MeanMetric()
         self._train_loss = MeanLoss()
 
@@ -164,8 +176,28 @@ class SparseClassifier(pl.LightningModule):
         """Choose the masks, on the Trainer's device and before the first step."""
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         with self._clock("score"):
-            self.set_masks(self.sparsify(self.withhold(data.score_batches())))
+            masks = self.sparsify(self._batches_to_score(data))
+        self._started = self._now()
+        self.set_masks(self._ablated(masks))
         self.kept_at_start = self.masks.kept_by_layer()
+        if self.masks.collapsed() and self.task.recipe.collapsed == "skip":
+            raise Collapsed(f"nothing is kept of {', '.join(self.masks.collapsed())}")
+
+    def _batches_to_score(self, data: Any) -> Any:
+        """What the method may look at while it chooses the masks."""
+        task = self.task
+        batches = data.train_dataloader() if self.trains_to_score else data.score_batches()
+        if task.ablation in ("random-labels", "random-pixels"):
+            batches = Corrupted(batches, task.ablation, task.classes, task.streams)
+        return batches if self.trains_to_score else self.withhold(batches)
+
+    def _ablated(self, masks: Masks) -> Masks:
+        """Do the part of a sanity check that comes after the masks were chosen."""
+        if self.task.ablation == "layerwise-shuffle":
+            return shuffled(masks, self.task.streams)
+        if self.task.ablation == "reinitialise" and self.task.other_start is not None:
+            self.network.load_state_dict(self.task.other_start().state_dict())
+        return masks
 
     def set_masks(self, masks: Masks) -> None:
         """Take `masks` as the masks of the network from now on."""
@@ -198,7 +230,8 @@ class SparseClassifier(pl.LightningModule):
         now = self._now()
         self.seconds["train"] += now - self._started
         self._started = now
-        self._note("train_loss", self._train_loss.mean())
+        if self._train_loss.images:
+            self._note("train_loss", self._train_loss.mean())
 
     def on_validation_epoch_end(self) -> None:
         """Note the epoch's test accuracy and loss."""
@@ -249,8 +282,9 @@ class PruneAtInit(SparseClassifier):
         rounds: int = 1
         """Rounds of scoring and pruning on the way to the density."""
         schedule: Literal["exponential", "linear", "expinv"] = "exponential"
-        scope: Literal["global", "local"] = "global"
-        """Rank over all layers, or within each layer at the same density."""
+        scope: Literal["global", "local", "er", "erk"] = "global"
+        """Rank over all layers, or within each at a density of its own: the same for all (local),
+        Erdős–Rényi, or Erdős–Rényi kernel."""
         selection: Literal["exact", "strict"] = "exact"
         """`strict` over-prunes on ties, as the authors' codes do."""
 
@@ -287,9 +321,21 @@ class PruneAtInit(SparseClassifier):
         else:
             scores = self.scores(scratch, batches)
         _check_layers(scores, self.network, f"{type(self).__name__}: scores")
+        return self.keep(scores)
+
+    def keep(self, scores: Mapping[str, Tensor]) -> Masks:
+        """Turn scores into the masks of this round, as the hyper-parameters say."""
         hyper = self.hyper
+        if self.task.ablation == "invert":
+            scores = _inverted(scores, self.masks)
         density = round_density(self.task.density, self.round, hyper.rounds, hyper.schedule)
         return keep_top(scores, density, scope=hyper.scope, rule=hyper.selection, alive=self.masks)
+
+
+def _inverted(scores: Mapping[str, Tensor], alive: Masks) -> dict[str, Tensor]:
+    """Make the lowest scores the highest, of the weights that are still kept; others stay last."""
+    last = -1.0 - max(float(score.max()) for score in scores.values())
+    return {n: torch.where(alive[n], -score, last) for n, score in scores.items()}
 
 
 def _check_layers(tensors: Mapping[str, Tensor], network: nn.Module, what: str) -> None:

@@ -23,13 +23,16 @@ def prune(
     batches: Sequence[tuple[Tensor, Tensor | None]],
     *,
     seed: int = 0,
+    recipe: Recipe | None = None,
     **hyper: Any,
 ) -> Masks:
     """Score the weights of `network` by a method and return its masks at `density`.
 
     `batches` are (inputs, labels) on the network's device; of what the method does not need, only
     the shapes are used. `hyper` are the method's hyper-parameters (`rounds`, `scope`, `selection`,
-    ...). The network's weights, buffers, modes and the global random state stay as they are: call
+    ...). A method that prunes what it has trained (`imp`) trains by `recipe`, on `batches` as one
+    epoch; its masks are for the weights as they are now, unless it rewinds to a later step. The
+    network's weights, buffers, modes and the global random state stay as they are: call
     `.apply(network)` on the result to prune.
 
     Raises BenchError for an unknown method or hyper-parameter, a density outside (0, 1], a network
@@ -48,6 +51,8 @@ def prune(
         raise BenchError(f"{method} does not prune at initialisation")
     own = inspect.signature(cls.__init__).parameters
     registry.available()[method].check({k: v for k, v in hyper.items() if k not in own})
-    unused = Recipe(epochs=1, batch_size=1, lr=1.0)
-    module = cls(network, Task(density, unused, classes=2, streams=Streams(seed)), **hyper)
-    return module.sparsify(module.withhold(batches))
+    if cls.trains_to_score and recipe is None:
+        raise BenchError(f"{method} trains: give it recipe=pai_bench.config.Recipe(...)")
+    chosen = recipe or Recipe(epochs=1, batch_size=1, lr=1.0)
+    module = cls(network, Task(density, chosen, classes=2, streams=Streams(seed)), **hyper)
+    return module.sparsify(batches if cls.trains_to_score else module.withhold(batches))

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from pai_bench.errors import BenchError
+from pai_bench.sparsity import allocate
 from pai_bench.sparsity.masks import Masks
 
-Scope = Literal["global", "local"]
+Scope = Literal["global", "local", "er", "erk"]
 Rule = Literal["exact", "strict"]
 
 
@@ -32,11 +33,13 @@ def keep_top(
     rule: Rule = "exact",
     alive: Mapping[str, Tensor] | None = None,
 ) -> Masks:
-    """Keep the weights with the highest scores: over all tensors, or tensor by tensor (`local`).
+    """Keep the weights with the highest scores: over all tensors, or tensor by tensor.
 
-    `exact` keeps `kept_count` weights; among equal scores those that are `alive` (kept by the
-    current masks) go first, then the earlier position. `strict` keeps what lies strictly above the
-    threshold, as the authors' codes do, and so over-prunes on ties: for comparison only.
+    Tensor by tensor, the densities are those of an allocation: uniform (`local`), Erdős–Rényi
+    (`er`) or its kernel variant (`erk`). `exact` keeps `kept_count` weights; among equal scores
+    those that are `alive` (kept by the current masks) go first, then the earlier position.
+    `strict` keeps what lies strictly above the threshold, as the authors' codes do, and so
+    over-prunes on ties: for comparison only.
 
     Raises BenchError, naming the layer, when a score is NaN or infinite.
 
@@ -48,17 +51,32 @@ def keep_top(
     for name, score in scores.items():
         if not bool(torch.isfinite(score).all()):
             raise BenchError(f"the scores of {name} are not finite: nothing can be ranked by them")
-    groups = [list(scores)] if scope == "global" else [[name] for name in scores]
     kept: dict[str, Tensor] = {}
-    for names in groups:
+    for names, share in _groups(scores, density, scope):
         flat = torch.cat([scores[name].detach().flatten() for name in names])
         first = None
         if alive is not None:
             first = torch.cat([alive[name].flatten() for name in names])
-        chosen = _strict(flat, density) if rule == "strict" else _exact(flat, density, first)
+        chosen = _strict(flat, share) if rule == "strict" else _exact(flat, share, first)
         parts = chosen.split([scores[name].numel() for name in names])
         kept |= {n: part.view_as(scores[n]) for n, part in zip(names, parts, strict=True)}
     return Masks({name: kept[name] for name in scores})
+
+
+def _groups(
+    scores: Mapping[str, Tensor], density: float, scope: Scope
+) -> list[tuple[list[str], float]]:
+    """Tensors that are ranked together, and how densely they are kept."""
+    if scope == "global":
+        return [(list(scores), density)]
+    rules = {
+        "local": allocate.uniform,
+        "er": allocate.erdos_renyi,
+        "erk": allocate.erdos_renyi_kernel,
+    }
+    shapes = {name: tuple(score.shape) for name, score in scores.items()}
+    shares = rules[scope](shapes, density)
+    return [([name], share) for name, share in shares.items()]
 
 
 def _exact(flat: Tensor, density: float, alive: Tensor | None) -> Tensor:

@@ -208,3 +208,21 @@ def test_the_schedules_are_those_of_the_paper():
 def test_an_unknown_schedule_is_an_error():
     with pytest.raises(BenchError, match="expinv"):
         round_density(0.5, 1, 2, "cubic")
+
+
+@pytest.mark.parametrize("scope", ["local", "er", "erk"])
+def test_layers_may_be_kept_at_densities_of_their_own(scope):
+    from pai_bench.sparsity import allocate
+
+    rules = {
+        "local": allocate.uniform,
+        "er": allocate.erdos_renyi,
+        "erk": allocate.erdos_renyi_kernel,
+    }
+    scores = {"conv": torch.rand(8, 4, 3, 3), "fc1": torch.rand(30, 20), "fc2": torch.rand(5, 30)}
+    shapes = {name: tuple(score.shape) for name, score in scores.items()}
+    masks = keep_top(scores, 0.1, scope=scope)
+    for name, density in rules[scope](shapes, 0.1).items():
+        kept, total = int(masks[name].sum()), scores[name].numel()
+        assert kept == kept_count(total, density)
+        assert scores[name][masks[name]].min() >= scores[name][~masks[name]].max()

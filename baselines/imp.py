@@ -1,0 +1,63 @@
+"""Iterative magnitude pruning: the lottery ticket hypothesis (ICLR 2019)."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from pai_bench.errors import BenchError
+from pai_bench.methods.base import PruneAtInit
+from pai_bench.methods.registry import register
+from pai_bench.methods.training import train
+from pai_bench.sparsity.masks import Masks, prunable
+
+
+@register("imp")
+class IMP(PruneAtInit):
+    """Train, drop the smallest weights, rewind the others, again; then train what is left."""
+
+    paper = "arXiv:1803.03635"
+    when = "path"
+    trains_to_score = True
+
+    @dataclass(frozen=True)
+    class Hyper(PruneAtInit.Hyper):
+        """Each round is a whole training. At 20 % a round, as published, density .01 takes 21."""
+
+        rounds: int = 5
+        rewind: int = 0
+        """Steps of the first training after which the weights are those that all start from."""
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if self.rewind < 0:
+                raise BenchError(f"rewind must be at least 0 steps, got {self.rewind}")
+
+    def sparsify(self, batches: Any) -> Masks:
+        """Prune by the trained magnitudes, round by round; leave the network rewound."""
+        self.masks = Masks.ones(self.network)
+        self.scoring_flops = 0.0
+        with self.task.streams.as_global("score"):
+            for number in range(1, self.hyper.rounds + 1):
+                self.round = number
+                trained = prunable(self._trained(batches))
+                self.masks = self.keep({name: w.detach().abs() for name, w in trained})
+        return self.masks
+
+    def _trained(self, batches: Any) -> nn.Module:
+        """Train a copy of the network; the first one passes the point to rewind to."""
+        network, recipe = copy.deepcopy(self.network), self.task.recipe
+
+        def keep(step: int) -> None:
+            if self.round == 1 and step == self.hyper.rewind:
+                self.network.load_state_dict(network.state_dict())
+
+        effort = train(network, self.masks, recipe, batches, keep)
+        if effort.steps < self.hyper.rewind:
+            steps = f"the training has {effort.steps}"
+            raise BenchError(f"rewind is {self.hyper.rewind} steps, {steps}")
+        self.scoring_flops += effort.flops
+        return network

@@ -1,0 +1,104 @@
+"""How densely each layer is kept: uniform, Erdős–Rényi, and its kernel variant (RigL)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from typing import Literal
+
+from pai_bench.errors import BenchError
+
+Shapes = Mapping[str, tuple[int, ...]]
+"""Weight name -> shape: (out, in) of linear layers, (out, in, height, width) of convolutions."""
+Rounding = Literal["floor", "ceil"]
+
+
+def uniform(shapes: Shapes, density: float, dense: Collection[str] = ()) -> dict[str, float]:
+    """Give every layer the same density; those named in `dense` stay whole, uncompensated.
+
+    RigL, section 3: with the first convolution in `dense`.
+
+    >>> uniform({"a": (2, 4), "b": (3, 6)}, 0.5, dense=["a"])
+    {'a': 1.0, 'b': 0.5}
+    """
+    return {name: 1.0 if name in dense else density for name in shapes}
+
+
+def erdos_renyi(
+    shapes: Shapes,
+    density: float,
+    dense: Collection[str] = (),
+    rounding: Rounding = "floor",
+) -> dict[str, float]:
+    """Densities in proportion to (in + out) / (in x out), whatever the size of the kernel.
+
+    See `erdos_renyi_kernel` for all that both have in common.
+
+    >>> found = erdos_renyi({"a": (4, 2), "b": (6, 3), "c": (6, 4, 2)}, 0.5)
+    >>> {name: round(1 - d, 2) for name, d in found.items()}
+    {'a': 0.21, 'b': 0.47, 'c': 0.56}
+    """
+    return _in_proportion(shapes, _by_channels, density, dense, rounding)
+
+
+def erdos_renyi_kernel(
+    shapes: Shapes,
+    density: float,
+    dense: Collection[str] = (),
+    rounding: Rounding = "floor",
+) -> dict[str, float]:
+    """Densities in proportion to the sum of a weight's dimensions over their product (ERK).
+
+    A layer whose share would exceed its size is kept whole, and the others share what is left:
+    the number of weights kept over all layers is that of `density`. Layers named in `dense` are
+    whole and stay out of that sum (RigL's code; section 1.8 of its specification). `rounding` is
+    that of the number of zeros per layer; `ceil` gives the figures that the paper printed.
+
+    Raises BenchError for a density outside (0, 1] or a name in `dense` that no layer has.
+
+    >>> found = erdos_renyi_kernel({"a": (4, 2), "b": (6, 3), "c": (6, 4, 2)}, 0.5)
+    >>> {name: round(1 - d, 3) for name, d in found.items()}
+    {'a': 0.0, 'b': 0.31, 'c': 0.655}
+    """
+    return _in_proportion(shapes, _by_dimensions, density, dense, rounding)
+
+
+def _by_channels(shape: tuple[int, ...]) -> float:
+    return (shape[0] + shape[1]) / (shape[0] * shape[1])
+
+
+def _by_dimensions(shape: tuple[int, ...]) -> float:
+    return sum(shape) / math.prod(shape)
+
+
+def _in_proportion(
+    shapes: Shapes,
+    raw: Callable[[tuple[int, ...]], float],
+    density: float,
+    dense: Collection[str],
+    rounding: Rounding,
+) -> dict[str, float]:
+    """Solve for the factor of the raw densities, layers that saturate becoming whole in turn."""
+    _check(shapes, density, dense)
+    free = {name: raw(shape) for name, shape in shapes.items() if name not in dense}
+    sizes = {name: math.prod(shapes[name]) for name in free}
+    round_ = math.floor if rounding == "floor" else math.ceil
+    zeros = {name: round_((1 - density) * sizes[name]) for name in free}
+    budget = sum(sizes.values()) - sum(zeros.values())
+    while free:
+        factor = budget / sum(share * sizes[name] for name, share in free.items())
+        highest = max(free.values())
+        if factor * highest <= 1:
+            break
+        for name in [name for name, share in free.items() if share == highest]:
+            budget -= sizes[name]
+            del free[name]
+    return {name: factor * free[name] if name in free else 1.0 for name in shapes}
+
+
+def _check(shapes: Shapes, density: float, dense: Collection[str]) -> None:
+    if not 0 < density <= 1:
+        raise BenchError(f"density {density:g} is impossible: it must be above 0, at most 1")
+    for name in dense:
+        if name not in shapes:
+            raise BenchError(f'dense: no layer is called "{name}"; known: {", ".join(shapes)}')

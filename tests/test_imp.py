@@ -1,0 +1,123 @@
+"""Iterative magnitude pruning: rounds of training, rewinding, and the loop it trains with."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+import pai_bench
+from pai_bench import fit
+from pai_bench.config import Recipe
+from pai_bench.errors import BenchError
+from pai_bench.methods.training import train
+from pai_bench.sparsity.masks import Masks, prunable
+from pai_bench.sparsity.select import kept_count
+
+RECIPE = Recipe(epochs=2, batch_size=16, lr=0.1, momentum=0.9, schedule="step", milestones=(1,))
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 12), nn.BatchNorm1d(12), nn.ReLU(), nn.Linear(12, 3))
+
+
+def batches():
+    generator = torch.Generator().manual_seed(1)
+    return [
+        (torch.randn(16, 6, generator=generator), torch.randint(0, 3, (16,), generator=generator))
+        for _ in range(5)
+    ]
+
+
+def trained(net, masks, stop=10):
+    """Train by hand: PyTorch's own SGD, weights masked after each step."""
+    masks.apply(net)
+    optimizer = torch.optim.SGD(net.parameters(), 0.1, momentum=0.9)
+    step = 0
+    for epoch in range(2):
+        optimizer.param_groups[0]["lr"] = 0.1 * 0.1**epoch
+        for images, labels in batches():
+            if step < stop:
+                optimizer.zero_grad()
+                nn.functional.cross_entropy(net(images), labels).backward()
+                optimizer.step()
+                masks.apply(net)
+                step += 1
+    return net
+
+
+def top(net, count, alive):
+    """Keep the `count` largest of the weights that are alive, over all layers."""
+    weights = prunable(net)
+    flat = torch.cat([(w.detach().abs() * alive[n]).flatten() for n, w in weights])
+    kept = torch.zeros(len(flat), dtype=torch.bool)
+    kept[flat.argsort(descending=True)[:count]] = True
+    parts = kept.split([w.numel() for _, w in weights])
+    return Masks({n: part.view_as(w) for (n, w), part in zip(weights, parts, strict=True)})
+
+
+def test_training_is_that_of_a_plain_loop():
+    masks = Masks({n: torch.rand(w.shape) < 0.5 for n, w in prunable(network())})
+    ours, plain = network(), trained(network(), masks)
+    effort = train(ours, masks, RECIPE, batches())
+    for (name, one), two in zip(ours.named_parameters(), plain.parameters(), strict=True):
+        assert torch.allclose(one, two, atol=1e-6), name
+    assert effort.steps == 10
+    assert effort.flops == 6 * 160 * (6 * 12 + 12 * 3)
+
+
+def test_training_stops_after_the_steps_of_the_recipe():
+    recipe = RECIPE.model_copy(update={"steps": 7})
+    seen = []
+    assert train(network(), Masks.ones(network()), recipe, batches(), seen.append).steps == 7
+    assert seen == list(range(1, 8))
+
+
+def test_masks_are_those_of_rounds_done_by_hand():
+    density, total = 0.2, 108
+    alive = Masks.ones(network())
+    for number in (1, 2):
+        alive = top(trained(network(), alive), kept_count(total, density ** (number / 2)), alive)
+    net = network()
+    found = pai_bench.prune(net, "imp", density, batches(), rounds=2, recipe=RECIPE)
+    assert all(torch.equal(found[name], alive[name]) for name in alive)
+    for one, two in zip(net.state_dict().values(), network().state_dict().values(), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_rewinding_goes_to_a_step_of_the_first_training():
+    net = network()
+    pai_bench.prune(net, "imp", 0.5, batches(), rounds=2, rewind=3, recipe=RECIPE)
+    expected = trained(network(), Masks.ones(net), stop=3)
+    for one, two in zip(net.parameters(), expected.parameters(), strict=True):
+        assert torch.allclose(one, two, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("hyper", "says"),
+    [
+        ({"rewind": 11}, "rewind is 11 steps, the training has 10"),
+        ({"rewind": -1}, "rewind must be at least 0"),
+        ({"rounds": 0}, "rounds must be at least 1"),
+    ],
+)
+def test_what_cannot_be_is_said(hyper, says):
+    with pytest.raises(BenchError, match=says):
+        pai_bench.prune(network(), "imp", 0.5, batches(), recipe=RECIPE, **hyper)
+
+
+def test_the_door_asks_how_to_train():
+    with pytest.raises(BenchError, match="imp trains: give it recipe="):
+        pai_bench.prune(network(), "imp", 0.5, batches())
+
+
+def test_a_cell_of_imp_is_exact_repeatable_and_says_what_its_search_took(quick, settings):
+    cell = quick(methods=("imp",), densities=(0.05,), seeds=(1,), epochs=2)[0]
+    cell = replace(cell, hyper={"rounds": 2})
+    one, two = fit.fit(cell, settings), fit.fit(cell, settings)
+    assert one.result.status == "done", one.result.reason
+    assert one.curves == two.curves
+    assert one.masks.kept == kept_count(50200, 0.05)
+    assert one.result.flops.scoring == 2 * 6 * 50200 * 1438 * 2
+    assert one.result.seconds["score"] > 0
