@@ -6,7 +6,8 @@ import logging
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,10 +20,11 @@ from torch import nn
 from pai_bench import environment, networks
 from pai_bench.cell import Cell
 from pai_bench.config import Benchmark
-from pai_bench.data import sources
+from pai_bench.data import files, sources
 from pai_bench.data.module import InMemoryData
+from pai_bench.data.stream import StreamedData
 from pai_bench.errors import BenchError, first_line
-from pai_bench.hardware import Hardware
+from pai_bench.hardware import Hardware, loader_workers
 from pai_bench.methods import registry
 from pai_bench.methods.base import Collapsed, SparseClassifier, Task
 from pai_bench.result import Accuracy, Flops, Layer, Result
@@ -32,6 +34,7 @@ from pai_bench.store import Curves
 from pai_bench.streams import Streams
 
 OnEpoch = Callable[[int, int], None]
+DataModule = InMemoryData | StreamedData
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def _fit(
     data = build_data(cell, settings)
     loaded = time.perf_counter() - started
     module = build_module(cell, settings, plugins)
-    with module.task.streams.as_global("training"):
+    with module.task.streams.as_global("training"), _released(data):
         if trainer.strategy.root_device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(trainer.strategy.root_device)
         skipped = _train(module, data, trainer)
@@ -101,7 +104,7 @@ def _fit(
     return Outcome(result, module.curves, module.masks)
 
 
-def _train(module: SparseClassifier, data: InMemoryData, trainer: pl.Trainer) -> str:
+def _train(module: SparseClassifier, data: DataModule, trainer: pl.Trainer) -> str:
     """Train, and return ""; or only evaluate what is not to be trained, and return why."""
     try:
         trainer.fit(module, datamodule=data)
@@ -111,10 +114,29 @@ def _train(module: SparseClassifier, data: InMemoryData, trainer: pl.Trainer) ->
     return ""
 
 
-def build_data(cell: Cell, settings: Benchmark) -> InMemoryData:
+@contextmanager
+def _released(data: DataModule) -> Iterator[None]:
+    """Let worker processes go at the end, also when the Trainer does not (after an exception)."""
+    try:
+        yield
+    finally:
+        data.teardown("fit")
+
+
+def build_data(cell: Cell, settings: Benchmark) -> DataModule:
     """Build the batches of the cell: its data set, recipe and streams."""
-    arrays = _arrays(cell.data, settings)
-    return InMemoryData(arrays, settings.data[cell.data], cell.recipe, Streams(cell.seed))
+    data, streams = settings.data[cell.data], Streams(cell.seed)
+    if not data.stream:
+        return InMemoryData(_arrays(cell.data, settings), data, cell.recipe, streams)
+    found = files.find(cell.data, data, settings.mirror)
+    workers = loader_workers()
+    streamed = StreamedData(found.splits(), data, cell.recipe, streams, workers)
+    if (streamed.train_size, streamed.test_size) != data.images:
+        raise BenchError(
+            f"data set {cell.data} from {found.source}: {streamed.train_size} training and "
+            f"{streamed.test_size} test photographs, benchmark.yaml says {list(data.images)}"
+        )
+    return streamed
 
 
 _last_arrays: dict[tuple[str, str], sources.Arrays] = {}
@@ -195,7 +217,7 @@ def _result(
     cell: Cell,
     settings: Benchmark,
     module: SparseClassifier,
-    batches: InMemoryData,
+    batches: DataModule,
     seconds: dict[str, float],
     device: torch.device,
 ) -> Result:

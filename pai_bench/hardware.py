@@ -36,6 +36,23 @@ def gpus_of(hardware: Hardware) -> list[int]:
     return list(range(found if devices == "auto" else int(devices)))
 
 
+def loader_workers() -> int:
+    """Number of processes that decode photographs for one cell: at most one a core, at most 12.
+
+    A divisor of the number of lanes of data/order.py, so that each part of a file is read once.
+    """
+    cores = available_cores()
+    return max(count for count in (1, 2, 3, 4, 6, 8, 12) if count <= max(1, cores))
+
+
+def available_cores() -> int:
+    """CPU cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
+
+
 def _gpu_count() -> int:
     """Count NVIDIA devices without importing torch."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")

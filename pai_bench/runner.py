@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from pai_bench.cell import Cell
 from pai_bench.config import Benchmark
 from pai_bench.data.locations import cached_file
 from pai_bench.errors import BenchError
-from pai_bench.hardware import gpus_of
+from pai_bench.hardware import available_cores, gpus_of
 from pai_bench.launch import Order, local
 from pai_bench.methods.declaration import MethodInfo
 from pai_bench.progress import Progress
@@ -56,9 +55,15 @@ def run(order: Order, jobs: int, console: Console, retry_failed: bool = False) -
 
 
 def _prepare_data(cell: Cell, settings: Benchmark, console: Console) -> None:
-    """Decode the data set before the first cell, so that data that cannot be had stop here."""
+    """Read the data set before the first cell, so that data that cannot be had stop here."""
     data = settings.data[cell.data]
     if data.hub is None or cached_file(cell.data, data).is_file():
+        return
+    if data.stream:
+        from pai_bench.data import files
+
+        console.print(f"data {cell.data}: checking the files", highlight=False)
+        files.find(cell.data, data, settings.mirror)
         return
     from pai_bench.data import sources
 
@@ -82,11 +87,7 @@ def default_jobs(order: Order) -> int:
         return len(gpus)
     if order.hardware.accelerator not in ("auto", "cpu"):
         return 1
-    try:
-        cores = len(os.sched_getaffinity(0))
-    except AttributeError:
-        cores = os.cpu_count() or 1
-    return max(1, cores // order.settings.threads)
+    return max(1, available_cores() // order.settings.threads)
 
 
 def stored_cells(

@@ -293,3 +293,52 @@ def test_a_collapsed_network_is_trained_or_skipped_and_counts_either_way(
             "test_loss": 1,
         }
         assert result.flops.training == result.flops.scoring
+
+
+@pytest.fixture
+def photographs(tmp_path, monkeypatch, settings):
+    """Settings with a streamed data set of 13 + 5 photographs of many sizes, in a mirror."""
+    import datasets
+    import numpy as np
+    from PIL import Image as Picture
+
+    from pai_bench.config import Data
+
+    random = np.random.default_rng(0)
+    kinds = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
+    for split, count in (("train", 13), ("validation", 5)):
+        sizes = random.integers(40, 90, (count, 2))
+        pictures = [Picture.fromarray(random.integers(0, 256, (*s, 3), np.uint8)) for s in sizes]
+        columns = {"image": pictures, "label": [n % 2 for n in range(count)]}
+        folder = tmp_path / "photos"
+        folder.mkdir(exist_ok=True)
+        table = datasets.Dataset.from_dict(columns, features=kinds)
+        table.to_parquet(folder / f"{split}-00000-of-00001.parquet")
+    monkeypatch.setenv("PAI_BENCH_MIRROR", str(tmp_path))
+    data = Data(
+        hub="nobody/photos", revision="0", test="validation", classes=2, shape=(3, 32, 32),
+        images=(13, 5), stream=True, mean=(0.5,) * 3, std=(0.25,) * 3,
+    )  # fmt: skip
+    return settings.model_copy(update={"data": {**settings.data, "photos": data}})
+
+
+@pytest.mark.parametrize("method", ["dense", "snip", "ntk-sap"])
+def test_photographs_train_like_any_other_data(method, photographs, quick):
+    recipe = {"batch_size": 4, "epochs": 2, "augment": "resized-crop-flip", "score_batch_size": 3}
+    cell = quick(methods=(method,), densities=(0.1,), seeds=(1,))[0]
+    cell = changed(replace(cell, network="resnet-20", data="photos"), **recipe)
+    one, two = fit.fit(cell, photographs), fit.fit(cell, photographs)
+    assert one.result.status == "done", one.result.traceback
+    assert one.curves == two.curves
+    assert one.result.environment["data"]["images"] == [13, 5]
+    assert one.result.environment["data"]["skipped"] == 0
+    assert one.result.flops.training >= 2 * 13 * 3 * one.result.flops.inference
+
+
+def test_a_part_of_the_photographs_is_not_trained_on(photographs, quick):
+    cell = quick(methods=("dense",), seeds=(1,))[0]
+    data = photographs.data["photos"].model_copy(update={"images": (14, 5)})
+    settings = photographs.model_copy(update={"data": {**photographs.data, "photos": data}})
+    result = fit.fit(replace(cell, network="resnet-20", data="photos"), settings).result
+    assert result.status == "failed"
+    assert "13 training and 5 test photographs, benchmark.yaml says [14, 5]" in result.reason

@@ -29,12 +29,16 @@ def with_suite(**changes):
 
 BASELINES = {
     "dense", "random", "magnitude", "snip", "iterative-snip", "force", "grasp", "synflow",
+    "imp",
 }  # fmt: skip
+
+
+RANDOM = {"random", "random (scope=local)", "random (scope=erk)"}
 
 
 def test_quick_is_each_sparse_line_by_six_densities_by_three_seeds_and_dense():
     counted = Counter(cell.line for cell in cells())
-    sparse = {*BASELINES, "random (scope=local)", "ntk-sap"} - {"dense"}
+    sparse = {*BASELINES, *RANDOM, "ntk-sap"} - {"dense"}
     assert counted == {"dense": 3, **dict.fromkeys(sparse, 18)}
 
 
@@ -51,7 +55,7 @@ def test_only_dense_runs_at_density_1():
     found = cells("mnist")
     assert 1 in SETTINGS.suites["mnist"].densities
     assert {cell.method for cell in found if cell.density == 1} == {"dense"}
-    assert len(found) == 3 * (5 * 9 + 1)
+    assert len(found) == 3 * (6 * 11 + 1)
 
 
 def test_seeds_are_outermost_and_densities_fall():
@@ -76,7 +80,7 @@ def test_cells_hold_what_their_suite_names():
 
 
 def test_selecting_methods_takes_all_their_lines():
-    assert {cell.line for cell in cells(methods=("random",))} == {"random", "random (scope=local)"}
+    assert {cell.line for cell in cells(methods=("random",))} == RANDOM
 
 
 def test_selected_densities_and_seeds_replace_those_of_the_suite():
@@ -221,3 +225,19 @@ def test_the_macs_of_the_settings_are_those_of_the_network(network, data):
 def test_every_suite_has_the_macs_its_cost_is_made_of(suite):
     network, data = SETTINGS.suites[suite].network, SETTINGS.suites[suite].data
     assert data in SETTINGS.networks[network].macs
+
+
+def test_sanity_checks_are_cells_beside_those_of_the_methods():
+    chosen = grid.Selection(("dense", "snip"), (0.1,), (1,), ablations=("invert", "invert"))
+    found = grid.cells(SETTINGS, METHODS, "quick", chosen)
+    assert [(c.method, c.ablation) for c in found] == [
+        ("dense", ""),
+        ("snip", ""),
+        ("snip", "invert"),
+    ]
+    assert len({cell.id for cell in found}) == 3
+
+
+def test_a_suite_may_have_sanity_checks_of_its_own():
+    found = grid.cells(SETTINGS, METHODS, "sanity", grid.Selection(("snip",), (0.1,), (1,)))
+    assert [c.ablation for c in found] == ["", *SETTINGS.suites["sanity"].ablations]

@@ -126,8 +126,10 @@ class InMemoryData(pl.LightningDataModule):
             return resized_crop_flip(images[index], augment, recipe.crop_scale, recipe.crop_ratio)
         return images[index]
 
-    def score_batches(self) -> list[Batch]:
+    def score_batches(self, blank: bool = False) -> list[Batch]:
         """The pruning loader: a few random training images, in batches, augmented.
+
+        `blank` batches will not be looked at; making them costs nothing here.
 
         `score_images_per_class` x classes images, the first of a random permutation and so not
         balanced (NTK-SAP's code, section 1.2 of its specification).

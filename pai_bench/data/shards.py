@@ -38,7 +38,8 @@ class Shards:
     The column of images is the hub's struct{bytes, path}, or the bytes themselves. Reads only what
     the files say of themselves, and can be sent to another process.
 
-    Raises BenchError for a file that is no parquet file or has not got the columns.
+    Raises BenchError for a file that is no parquet file or has not got the columns, and where there
+    are no images at all.
     """
 
     def __init__(self, files: Sequence[Path], settings: Data) -> None:
@@ -53,6 +54,9 @@ class Shards:
             filled = [group for group, size in enumerate(sizes) if size]
             places += [(path, group, starts[group]) for group in filled]
             rows += [sizes[group] for group in filled]
+        if not rows:
+            named = ", ".join(str(path) for path in files)
+            raise BenchError(f"{named or 'no parquet file is given'}: there are no images")
         self._places = places
         self.rows: Integers = np.array(rows, dtype=np.int64)
         """Number of images in each row group."""

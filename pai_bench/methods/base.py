@@ -186,7 +186,8 @@ class SparseClassifier(pl.LightningModule):
     def _batches_to_score(self, data: Any) -> Any:
         """What the method may look at while it chooses the masks."""
         task = self.task
-        batches = data.train_dataloader() if self.trains_to_score else data.score_batches()
+        blank = not (self.needs_data or self.needs_labels)
+        batches = data.train_dataloader() if self.trains_to_score else data.score_batches(blank)
         if task.ablation in ("random-labels", "random-pixels"):
             batches = Corrupted(batches, task.ablation, task.classes, task.streams)
         return batches if self.trains_to_score else self.withhold(batches)

@@ -69,6 +69,13 @@ def test_empty_row_groups_and_missing_bytes(tmp_path):
     assert shards.locate(np.array([2]))[0].tolist() == [1]
 
 
+def test_files_without_images_are_an_error(tmp_path):
+    with pytest.raises(BenchError, match="no-rows: there are no images"):
+        Shards([write(tmp_path / "no-rows", 0, 0)], SETTINGS)
+    with pytest.raises(BenchError, match="no parquet file is given"):
+        Shards([], SETTINGS)
+
+
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"no parquet at all, but some bytes"])
 def test_a_file_that_is_no_parquet_file_is_named(tmp_path, content):
     path = tmp_path / "train-00000.parquet"

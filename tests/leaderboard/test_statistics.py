@@ -1,10 +1,15 @@
 """Rows against hand-computed values and SciPy's own t interval."""
 
+import io
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from rich.console import Console
 from scipy import stats
 
 from pai_bench.leaderboard.statistics import board, estimate
+from pai_bench.leaderboard.terminal import print_board
 from pai_bench.result import Accuracy, Result
 from pai_bench.store import Store
 
@@ -84,3 +89,40 @@ def test_a_cell_that_has_not_run_is_missing(tmp_path, quick):
     (row,) = board(Store(tmp_path, "quick"), "quick", cells, ()).rows
     assert row.accuracy is None
     assert row.missing[0].status == "not run"
+
+
+def put(store, cell, value, status="done"):
+    store.put(cell, Result(status, accuracy=Accuracy(value, value, 1), density=0.1, effective=0.1))
+
+
+def test_sanity_checks_stand_beside_their_row_and_are_not_ranked(tmp_path, quick):
+    """Differences of 0.10, 0.09 and 0.08, by hand."""
+    store = Store(tmp_path, "quick")
+    plain = quick(methods=("snip",), densities=(0.1,), seeds=(1, 2, 3))
+    checked = [replace(cell, ablation="invert") for cell in plain]
+    for index, (cell, other) in enumerate(zip(plain, checked, strict=True)):
+        put(store, cell, 0.8 + 0.01 * index)
+        put(store, other, 0.7 + 0.02 * index)
+    found = board(store, "quick", [*plain, *checked], ())
+    (row,) = found.rows
+    assert found.checks == ["invert"]
+    assert row.checks["invert"].mean == pytest.approx(0.09)
+    assert row.checks["invert"].n == 3
+    half = 4.302652729911275 * 0.01 / 3**0.5
+    assert row.checks["invert"].high - row.checks["invert"].mean == pytest.approx(half)
+    assert [r.ablation for r in found.ablated] == ["invert"]
+    console = Console(record=True, width=110, file=io.StringIO())
+    print_board(console, found, "title")
+    assert "+9.00\u00a0±\u00a02.48" in console.export_text()
+    assert found.best_at(0.1) == "snip"
+
+
+def test_what_was_skipped_after_a_collapse_counts(tmp_path, quick):
+    store = Store(tmp_path, "quick")
+    cells = quick(methods=("snip",), densities=(0.1,), seeds=(1, 2))
+    put(store, cells[0], 0.9)
+    put(store, cells[1], 0.1, status="skipped")
+    (row,) = board(store, "quick", cells, ()).rows
+    assert row.accuracy.mean == pytest.approx(0.5)
+    assert row.missing == ()
+    assert row.checks == {}

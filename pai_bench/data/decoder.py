@@ -1,0 +1,175 @@
+"""What worker processes do: read row groups, decode photographs, make pieces of batches."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+
+from pai_bench.config import Recipe
+from pai_bench.data.order import Integers, Piece
+from pai_bench.data.photographs import (
+    Broken,
+    Crop,
+    Shape,
+    evaluation_pixels,
+    training_pixels,
+    uniforms,
+)
+from pai_bench.data.shards import RowGroup, Shards
+from pai_bench.errors import BenchError
+
+Decoded = tuple[Tensor, Tensor, int]
+"""Pixels uint8 (N, C, H, W), labels int64 (N,), and how many photographs were left out."""
+AHEAD = 4
+"""Pieces that each worker makes ahead."""
+
+
+class Decoder(Dataset["Decoded | BenchError"]):
+    """Maps a piece to its pixels and labels; broken photographs are left out and counted.
+
+    Row groups that a lane's next piece may need are kept, as the bytes of their files. An error of
+    the data is returned, not raised: DataLoader would wrap it in a traceback of the worker.
+    """
+
+    def __init__(self, shards: Shards, shape: Shape, crop: Crop | None) -> None:
+        self._shards, self._shape, self._crop = shards, shape, crop
+        self._kept: dict[int, dict[int, RowGroup]] = {}
+
+    def __getitem__(self, piece: Piece) -> Decoded | BenchError:
+        try:
+            return self._decode(piece)
+        except BenchError as error:
+            return error
+
+    def _decode(self, piece: Piece) -> Decoded:
+        groups, rows = self._shards.locate(piece.numbers)
+        made: dict[int, tuple[Tensor, int]] = {}
+        for place, group in self._opened(piece, groups):
+            row, number = int(rows[place]), int(piece.numbers[place])
+            with suppress(Broken):
+                pixels = self._pixels(group.bytes_of(row), piece.seed, number)
+                made[place] = pixels, int(group.labels[row])
+        skipped = len(piece.numbers) - len(made)
+        if not made:
+            return torch.empty((0, *self._shape), dtype=torch.uint8), _labels([]), skipped
+        images, labels = zip(*(made[place] for place in sorted(made)), strict=True)
+        return default_collate(list(images)), _labels(labels), skipped  # Into shared memory.
+
+    def _opened(self, piece: Piece, groups: Integers) -> Iterator[tuple[int, RowGroup]]:
+        """Go through the places of a piece, row group by row group; keep what is to be kept."""
+        held, keep = self._kept.pop(piece.lane, {}), set(piece.keep.tolist())
+        for number in dict.fromkeys(groups.tolist()):
+            group = held.get(number) or self._found(number) or self._shards.read(number)
+            yield from ((int(place), group) for place in np.flatnonzero(groups == number))
+            if number in keep:
+                held[number] = group
+        self._kept[piece.lane] = {number: held[number] for number in keep & held.keys()}
+
+    def _found(self, number: int) -> RowGroup | None:
+        """Row group that another lane keeps: there may be fewer row groups than lanes."""
+        return next((kept[number] for kept in self._kept.values() if number in kept), None)
+
+    def _pixels(self, data: bytes | None, seed: int, number: int) -> Tensor:
+        if data is None:
+            raise Broken("the parquet file holds no bytes of it")
+        if self._crop is None:
+            return evaluation_pixels(data, self._shape)
+        return training_pixels(data, self._shape, self._crop, uniforms(seed, number))
+
+
+def crop_of(recipe: Recipe) -> Crop | None:
+    """Crops of training images; None where they are seen as evaluated ones are.
+
+    Raises BenchError for an augmentation that is made for small images of one size.
+    """
+    if recipe.augment == "none":
+        return None
+    if recipe.augment == "resized-crop-flip":
+        return Crop(recipe.crop_scale, recipe.crop_ratio)
+    raise BenchError(
+        f"augment: {recipe.augment} is for images of one size; photographs that are streamed need "
+        "resized-crop-flip or none"
+    )
+
+
+class _Pieces(Sampler[Piece]):
+    """The pieces of the pass that comes next."""
+
+    def __init__(self) -> None:
+        self.next: list[Piece] = []
+
+    def __iter__(self) -> Iterator[Piece]:
+        return iter(self.next)
+
+    def __len__(self) -> int:
+        return len(self.next)
+
+
+class Pool:
+    """Worker processes, kept from pass to pass, that decode pieces in the order given.
+
+    With no workers, this process decodes. A pool that is not closed ends when nothing refers to it.
+    """
+
+    def __init__(self, decoder: Decoder, workers: int, pin: bool) -> None:
+        self._pieces = _Pieces()
+        self._loader: DataLoader[Decoded | BenchError] | None = DataLoader(
+            decoder,
+            batch_size=None,
+            sampler=self._pieces,
+            num_workers=workers,
+            collate_fn=_as_it_is,
+            pin_memory=pin,
+            worker_init_fn=_quiet,
+            generator=torch.Generator(),  # Else every pass draws from the global one.
+            prefetch_factor=AHEAD if workers else None,
+            persistent_workers=workers > 0,
+        )
+        self._running: Iterator[Decoded | BenchError] = iter(())
+        self._passes = 0
+
+    def decode(self, pieces: list[Piece]) -> Iterator[Decoded]:
+        """Yield one result for each piece.
+
+        Raises BenchError for an error of the data, RuntimeError where another pass has begun.
+        """
+        assert self._loader is not None, "the pool is closed"
+        self._passes += 1
+        number, self._pieces.next = self._passes, pieces
+        self._running = iter(self._loader)
+        for _ in pieces:
+            if number != self._passes:
+                raise RuntimeError("another pass over the same batches has begun")
+            decoded = next(self._running)
+            if isinstance(decoded, BenchError):
+                self.close()
+                raise decoded
+            yield decoded
+
+    def close(self) -> None:
+        """Let the processes go at once, whoever still holds an unfinished pass.
+
+        Left to the garbage collector, they would linger for seconds: it closes their queues before
+        they are told to end.
+        """
+        self._running, self._loader = iter(()), None
+
+
+def _labels(labels: Sequence[int]) -> Tensor:
+    return torch.tensor(labels, dtype=torch.int64)
+
+
+def _as_it_is(decoded: Any) -> Any:
+    return decoded
+
+
+def _quiet(_worker: int) -> None:
+    """Say nothing of odd EXIF data and the like, for each photograph anew."""
+    warnings.filterwarnings("ignore", module="PIL")

@@ -1,0 +1,135 @@
+"""The order of streamed images: shuffled by row group, cut into batches, dealt to lanes.
+
+Reading one image of a parquet file means reading its whole row group. So row groups are shuffled,
+their images are mixed within blocks of several row groups, and each rank takes a contiguous part of
+that sequence. The part is divided once more, among `LANES` lanes, from which the pieces of batches
+are taken in turn: a batch mixes the blocks of several lanes. Worker processes take pieces in turn
+too, so that each lane is read by one worker where their number divides `LANES`, and by few
+otherwise. The order does not depend on their number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from pai_bench.errors import BenchError
+
+Integers = npt.NDArray[np.int64]
+
+LANES = 24
+PIECE_IMAGES = 32
+BLOCK_IMAGES = 512
+"""About as many images are mixed with each other: a lane's worker holds their files' bytes."""
+
+
+class Piece(NamedTuple):
+    """A part of a batch: what one worker makes at a time."""
+
+    numbers: Integers
+    """The images, by their number in the data set."""
+    seed: int
+    """Of the draws for augmentation."""
+    lane: int
+    keep: Integers
+    """Row groups that the lane's next piece may need again."""
+
+
+Plan = list[list[Piece]]
+"""Batches, each as its pieces."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """A sequence of all images, made of blocks of whole row groups."""
+
+    numbers: Integers
+    blocks: Integers
+    """For each place of the sequence, the number of its block."""
+    groups: Integers
+    """Row groups, `per_block` of them for each block."""
+    per_block: int
+
+    def groups_at(self, place: int) -> Integers:
+        """Row groups of the block at a place of the sequence."""
+        first = int(self.blocks[place]) * self.per_block
+        return self.groups[first : first + self.per_block]
+
+
+def in_order(rows: Integers) -> Order:
+    """Leave images as they lie; `rows` are the numbers of images in each row group."""
+    groups = np.arange(len(rows))
+    return Order(np.arange(rows.sum()), np.repeat(groups, rows), groups, 1)
+
+
+def shuffled(rows: Integers, seed: int) -> Order:
+    """Shuffle row groups, then mix images within blocks; a function of its arguments alone.
+
+    Images are sorted by raw output of Philox, which is the same in every version of numpy.
+    """
+    philox = np.random.Philox(key=seed)
+    groups = np.argsort(philox.random_raw(len(rows)), kind="stable")
+    per_block = max(1, round(BLOCK_IMAGES * len(rows) / rows.sum()))
+    counts = rows[groups]
+    first = (np.cumsum(rows) - rows)[groups] - (np.cumsum(counts) - counts)
+    numbers = np.repeat(first, counts) + np.arange(rows.sum())
+    blocks = np.repeat(np.arange(len(rows)) // per_block, counts)
+    mixed = np.lexsort((philox.random_raw(len(numbers)), blocks))
+    return Order(numbers[mixed], blocks, groups, per_block)
+
+
+def batch_count(images: int, size: int, ranks: int = 1) -> int:
+    """Batches of one rank, the same for each: of `size` images, the last one of what is left.
+
+    Raises BenchError where there are fewer images than ranks.
+
+    >>> batch_count(103, 10), batch_count(103, 10, ranks=2)
+    (11, 6)
+    """
+    if images < ranks:
+        raise BenchError(f"{images} images cannot be divided among {ranks} ranks")
+    return -(-(images // ranks) // size)
+
+
+def batches(order: Order, size: int, seed: int = 0, rank: int = 0, ranks: int = 1) -> Plan:
+    """Cut the rank's part of the sequence into batches, and these into pieces.
+
+    Parts are disjoint, and their sizes differ by one at most; the odd image of a longer part goes
+    into the rank's last batch, so that all ranks have equally many. `seed` is the augmentation's.
+    """
+    images = len(order.numbers)
+    count = batch_count(images, size, ranks)
+    start, stop = rank * images // ranks, (rank + 1) * images // ranks
+    sizes = np.full(count, size)
+    sizes[-1] = stop - start - size * (count - 1)
+    pieces_of = -(-sizes // PIECE_IMAGES)
+    pieces = np.concatenate([_divided(*pair) for pair in zip(sizes, pieces_of, strict=True)])
+    lanes = np.arange(len(pieces)) % LANES
+    by_lane = np.argsort(lanes, kind="stable")
+    ends = np.empty_like(pieces)
+    ends[by_lane] = start + np.cumsum(pieces[by_lane])
+    made = [
+        Piece(order.numbers[end - length : end], seed, int(lane), _next_groups(order, end))
+        for end, length, lane in zip(ends, pieces, lanes, strict=True)
+    ]
+    last = np.cumsum(pieces_of)
+    return [made[b - n : b] for b, n in zip(last, pieces_of, strict=True)]
+
+
+def pieces(numbers: Integers, seed: int) -> list[Piece]:
+    """Cut a batch of any images into pieces; row groups are read for each piece anew."""
+    none = np.arange(0)
+    parts = np.array_split(numbers, -(-len(numbers) // PIECE_IMAGES))
+    return [Piece(part, seed, 0, none) for part in parts]
+
+
+def _divided(images: int, parts: int) -> Integers:
+    """Sizes of so many parts, as equal as can be."""
+    return (images + np.arange(parts)) // parts
+
+
+def _next_groups(order: Order, place: int) -> Integers:
+    return order.groups_at(place) if place < len(order.numbers) else order.groups[:0]

@@ -1,0 +1,29 @@
+"""The measurement of photographs runs with and without a mirror."""
+
+import io
+
+from PIL import Image
+from rich.console import Console
+
+from pai_bench.bench import photographs, turns
+
+
+def test_speeds_are_measured_on_made_photographs_where_there_are_no_others(settings, monkeypatch):
+    monkeypatch.delenv("PAI_BENCH_MIRROR", raising=False)
+    monkeypatch.setattr(photographs, "MADE", 3)
+    monkeypatch.setattr(turns.take, "__defaults__", (1,))
+    console = Console(file=io.StringIO(), width=150)
+    photographs.measure_photographs(console, settings)
+    lines = console.file.getvalue().splitlines()
+    assert "3 photographs, made of noise: no mirror holds ImageNet" in lines[0]
+    for name in ("training", "evaluation"):
+        (row,) = (line.split("│") for line in lines if name in line)
+        assert all(float(figure) >= 0 for figure in row[2:-1])
+        assert float(row[-2]) < 0.5  # levels
+
+
+def test_made_photographs_are_like_those_of_imagenet():
+    one, other = photographs._made(0), photographs._made(1)
+    assert one != other
+    assert 60_000 < len(one) < 250_000
+    assert Image.open(io.BytesIO(one)).size == (500, 375)
