@@ -28,7 +28,12 @@ class GraSP(PruneAtInit):
         temperature: float = 200.0
 
     def scores(self, network: nn.Module, batches: Batches) -> dict[str, Tensor]:
-        """w * H g, with g summed over all batches first; its scale does not matter."""
+        """w * H g, with g summed over all batches first; its scale does not matter.
+
+        Scores are signed: in later rounds pruned weights score 0, above negative ones, and may
+        return, as in the authors' rule.
+        """
+        self.check_batches(batches)
         network.train()
         total: dict[str, Tensor] = {}
         for gradients, _ in self._gradients(network, batches, graph=False):
@@ -48,5 +53,7 @@ class GraSP(PruneAtInit):
             weights = {n: w.detach().clone().requires_grad_() for n, w in prunable(network)}
             logits = masked_forward(network, self.masks, weights)(images)
             loss = cross_entropy(logits / self.hyper.temperature, labels)
-            gradients = torch.autograd.grad(loss, list(weights.values()), create_graph=graph)
+            gradients = torch.autograd.grad(
+                loss, list(weights.values()), create_graph=graph, materialize_grads=True
+            )
             yield dict(zip(weights, gradients, strict=True)), weights

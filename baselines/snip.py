@@ -18,6 +18,7 @@ class SNIP(PruneAtInit):
 
     def scores(self, network: nn.Module, batches: Batches) -> dict[str, Tensor]:
         """|sum over batches of dL/dm|, L the mean cross-entropy, batch norm in training mode."""
+        self.check_batches(batches)
         network.train()
         total: dict[str, Tensor] = {}
         for images, labels in batches:

@@ -31,6 +31,7 @@ class SynFlow(PruneAtInit):
 
         In float64: deep networks overflow float32 (ResNet-50 at 224 pixels does).
         """
+        self.check_batches(batches)
         network.double().eval()
         for tensor in network.state_dict().values():
             if tensor.is_floating_point():

@@ -305,8 +305,9 @@ class PruneAtInit(SparseClassifier):
 
     def sparsify(self, batches: Batches) -> Masks:
         """Prune in `rounds` rounds; global random state is seeded for scoring and put back."""
-        self.masks = Masks.ones(self.network)
-        with self.task.streams.as_global("score"), torch.enable_grad():
+        streams = self.task.streams
+        with streams.as_global("score"), torch.inference_mode(False), torch.enable_grad():
+            self.masks = Masks.ones(self.network)
             for number in range(1, self.hyper.rounds + 1):
                 self.round = number
                 self.masks = self._prune_once(batches)
@@ -323,6 +324,11 @@ class PruneAtInit(SparseClassifier):
             scores = self.scores(scratch, batches)
         _check_layers(scores, self.network, f"{type(self).__name__}: scores")
         return self.keep(scores)
+
+    def check_batches(self, batches: Batches) -> None:
+        """Raise BenchError where a method that looks at batches, or at their shape, has none."""
+        if not len(batches):
+            raise BenchError(f"{self.name} looks at batches, or at their shape: none was given")
 
     def keep(self, scores: Mapping[str, Tensor]) -> Masks:
         """Turn scores into the masks of this round, as the hyper-parameters say."""

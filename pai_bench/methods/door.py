@@ -12,7 +12,7 @@ from pai_bench.config import Recipe
 from pai_bench.errors import BenchError
 from pai_bench.methods import registry
 from pai_bench.methods.base import PruneAtInit, Task
-from pai_bench.sparsity.masks import Masks, prunable
+from pai_bench.sparsity.masks import Masks, check_prunable
 from pai_bench.streams import Streams
 
 
@@ -44,8 +44,7 @@ def prune(
     """
     if not 0 < density <= 1:
         raise BenchError(f"density {density:g} is impossible: it must be above 0, at most 1")
-    if not prunable(network):
-        raise BenchError("the network has no conv or linear layer: there is nothing to prune")
+    check_prunable(network)
     cls = registry.load(method)
     if not issubclass(cls, PruneAtInit):
         raise BenchError(f"{method} does not prune at initialisation")

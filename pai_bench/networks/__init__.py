@@ -10,7 +10,7 @@ from pai_bench import targets
 from pai_bench.config import Network
 from pai_bench.errors import BenchError, first_line, near_miss
 from pai_bench.networks import init
-from pai_bench.sparsity.masks import Layer, layers, prunable
+from pai_bench.sparsity.masks import Layer, check_prunable, layers
 
 Shape = tuple[int, int, int]
 """Channels, height, width of one picture."""
@@ -35,8 +35,10 @@ def build(settings: Network, shape: Shape, classes: int) -> nn.Module:
         raise BenchError(f"{where}{type(error).__name__}: {first_line(error)}") from error
     for pattern in settings.dense:
         _set_apart(found, pattern, where)
-    if not prunable(network):
-        raise BenchError(f"{where}no conv or linear layer is left to prune")
+    try:
+        check_prunable(network)
+    except BenchError as error:
+        raise BenchError(f"{where}{error}") from None
     return network
 
 

@@ -9,6 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from pai_bench.errors import BenchError
+
 PRUNABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 
@@ -36,6 +38,22 @@ def prunable(network: nn.Module) -> list[tuple[str, Tensor]]:
         for name, layer in layers(network)
         if getattr(layer, "prunable", True)
     ]
+
+
+def check_prunable(network: nn.Module) -> None:
+    """Raise BenchError unless there is something to prune, and each of it a parameter of its own.
+
+    Weights that two layers share, or that are computed (weight_norm, spectral_norm), cannot be
+    replaced by masked ones for a single forward pass: scores would be wrong without a word.
+    """
+    parameters = dict(network.named_parameters())
+    found = prunable(network)
+    if not found:
+        raise BenchError("there is no conv or linear layer to prune")
+    for name, weight in found:
+        if parameters.get(name) is not weight:
+            problem = "shared with another layer, or computed (weight_norm, spectral_norm)"
+            raise BenchError(f"{name} is no parameter of its own: it is {problem}")
 
 
 def weight_name(layer: str) -> str:

@@ -99,6 +99,7 @@ class NTKSAP(PruneAtInit):
 
     def scores(self, network: nn.Module, batches: Batches) -> dict[str, Tensor]:
         """|sum over R weight draws and all batches of dJ/dm|, 0 for what is pruned already."""
+        self.check_batches(batches)
         total: dict[str, Tensor] = {}
         for repeat in range(self.hyper.repeats):
             sweep = (self.round - 1) * self.hyper.repeats + repeat

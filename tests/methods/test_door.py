@@ -84,10 +84,41 @@ def test_methods_without_data_use_nothing_but_shapes():
         ({"method": "snip", "rounds": 0}, "rounds must be at least 1"),
         ({"method": "snip", "scope": "layer"}, "scope must be"),
         ({"method": "snip", "density": 0.0}, "density 0 is impossible"),
-        ({"method": "random", "network": nn.ReLU()}, "nothing to prune"),
+        ({"method": "random", "network": nn.ReLU()}, "no conv or linear layer to prune"),
     ],
 )
 def test_bad_input_is_named(arguments, says):
     given = {"network": network(), "density": 0.1, "batches": batches(), **arguments}
     with pytest.raises(BenchError, match=says.replace("?", r"\?")):
         pai_bench.prune(**given)
+
+
+@pytest.mark.parametrize("method", ["snip", "grasp", "synflow", "ntk-sap", "magnitude"])
+def test_weights_that_are_computed_or_shared_are_refused_not_scored_wrongly(method):
+    computed = nn.Sequential(
+        nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)), nn.Linear(4, 2)
+    )
+    shared = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    shared[1].weight = shared[0].weight
+    for network, name in ((computed, "0.weight"), (shared, "1.weight")):
+        with pytest.raises(BenchError, match=f"{name} is no parameter of its own"):
+            pai_bench.prune(network, method, 0.5, [(torch.randn(3, 4), torch.tensor([0, 1, 0]))])
+
+
+@pytest.mark.parametrize(
+    "method", ["snip", "iterative-snip", "force", "grasp", "synflow", "ntk-sap"]
+)
+def test_methods_that_look_at_batches_say_so_when_there_is_none(method):
+    with pytest.raises(BenchError, match=f"{method} looks at batches"):
+        pai_bench.prune(nn.Linear(4, 2), method, 0.5, [])
+
+
+@pytest.mark.parametrize("method", ["snip", "grasp", "synflow", "ntk-sap"])
+def test_inference_mode_changes_nothing(method):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    batches = [(torch.randn(6, 4), torch.tensor([0, 1, 0, 1, 1, 0]))]
+    plain = pai_bench.prune(network, method, 0.5, batches)
+    with torch.inference_mode():
+        found = pai_bench.prune(network, method, 0.5, batches)
+    assert all(torch.equal(found[name], plain[name]) for name in plain)
