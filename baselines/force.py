@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+from torch.nn.functional import nll_loss
 
 from baselines.snip import SNIP
 from pai_bench.methods.registry import register
@@ -19,3 +23,12 @@ class FORCE(SNIP):
         """The authors' 60 steps, on the exponential schedule."""
 
         rounds: int = 60
+        objective: Literal["cross-entropy", "nll"] = "cross-entropy"
+        """`nll` is what the authors' code computes: minus the logit of the label, their networks
+        having no log-softmax. The paper says cross-entropy, and so do we."""
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean over a batch of the cross-entropy, or of minus the logit of the label."""
+        if self.hyper.objective == "nll":
+            return nll_loss(logits, labels)
+        return super().loss(logits, labels)

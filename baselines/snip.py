@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -16,13 +19,25 @@ class SNIP(PruneAtInit):
 
     paper = "SNIP (ICLR 2019)"
 
+    @dataclass(frozen=True)
+    class Hyper(PruneAtInit.Hyper):
+        """Batch norm while scoring."""
+
+        mode: Literal["train", "eval"] = "train"
+        """`train` normalises by the batch, as NTK-SAP's code runs it and all baselines of its
+        comparison; `eval` by the running statistics, as the original SNIP does."""
+
     def scores(self, network: nn.Module, batches: Batches) -> dict[str, Tensor]:
-        """|sum over batches of dL/dm|, L the mean cross-entropy, batch norm in training mode."""
+        """|sum over batches of dL/dm|, L the mean cross-entropy."""
         self.check_batches(batches)
-        network.train()
+        network.train(self.hyper.mode == "train")
         total: dict[str, Tensor] = {}
         for images, labels in batches:
             masks = float_masks(self.masks, network)
-            loss = cross_entropy(masked_forward(network, masks)(images), labels)
+            loss = self.loss(masked_forward(network, masks)(images), labels)
             add_into(total, mask_gradients(loss, masks))
         return {name: gradient.abs() for name, gradient in total.items()}
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean cross-entropy of a batch."""
+        return cross_entropy(logits, labels)

@@ -104,7 +104,7 @@ def test_every_command_has_help_with_an_example(call, capsys):
 def test_plan_counts_the_cells_and_trains_nothing(call, tmp_path):
     code, out, _ = call("plan", "quick", "--densities", "0.1", "--seeds", "1,2")
     assert code == 0
-    assert "20 of 20 cells to run" in out
+    assert "24 of 24 cells to run" in out
     assert not (tmp_path / "runs").exists()
 
 

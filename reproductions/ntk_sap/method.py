@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Generator, Tensor, nn
@@ -76,6 +76,9 @@ class NTKSAP(PruneAtInit):
         """Weight configurations per batch and round."""
         epsilon: float = 0.01
         """Standard deviation of the perturbation; the paper quotes the variance, 1e-4."""
+        start: Literal["initial", "last-draw"] = "initial"
+        """Weights that training starts from: those of the cell's seed, which all methods share, as
+        in the authors' script; or the last random ones of the search, as in their `singleshot`."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
@@ -90,12 +93,17 @@ class NTKSAP(PruneAtInit):
     ) -> None:
         super().__init__(network, task, **hyper)
         self._given, self.draws = draws, draws
+        self._last: dict[str, Tensor] = {}
 
     def sparsify(self, batches: Batches) -> Masks:
         """Prune in rounds, with draws from the stream `score/ntk-sap` unless others were given."""
         stream = self.task.streams.generator("score/ntk-sap")
         self.draws = self._given or NormalDraws(stream)
-        return super().sparsify(batches)
+        masks = super().sparsify(batches)
+        if self.hyper.start == "last-draw":
+            for name, weight in prunable(self.network):
+                weight.data.copy_(self._last[name])
+        return masks
 
     def scores(self, network: nn.Module, batches: Batches) -> dict[str, Tensor]:
         """|sum over R weight draws and all batches of dJ/dm|, 0 for what is pruned already."""
@@ -112,6 +120,7 @@ class NTKSAP(PruneAtInit):
         assert self.draws is not None
         shapes = {name: weight.detach() for name, weight in prunable(network)}
         weights = {n: self.draws.weights(c, t, w) for t, (n, w) in enumerate(shapes.items())}
+        self._last = weights
         inputs = self.draws.inputs(c, like)
         perturbed = {
             n: weights[n] + self.hyper.epsilon * self.draws.perturbation(c, t, w)
