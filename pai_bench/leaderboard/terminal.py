@@ -43,18 +43,16 @@ _LEGEND = (
 def _print_checks(console: Console, board: Board) -> None:
     """Print what each sanity check takes away from each row, in points."""
     title = "sanity checks: does the mask matter beyond its densities by layer?"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("method")
-    for heading in ("density", *(f"− {name.replace('-', ' ')}" for name in board.checks)):
-        table.add_column(heading, justify="right", no_wrap=heading == "density")
+    table.add_column("density", justify="right", no_wrap=True)
+    for name in board.checks:
+        table.add_column(f"− {name.replace('-', ' ')}", justify="right", min_width=14)
     previous = None
     for row in board.rows:
         if row.checks:
             found = [row.checks.get(name) for name in board.checks]
-            shown = [
-                Text("" if one is None else _signed(one).replace(" ± ", "\u00a0±\u00a0"))
-                for one in found
-            ]
+            shown = [Text("" if one is None else _signed(one)) for one in found]
             line = Text(row.line if row.line != previous else "")
             table.add_row(line, Text(f"{row.density:.4g}"), *shown)
             previous = row.line

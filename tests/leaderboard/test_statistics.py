@@ -113,7 +113,7 @@ def test_sanity_checks_stand_beside_their_row_and_are_not_ranked(tmp_path, quick
     assert [r.ablation for r in found.ablated] == ["invert"]
     console = Console(record=True, width=110, file=io.StringIO())
     print_board(console, found, "title")
-    assert "+9.00\u00a0±\u00a02.48" in console.export_text()
+    assert "+9.00 ± 2.48" in console.export_text()
     assert found.best_at(0.1) == "snip"
 
 
