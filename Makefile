@@ -11,20 +11,20 @@ flag   = $(if $($(1)),$(2) "$($(1))")
 COMMON = $(call flag,CONFIG,--config) $(call flag,RUNS,--runs) $(call flag,PLUGIN,--plugin)
 CHOICE = $(call flag,METHODS,--methods) $(call flag,DENSITIES,--densities) \
          $(call flag,SEEDS,--seeds) $(call flag,PRECISION,--precision) \
-         $(call flag,NETWORK,--network) $(call flag,SET,--set) \
+         $(call flag,NETWORK,--network) $(call flag,DATA,--data) $(call flag,SET,--set) \
          $(call flag,VALIDATION,--validation) $(call flag,ABLATION,--ablation)
 HOW    = $(call flag,JOBS,--jobs) $(call flag,ACCELERATOR,--accelerator) \
          $(call flag,DEVICES,--devices) $(call flag,STRATEGY,--strategy) \
          $(call flag,WANDB,--wandb) $(if $(RETRY_FAILED),--retry-failed)
 
-.PHONY: help install reproduce run plan leaderboard methods networks datasets show data doctor bench test lint clean
+.PHONY: help install reproduce run plan leaderboard methods new-method check networks datasets show data doctor bench test lint clean
 
 help: ## show this
 	@echo "make TARGET [VARIABLE=value ...]"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "variables: PAPER SUITE METHODS DENSITIES SEEDS JOBS ACCELERATOR DEVICES STRATEGY PRECISION"
-	@echo "           NETWORK SET=key=value VALIDATION=0.1 ABLATION=layerwise-shuffle"
-	@echo "           WANDB PLUGIN RETRY_FAILED=1 CONFIG RUNS DATASET CELL PYTHON VENV"
+	@echo "           NETWORK DATA SET=key=value VALIDATION=0.1 ABLATION=layerwise-shuffle"
+	@echo "           WANDB PLUGIN RETRY_FAILED=1 CONFIG RUNS DATASET CELL NAME METHOD PYTHON VENV"
 
 # The stamp is newer than what it was made from: a second call costs nothing.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -54,6 +54,14 @@ leaderboard: $(VENV)/.installed ## rebuild tables and pages from stored results:
 
 methods: $(VENV)/.installed ## list methods and what they declare
 	@$(BENCH) methods $(COMMON)
+
+new-method: $(VENV)/.installed ## write a method to start from: NAME=my-method
+	@test -n "$(NAME)" || { echo "make new-method needs NAME=..., e.g. NAME=my-method" >&2; exit 2; }
+	@$(BENCH) new-method $(NAME)
+
+check: $(VENV)/.installed ## hold a method to the rules: METHOD=my-method [PLUGIN=my_method.py]
+	@test -n "$(METHOD)" || { echo "make check needs METHOD=..., e.g. METHOD=snip" >&2; exit 2; }
+	@$(BENCH) check $(METHOD) $(COMMON)
 
 networks: $(VENV)/.installed ## list networks: sizes, FLOPs, papers
 	@$(BENCH) networks $(COMMON)

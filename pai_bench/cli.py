@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 
-from pai_bench import commands, config
+from pai_bench import commands, config, plugin
 from pai_bench.commands import Arguments, Context
 from pai_bench.errors import BenchError, near_miss
 from pai_bench.methods import registry
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _context(parsed: Arguments) -> Context:
     plugins = tuple(path.resolve() for path in parsed.plugin)
     methods = registry.available(plugins)
-    settings = config.load(parsed.config, methods)
+    settings = plugin.extend(config.load(parsed.config, methods), plugins)
     return Context(_console(), settings, methods, plugins, parsed.runs)
 
 
@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     def add(function: Callable[..., int], example: str, *groups: Callable[..., None]) -> _Parser:
         about = (function.__doc__ or "").strip()
         sub: _Parser = subparsers.add_parser(
-            function.__name__,
+            function.__name__.replace("_", "-"),
             help=about,
             description=about,
             epilog=f"example:\n  pai-bench {example}",
@@ -98,6 +98,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("folder", type=Path, help="where to; read it with --runs FOLDER")
     sub = add(commands.methods, "methods --json")
     sub.add_argument("--json", action="store_true", help="all that is declared, as JSON")
+    sub = add(commands.new_method, "new-method my-method")
+    sub.add_argument("name", help="what the method is to be called, as my-method")
+    sub = add(commands.check, "check my-method --plugin my_method.py")
+    sub.add_argument("method", help="a method: built in, installed, or of a plugin file")
     sub = add(commands.networks, "networks --json")
     sub.add_argument("--json", action="store_true", help="as JSON")
     sub = add(commands.datasets, "datasets --json")
@@ -154,6 +158,7 @@ def _changes(sub: _Parser) -> None:
         )  # fmt: skip
 
     add("--network", "NAME", "network=", "another network, or yours: mypkg.nets:build")
+    add("--data", "NAME", "data=", "another data set")
     add("--set", "KEY=VALUE", "", "another value of a key of the recipe; may be given again")
     add(
         "--validation", "PART", "validation=", nargs="?", const="0.1",

@@ -52,7 +52,7 @@ def reproduce(context: Context, parsed: Arguments) -> int:
 def run(context: Context, parsed: Arguments) -> int:
     """Run a suite, all its methods or those that were named."""
     context, suite = _changed(context, parsed, parsed.suite)
-    return _run_suite(context, parsed, suite, _selection(parsed), suite)
+    return _run_suite(context, parsed, suite, _selection(context, parsed), suite)
 
 
 def _changed(context: Context, parsed: Arguments, suite: str) -> tuple[Context, str]:
@@ -67,7 +67,7 @@ def _of_paper(context: Context, parsed: Arguments, short: str) -> tuple[Context,
     base, *changes = short.split("+")
     suite, selection = grid.suite_of_paper(context.settings, parsed.paper, base)
     context, suite = _changed(context, parsed, "+".join([suite, *changes]))
-    return context, suite, _selection(parsed, of_paper=selection)
+    return context, suite, _selection(context, parsed, of_paper=selection)
 
 
 def _run_suite(
@@ -114,7 +114,7 @@ def plan(context: Context, parsed: Arguments) -> int:
     """Show what a suite would run and what that would cost; train nothing."""
     from pai_bench import runner
 
-    selection = _selection(parsed)
+    selection = _selection(context, parsed)
     suites = list(context.settings.suites)
     if parsed.paper:
         context, suite, selection = _of_paper(context, parsed, parsed.suite or "quick")
@@ -236,6 +236,31 @@ def methods(context: Context, parsed: Arguments) -> int:
     return 0
 
 
+def new_method(context: Context, parsed: Arguments) -> int:
+    """Write one small file with a working method, and its test, into the current folder."""
+    from pai_bench.methods import template
+
+    path, test = template.write(parsed.name, Path.cwd())
+    _say(context, "method", f"{path.name}: put your own score into it")
+    _say(context, "test", f"pytest {test.name}")
+    _say(context, "check", f"pai-bench check {parsed.name} --plugin {path.name}")
+    _say(context, "rank", f"pai-bench run quick --plugin {path.name}")
+    return 0
+
+
+def check(context: Context, parsed: Arguments) -> int:
+    """Hold a method to the rules of all: exact, deterministic, true to what it declares."""
+    from pai_bench.methods import check as conformance
+
+    failed = 0
+    for finding in conformance.check(parsed.method, context.plugins):
+        mark = {True: "[green]ok[/]", False: "[red]no[/]", None: "[yellow]--[/]"}[finding.ok]
+        context.console.print(f"{mark}  ", end="")
+        context.console.print(Text(f"{finding.name}: {finding.text}"), soft_wrap=True)
+        failed += finding.ok is False
+    return 1 if failed else 0
+
+
 def networks(context: Context, parsed: Arguments) -> int:
     """List the networks: their sizes, counted, on each data set that they are used with."""
     from pai_bench.networks.describe import describe
@@ -269,7 +294,7 @@ def datasets(context: Context, parsed: Arguments) -> int:
         {
             "name": name,
             **data.model_dump(mode="json", include={"classes", "shape", "images", "digest"}),
-            "source": f"{data.hub}@{data.revision}" if data.hub else "scikit-learn",
+            "source": _source(data),
             "ready": readiness(name, data, context.settings.mirror),
         }
         for name, data in context.settings.data.items()
@@ -290,6 +315,12 @@ def datasets(context: Context, parsed: Arguments) -> int:
         )
     context.console.print(table)
     return 0
+
+
+def _source(data: Data) -> str:
+    if data.load is not None:
+        return data.load
+    return f"{data.hub}@{data.revision}" if data.hub else "scikit-learn"
 
 
 def show(context: Context, parsed: Arguments) -> int:
@@ -411,6 +442,10 @@ def _protocol_line(context: Context, paper: str, jobs: int) -> str:
     )
 
 
-def _selection(parsed: Arguments, of_paper: Selection | None = None) -> Selection:
-    chosen = parsed.methods or (of_paper.methods if of_paper else ())
-    return Selection(chosen, parsed.densities, parsed.seeds, parsed.precision, parsed.ablations)
+def _selection(context: Context, parsed: Arguments, of_paper: Selection | None = None) -> Selection:
+    """What was asked for; the methods of plugin files run beside those of the suite."""
+    of_files = {str(path) for path in context.plugins}
+    more = tuple(n for n, info in context.methods.items() if info.module in of_files)
+    chosen = parsed.methods or (of_paper.methods + more if of_paper else ())
+    given = parsed.densities, parsed.seeds, parsed.precision, parsed.ablations
+    return Selection(chosen, *given, more)

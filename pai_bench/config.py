@@ -34,6 +34,10 @@ class Data(Settings):
 
     hub: str | None = None
     """Repository on the hub; none for a data set that comes with an installed library."""
+    load: str | None = None
+    """Function of a plugin that returns the data (pai_bench/plugin.py)."""
+    code: str | None = None
+    """SHA-256 of the file that holds that function."""
     revision: str | None = None
     subset: str | None = None
     """Folder of the repository that holds the files (`cropped_digits` of SVHN)."""
@@ -73,7 +77,7 @@ class Data(Settings):
 class Network(Settings):
     """One architecture: a function (input shape, classes) -> module, and what is known of it."""
 
-    build: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]
+    build: Annotated[str, Field(pattern=r"^.+:\w+$")]
     init: str | None = None
     """Name of an initialisation in networks/init.py; the builder's own unless given."""
     dense: tuple[str, ...] = ()

@@ -21,6 +21,8 @@ class Selection:
     precision: str = "32-true"
     ablations: tuple[str, ...] = ()
     """Sanity checks to run beside the methods, besides those of the suite."""
+    more: tuple[str, ...] = ()
+    """Methods to run beside those of the suite, where none is chosen."""
 
 
 def suite_of_paper(settings: Benchmark, paper: str, short: str = "quick") -> tuple[str, Selection]:
@@ -101,7 +103,7 @@ def _lines(
     """One list of cells, over the densities, for each chosen method."""
     entries = [pair for entry in suite.methods for pair in method_entry(entry).items()]
     listed = {name for name, _ in entries}
-    for name in selection.methods:
+    for name in selection.methods or selection.more:
         if name not in methods:
             raise unknown("method", name, methods)
         if name not in listed:

@@ -57,7 +57,8 @@ def run(order: Order, jobs: int, console: Console, retry_failed: bool = False) -
 def _prepare_data(cell: Cell, settings: Benchmark, console: Console) -> None:
     """Read the data set before the first cell, so that data that cannot be had stop here."""
     data = settings.data[cell.data]
-    if data.hub is None or cached_file(cell.data, data).is_file():
+    built_in = data.hub is None and data.load is None
+    if built_in or cached_file(cell.data, data).is_file():
         return
     if data.stream:
         from pai_bench.data import files

@@ -18,10 +18,10 @@ def with_suite(settings: Benchmark, name: str) -> Benchmark:
     """Return settings that also hold the suite `name`.
 
     A name may be that of a suite of benchmark.yaml, followed by changes: `+network=NAME` for
-    another network (of benchmark.yaml, or `module:function` of one's own), `+validation=PART` to
-    hold out a part of the training images and evaluate on it, `+KEY=VALUE` for any key of the
-    recipe. The changed suite has its own folder of results and its own leaderboard:
-    cells of different recipes never meet.
+    another network (a known one, or `module:function` of one's own), `+data=NAME` for another data
+    set, `+validation=PART` to hold out a part of the training images and evaluate on it,
+    `+KEY=VALUE` for any key of the recipe. The changed suite has its own folder of results and its
+    own leaderboard: cells of different recipes never meet.
 
     Raises BenchError for an unknown suite, network or key, or a value that the key cannot have.
     """
@@ -34,10 +34,12 @@ def with_suite(settings: Benchmark, name: str) -> Benchmark:
     if "validation" in pairs:
         pairs |= {"holdout": pairs.pop("validation"), "evaluate": "validation"}
     suite = settings.suites[base]
-    network = pairs.pop("network", suite.network)
+    network, data = pairs.pop("network", suite.network), pairs.pop("data", suite.data)
+    if data not in settings.data:
+        raise unknown("data set", str(data), settings.data, f"{name}: ")
     recipe = changed_recipe(settings.recipes[suite.recipe], pairs, name)
     about = f"{suite.about} Changed: {', '.join(changes)}."
-    parts = {"about": about, "network": str(network), "recipe": name}
+    parts = {"about": about, "network": str(network), "data": data, "recipe": name}
     changed = suite.model_copy(update=parts)
     return settings.model_copy(
         update={
@@ -62,7 +64,7 @@ def changed_recipe(recipe: Recipe, changes: Mapping[str, Any], where: str) -> Re
             raise unknown(
                 "key of a recipe",
                 key,
-                ["network", "validation", *Recipe.model_fields],
+                ["network", "data", "validation", *Recipe.model_fields],
                 f"{where}: ",
             )
     fields = {**recipe.model_dump(mode="json"), **changes}

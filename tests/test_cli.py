@@ -256,3 +256,28 @@ def test_networks_and_data_sets_are_listed(call, settings):
         code, out, _ = call(command)
         assert code == 0
         assert "cifar100" in out
+
+
+@pytest.mark.slow
+def test_a_new_method_is_written_and_ranked_against_all_by_one_command(call, tmp_path):
+    code, out, _ = call("new-method", "my-method")
+    assert code == 0
+    assert "pai-bench run quick --plugin my_method.py" in out
+    assert len((tmp_path / "my_method.py").read_text().splitlines()) < 20
+    cut = ("--densities", "0.1", "--seeds", "1", "--set", "epochs=1", "--jobs", "1")
+    code, out, err = call("run", "quick", "--plugin", "my_method.py", *cut)
+    assert code == 0, err
+    assert "my-method" in out
+    assert "synflow" in out
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("My Method", "is no name of a method"), ("my-method", "is there already")],
+)
+def test_a_new_method_overwrites_nothing(call, tmp_path, name, says):
+    (tmp_path / "my_method.py").write_text("mine")
+    code, _, err = call("new-method", name)
+    assert code == 2
+    assert says in err
+    assert (tmp_path / "my_method.py").read_text() == "mine"

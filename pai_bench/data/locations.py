@@ -27,6 +27,8 @@ def mirror_folder(setting: str | None) -> Path | None:
 
 def readiness(name: str, data: Data, setting: str | None) -> str:
     """Say in words where a run would take the data set from on this machine."""
+    if data.load is not None:
+        return "of a plugin"
     if data.hub is None:
         return "built in"
     if cached_file(name, data).is_file():

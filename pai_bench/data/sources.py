@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from pai_bench import targets
 from pai_bench.config import Data
 from pai_bench.data import files
 from pai_bench.data.locations import cached_file
@@ -65,10 +66,30 @@ def load(name: str, settings: Data, mirror: str | None = None) -> Arrays:
     arrays = _from_cache(cached, settings.digest)
     if arrays is not None:
         return arrays
-    arrays = _digits() if settings.hub is None else _decode(name, settings, mirror)
+    arrays = _fresh(name, settings, mirror)
     _check(name, settings, arrays)
     _to_cache(arrays, cached)
     return arrays
+
+
+def _fresh(name: str, settings: Data, mirror: str | None) -> Arrays:
+    if settings.load is not None:
+        return _of_plugin(name, settings.load)
+    return _digits() if settings.hub is None else _decode(name, settings, mirror)
+
+
+def _of_plugin(name: str, target: str) -> Arrays:
+    """Call the function of a plugin that returns ((images, labels), (images, labels))."""
+    try:
+        parts = [torch.as_tensor(part) for split in targets.resolve(target)() for part in split]
+        kinds = [part.dtype for part in parts]
+        if len(parts) != 4 or kinds[0] != torch.uint8 or kinds[2] != torch.uint8:
+            raise TypeError(f"must return (images, labels) twice, images uint8; got {kinds}")
+    except Exception as error:
+        said = f"{type(error).__name__}: {first_line(error)}"
+        raise BenchError(f"data set {name} from {target}: {said}") from error
+    images, labels = parts[0::2], [part.long() for part in parts[1::2]]
+    return Arrays(images[0], labels[0], images[1], labels[1], target)
 
 
 def _from_cache(path: Path, pinned: str | None) -> Arrays | None:

@@ -9,16 +9,13 @@ a method whose module cannot be imported is still listed; `load` imports.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import importlib
-import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from pai_bench import targets
 from pai_bench.errors import BenchError, first_line, unknown
 from pai_bench.methods.declaration import ROOT, MethodInfo, describe
 
@@ -50,15 +47,23 @@ def available(plugins: tuple[Path, ...] = ()) -> dict[str, MethodInfo]:
     """
     found: dict[str, MethodInfo] = {}
     places = [Path(__file__).with_name("base.py"), *(path for _, path in _built_in())]
-    for module, path in [*_built_in(), *_installed()]:
-        for info in describe(module, path, places):
-            found.setdefault(info.name, info)
+    for module, path in _built_in():
+        found |= {info.name: info for info in describe(module, path, places)}
+    for module, path in targets.installed("pai_bench.methods"):
+        for info in _described(module, path, places):
+            if info.name in found:
+                taken = f'the name "{info.name}" is taken by {found[info.name].origin}'
+                print(f"pai-bench: {info.origin}: {taken}; passed over", file=sys.stderr)
+            else:
+                found[info.name] = info
     for plugin in plugins:
         if not plugin.is_file():
             raise BenchError(f"--plugin {plugin}: no such file")
         described = describe(str(plugin), plugin, places)
-        if not described:
-            raise BenchError(f'{plugin}: no class here is decorated with @register("name")')
+        if not described and not _declares_else(plugin):
+            raise BenchError(
+                f'{plugin}: nothing here is decorated with @register("name"), @network or @dataset'
+            )
         for info in described:
             if info.name in found:
                 raise BenchError(
@@ -67,6 +72,22 @@ def available(plugins: tuple[Path, ...] = ()) -> dict[str, MethodInfo]:
                 )
             found[info.name] = info
     return found
+
+
+def _declares_else(plugin: Path) -> bool:
+    """Tell whether a file without methods declares a network or a data set."""
+    from pai_bench.plugin import declarations  # Brings pydantic along, which listing does without.
+
+    return bool(declarations(str(plugin), plugin))
+
+
+def _described(module: str, path: Path, places: list[Path]) -> list[MethodInfo]:
+    """Describe an installed package's methods; one that cannot be read stops nothing else."""
+    try:
+        return describe(module, path, places)
+    except BenchError as error:
+        print(f"pai-bench: {error}", file=sys.stderr)
+        return []
 
 
 def load(name: str, plugins: tuple[Path, ...] = ()) -> type[SparseClassifier]:
@@ -81,7 +102,7 @@ def load(name: str, plugins: tuple[Path, ...] = ()) -> type[SparseClassifier]:
         raise unknown("method", name, methods)
     info = methods[name]
     try:
-        module = _import(info.module)
+        module = targets.load(info.module)
     except Exception as error:
         said = f"{type(error).__name__}: {first_line(error)}"
         raise BenchError(f"{info.origin}: {said}") from error
@@ -95,40 +116,8 @@ def load(name: str, plugins: tuple[Path, ...] = ()) -> type[SparseClassifier]:
     return cls
 
 
-def _import(module: str) -> str:
-    """Import a module by name, or a plugin file by path; return the name it has in sys.modules."""
-    if not module.endswith(".py"):
-        return importlib.import_module(module).__name__
-    path = Path(module).resolve()
-    content = hashlib.sha256(str(path).encode() + path.read_bytes()).hexdigest()
-    name = f"pai_bench_plugin_{path.stem}_{content[:12]}"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, path)
-        if spec is None or spec.loader is None:
-            raise ImportError(f"{path} cannot be loaded as a Python module")
-        sys.modules[name] = importlib.util.module_from_spec(spec)
-        try:
-            spec.loader.exec_module(sys.modules[name])
-        except BaseException:
-            del sys.modules[name]
-            raise
-    return name
-
-
 def _built_in() -> Iterator[tuple[str, Path]]:
     for path in sorted((ROOT / "baselines").glob("[!_]*.py")):
         yield f"baselines.{path.stem}", path
     for path in sorted((ROOT / "reproductions").glob("*/method.py")):
         yield f"reproductions.{path.parent.name}.method", path
-
-
-def _installed() -> Iterator[tuple[str, Path]]:
-    for point in entry_points(group="pai_bench.methods"):
-        try:
-            spec = importlib.util.find_spec(point.module)
-        except ImportError:
-            spec = None
-        if spec is None or spec.origin is None:
-            print(f"pai-bench: entry point {point.name}: no module {point.module}", file=sys.stderr)
-            continue
-        yield point.module, Path(spec.origin)
