@@ -256,7 +256,7 @@ def check(context: Context, parsed: Arguments) -> int:
     for finding in conformance.check(parsed.method, context.plugins):
         mark = {True: "[green]ok[/]", False: "[red]no[/]", None: "[yellow]--[/]"}[finding.ok]
         context.console.print(f"{mark}  ", end="")
-        context.console.print(Text(f"{finding.name}: {finding.text}"), soft_wrap=True)
+        context.console.print(Text(str(finding)), soft_wrap=True)
         failed += finding.ok is False
     return 1 if failed else 0
 

@@ -168,6 +168,29 @@ def test_after_an_interrupt_the_same_command_goes_on_to_the_same_results(tmp_pat
     assert numbers(Store(whole / "runs", "quick")) == after
 
 
+def children(pid):
+    return [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's /proc")
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_workers_go_with_the_command_in_the_midst_of_an_epoch(tmp_path, how):
+    """An epoch of 1,438 steps with batches of one, told to nobody before it ends."""
+    run = ("run", "quick", "--methods", "dense", "--seeds", "1", "--jobs", "1")
+    process = bench(tmp_path, *run, "--set", "batch_size=1", "--set", "epochs=1000", wait=False)
+    deadline = time.monotonic() + 60
+    log = tmp_path / "runs" / "quick+batch_size=1+epochs=1000" / ".worker-0.log"
+    while not log.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    workers = children(process.pid)
+    assert workers
+    process.send_signal(how)
+    process.communicate(timeout=30)
+    while any(Path(f"/proc/{w}").exists() for w in workers) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
+
+
 def test_a_second_identical_call_trains_nothing_and_loads_no_torch(tmp_path):
     run = ("run", "quick", "--methods", "snip", "--densities", "0.1", "--seeds", "1")
     assert bench(tmp_path, *run)[0] == 0

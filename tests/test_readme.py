@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pai_bench import fit, grid
+from pai_bench import fit, grid, networks, plugin
 from pai_bench.methods import registry
 
 ROOT = Path(__file__).parents[1]
@@ -29,20 +29,29 @@ def test_the_method_of_the_tutorial_is_listed_trained_and_loses(tmp_path, settin
     assert result.accuracy.last < fit.fit(magnitude, settings).result.accuracy.last
 
 
+def test_the_network_and_the_data_set_of_the_tutorial_are_declared(tmp_path, settings):
+    path = tmp_path / "mine.py"
+    path.write_text(BLOCKS[1])
+    extended = plugin.extend(settings, (path,))
+    network = networks.build(extended.networks["tiny-net"], (1, 8, 8), 2)
+    assert network(torch.zeros(3, 1, 8, 8)).shape == (3, 2)
+    assert extended.data["mine"].images == (900, 100)
+
+
 def test_the_functional_door_opens_as_shown(capsys):
     known = {
         "network": nn.Linear(20, 10),
         "images": torch.randn(8, 20),
         "labels": torch.arange(8),
     }
-    exec(BLOCKS[1], known)
+    exec(BLOCKS[2], known)
     assert "weight  20 of 200 kept  density 0.1" in capsys.readouterr().out
     assert int(known["network"].weight.count_nonzero()) == 20
 
 
 def test_every_make_target_and_variable_that_is_named_exists():
     makefile = (ROOT / "Makefile").read_text()
-    for target in re.findall(r"^(?:    )?make ([a-z]+)", README, re.MULTILINE):
+    for target in re.findall(r"^(?:    )?make ([a-z-]+)", README, re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
     for variable in set(re.findall(r"\b([A-Z]{4,})=", README)) - {"PAI_BENCH_MIRROR"}:
         assert f"$({variable})" in makefile or f"call flag,{variable}," in makefile, variable

@@ -1,8 +1,8 @@
 """Cells on this machine: N worker processes, each given one cell after another.
 
 A worker writes its results itself. One that dies (killed for its memory, say) is replaced, and
-its cell is stored as failed. When this process goes away, the workers find their pipe closed and
-go too; at most the cells in hand are lost.
+its cell is stored as failed. When this process goes away, however it does, the workers go too; at
+most the cells in hand are lost.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from pai_bench.cell import Cell
@@ -123,6 +124,7 @@ def _stop(workers: list[_Worker]) -> None:
 def _work(pipe: Connection, order: Order, index: int) -> None:
     """Life of a worker: take a cell, fit it, store it, say so; end when the pipe closes."""
     _write_output_to(order.runs / order.suite / f".worker-{index}.log")
+    Thread(target=_go_with_parent, daemon=True).start()
     from pai_bench.fit import fit
 
     store = Store(order.runs, order.suite)
@@ -145,6 +147,14 @@ def _work(pipe: Connection, order: Order, index: int) -> None:
             return tell(Refused(cell, str(error)))
         store.put(cell, outcome.result, outcome.curves, outcome.masks)
         tell(Finished(cell, outcome.result.status, outcome.result.reason))
+
+
+def _go_with_parent() -> None:
+    """End this process when the one that started it is gone: an epoch can last for hours."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 def _tell_epoch(tell: Callable[[Event], None], cell: Cell, epoch: int, epochs: int) -> None:

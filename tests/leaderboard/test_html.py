@@ -44,9 +44,13 @@ def row(line, kind, density, mean):
         "effective": density,
         "collapsed": 0,
         "delta": None,
+        "checks": {},
         "cells": [],
         "missing": [],
     }
+
+
+CHECK = {"mean": 0.2345, "low": 0.2, "high": 0.27}
 
 
 def board():
@@ -59,11 +63,12 @@ def board():
         "network": "lenet-300-100",
         "data": "digits",
         "epochs": 2,
+        "evaluated": "validation",
         "prunable": 50200,
         "seeds": [1, 2, 3],
         "rows": [
             row("dense", "reference", 1.0, 0.97),
-            row("snip", "baseline", 0.1, 0.9411),
+            {**row("snip", "baseline", 0.1, 0.9411), "checks": {"invert": CHECK}},
             row("snip", "baseline", 0.01, 0.8),
             {**row("ntk-sap", "paper", 0.1, 0.9534), "low": 0.9, "delta": delta, **ran},
             {**row("ntk-sap", "paper", 0.01, 0.5), "n": 0, "mean": None, "low": None, "high": None},
@@ -198,6 +203,9 @@ def test_a_browser_draws_the_chart_and_the_table(drawn):
     assert "seed 3 failed" in text
     assert f'href="#cell-{CELL}"' in text
     assert "&lt;/script&gt;&lt;script&gt;alert(1)" in text  # the hostile string is shown as text
+    assert "− invert" in text
+    assert "+23.45" in text
+    assert "validation accuracy after the last epoch" in text
     assert "fc1.weight" not in text  # cells are built only when they are opened
 
 

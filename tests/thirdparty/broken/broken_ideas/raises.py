@@ -1,0 +1,11 @@
+"""A module that cannot be imported."""
+
+from pai_bench.methods.base import PruneAtInit
+from pai_bench.methods.registry import register
+
+raise RuntimeError("the licence server does not answer")
+
+
+@register("raises-on-import")
+class Raises(PruneAtInit):
+    """Never seen."""

@@ -1,0 +1,1 @@
+"""Two methods, a network and a data set for PaI-Bench."""
