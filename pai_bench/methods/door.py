@@ -18,7 +18,7 @@ from pai_bench.streams import Streams
 
 def prune(
     network: nn.Module,
-    method: str,
+    method: str | type[PruneAtInit],
     density: float,
     batches: Sequence[tuple[Tensor, Tensor | None]],
     *,
@@ -28,6 +28,7 @@ def prune(
 ) -> Masks:
     """Score the weights of `network` by a method and return its masks at `density`.
 
+    `method` is the name of a method, also of one that was registered in one's own code, or a class.
     `batches` are (inputs, labels) on the network's device; of what the method does not need, only
     the shapes are used. `hyper` are the method's hyper-parameters (`rounds`, `scope`, `selection`,
     ...). A method that prunes what it has trained (`imp`) trains by `recipe`, on `batches` as one
@@ -45,13 +46,13 @@ def prune(
     if not 0 < density <= 1:
         raise BenchError(f"density {density:g} is impossible: it must be above 0, at most 1")
     check_prunable(network)
-    cls = registry.load(method)
+    cls = registry.find(method) if isinstance(method, str) else method
     if not issubclass(cls, PruneAtInit):
-        raise BenchError(f"{method} does not prune at initialisation")
+        raise BenchError(f"{cls.name} does not prune at initialisation")
     own = inspect.signature(cls.__init__).parameters
-    registry.available()[method].check({k: v for k, v in hyper.items() if k not in own})
+    registry.check_hyper(cls, {k: v for k, v in hyper.items() if k not in own})
     if cls.trains_to_score and recipe is None:
-        raise BenchError(f"{method} trains: give it recipe=pai_bench.config.Recipe(...)")
+        raise BenchError(f"{cls.name} trains: give it recipe=pai_bench.config.Recipe(...)")
     chosen = recipe or Recipe(epochs=1, batch_size=1, lr=1.0)
     module = cls(network, Task(density, chosen, classes=2, streams=Streams(seed)), **hyper)
     return module.sparsify(batches if cls.trains_to_score else module.withhold(batches))

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pai_bench import targets
 from pai_bench.errors import BenchError, first_line, unknown
@@ -72,6 +72,30 @@ def available(plugins: tuple[Path, ...] = ()) -> dict[str, MethodInfo]:
                 )
             found[info.name] = info
     return found
+
+
+def find(name: str) -> type[SparseClassifier]:
+    """Return the class called `name`: one that this process has registered itself, else load it."""
+    if name not in available():
+        for key, cls in _registered.items():
+            if key.endswith(f":{name}"):
+                return cls
+    return load(name)
+
+
+def check_hyper(cls: type[SparseClassifier], given: Mapping[str, Any]) -> None:
+    """Raise BenchError unless every hyper-parameter in `given` exists and has its type.
+
+    Of a class that no file declares, only the names are known.
+    """
+    info = available().get(cls.name)
+    if info is not None and cls.__module__ == info.module:
+        return info.check(given)
+    known = [field.name for field in dataclasses.fields(cls.Hyper)]
+    for key in given:
+        if key not in known:
+            raise unknown("hyper-parameter", key, known, f"{cls.name}: ")
+    return None
 
 
 def _declares_else(plugin: Path) -> bool:

@@ -6,6 +6,9 @@ from torch import nn
 
 import pai_bench
 from pai_bench.errors import BenchError
+from pai_bench.methods.base import PruneAtInit
+from pai_bench.methods.registry import register
+from pai_bench.sparsity.masks import prunable
 from pai_bench.sparsity.select import kept_count
 
 METHODS = (
@@ -122,3 +125,18 @@ def test_inference_mode_changes_nothing(method):
     with torch.inference_mode():
         found = pai_bench.prune(network, method, 0.5, batches)
     assert all(torch.equal(found[name], plain[name]) for name in plain)
+
+
+def test_a_method_of_ones_own_code_needs_no_file_of_its_own():
+    @register("of-my-own")
+    class OfMyOwn(PruneAtInit):
+        """Keep the last weights."""
+
+        def scores(self, network, batches):
+            return {n: torch.arange(w.numel()).view_as(w).float() for n, w in prunable(network)}
+
+    for method in (OfMyOwn, "of-my-own"):
+        masks = pai_bench.prune(nn.Linear(4, 2), method, 0.25, [])
+        assert masks["weight"].tolist() == [[False] * 4, [False, False, True, True]]
+    with pytest.raises(BenchError, match='unknown hyper-parameter "round"; did you mean "rounds"'):
+        pai_bench.prune(nn.Linear(4, 2), OfMyOwn, 0.25, [], round=2)
