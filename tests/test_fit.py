@@ -342,3 +342,29 @@ def test_a_part_of_the_photographs_is_not_trained_on(photographs, quick):
     result = fit.fit(replace(cell, network="resnet-20", data="photos"), settings).result
     assert result.status == "failed"
     assert "13 training and 5 test photographs, benchmark.yaml says [14, 5]" in result.reason
+
+
+def test_a_resumed_training_keeps_its_masks_and_ends_as_if_never_stopped(quick, settings, tmp_path):
+    """Epoch 1 of 3, a checkpoint, and the rest: weights, masks and curves bit by bit."""
+    cell = quick(methods=("snip",), densities=(0.05,), seeds=(1,), epochs=3)[0]
+
+    def parts(epochs):
+        module, data = fit.build_module(cell, settings, ()), fit.build_data(cell, settings)
+        trainer = fit.build_trainer(changed(cell, epochs=epochs), fit.Hardware("cpu", "1"), print)
+        return module, data, trainer
+
+    whole, data, trainer = parts(3)
+    trainer.fit(whole, datamodule=data)
+    first, data, trainer = parts(1)
+    trainer.fit(first, datamodule=data)
+    trainer.save_checkpoint(tmp_path / "one.ckpt")
+    rest, data, trainer = parts(3)
+    loader = data.train_dataloader()
+    loader.epoch = 1
+    data.train_dataloader = lambda: loader
+    trainer.fit(rest, datamodule=data, ckpt_path=tmp_path / "one.ckpt", weights_only=False)
+    assert all(torch.equal(whole.masks[n], rest.masks[n]) for n in whole.masks)
+    assert rest.kept_at_start == whole.kept_at_start
+    for one, two in zip(whole.parameters(), rest.parameters(), strict=True):
+        assert torch.equal(one, two)
+    assert rest.curves["test_loss"] == whole.curves["test_loss"]

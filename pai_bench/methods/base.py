@@ -125,7 +125,7 @@ class SparseClassifier(pl.LightningModule):
         self.curves: dict[str, list[float]] = {}
         self.seconds = {"score": 0.0, "train": 0.0, "eval": 0.0}
         self.scoring_flops = 0.0
-        self._started = 0.0
+        self._started, self._restored = 0.0, False
         self._accuracy, self._test_loss = MeanMetric(), MeanMetric()
         self._train_loss = MeanLoss()
 
@@ -174,6 +174,10 @@ class SparseClassifier(pl.LightningModule):
 
     def on_fit_start(self) -> None:
         """Choose the masks, on the Trainer's device and before the first step."""
+        if self._restored:
+            self.set_masks(self.masks)  # A checkpoint brought them; what they act on has moved.
+            self._started = self._now()
+            return
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         with self._clock("score"):
             masks = self.sparsify(self._batches_to_score(data))
@@ -243,12 +247,16 @@ class SparseClassifier(pl.LightningModule):
         self.seconds["eval"] += self._now() - self._started
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put the masks into a checkpoint."""
+        """Put the masks, their beginnings and the curves so far into a checkpoint."""
         checkpoint["masks"] = dict(self.masks)
+        checkpoint["kept_at_start"] = dict(self.kept_at_start)
+        checkpoint["curves"] = {name: list(curve) for name, curve in self.curves.items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the masks out of a checkpoint."""
+        """Take them out of a checkpoint: a training that is resumed keeps its masks."""
         self.set_masks(Masks(checkpoint["masks"]))
+        self.kept_at_start = checkpoint["kept_at_start"]
+        self.curves, self._restored = checkpoint["curves"], True
 
     def _note(self, curve: str, value: float) -> None:
         """Add a point to a curve; a value that is no number ends the cell."""

@@ -133,6 +133,8 @@ def load(name: str, plugins: tuple[Path, ...] = ()) -> type[SparseClassifier]:
     cls = _registered[f"{module}:{name}"]
     if not issubclass(cls, SparseClassifier):
         raise BenchError(f"{info.origin}: {cls.__name__} must be a subclass of SparseClassifier")
+    if not dataclasses.is_dataclass(cls.Hyper):
+        raise BenchError(f"{info.origin}: Hyper must be a frozen dataclass")
     for field_ in dataclasses.fields(cls.Hyper):
         if field_.name not in info.hyper:
             problem = "must be written in this file with a literal default"

@@ -103,6 +103,7 @@ class NTKSAP(PruneAtInit):
         if self.hyper.start == "last-draw":
             for name, weight in prunable(self.network):
                 weight.data.copy_(self._last[name])
+        self._last = {}
         return masks
 
     def scores(self, network: nn.Module, batches: Batches) -> dict[str, Tensor]:
