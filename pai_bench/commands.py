@@ -159,7 +159,13 @@ def leaderboard(context: Context, parsed: Arguments) -> int:
     """Rebuild the leaderboard of a suite from the store; `--wandb` rewrites all of its W&B runs."""
     suites = [parsed.suite] if parsed.suite else _suites_with_results(context)
     for suite in suites:
-        settings = with_suite(context.settings, suite)
+        try:
+            settings = with_suite(context.settings, suite)
+        except BenchError as error:
+            if parsed.suite:
+                raise
+            print(f"pai-bench: left out: {error}", file=sys.stderr)
+            continue
         _publish(replace(context, settings=settings), suite, suite, parsed.wandb or "disabled")
     return 0
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Sequence
@@ -62,16 +64,32 @@ def _from_mirror(name: str, settings: Data, mirror: Path) -> Files:
 
 
 def _from_hub(name: str, settings: Data) -> Files:
+    """Use what was fetched before, if it is all there; else ask the hub."""
+    with contextlib.suppress(Exception):
+        found = _snapshot(settings, local=True)
+        _check_complete(found)
+        return found
+    try:
+        return _snapshot(settings, local=False)
+    except BenchError:
+        raise
+    except Exception as error:
+        raise BenchError(_why_not(name, settings, error)) from error
+
+
+def _snapshot(settings: Data, local: bool) -> Files:
+    """Find or fetch the files of both splits, at the pinned revision."""
     import huggingface_hub
 
     assert settings.hub is not None
     patterns = [f"{settings.subset or '**'}/{s}-*.parquet" for s in (settings.train, settings.test)]
-    try:
-        folder = huggingface_hub.snapshot_download(
-            settings.hub, repo_type="dataset", revision=settings.revision, allow_patterns=patterns
-        )
-    except Exception as error:
-        raise BenchError(_why_not(name, settings, error)) from error
+    folder = huggingface_hub.snapshot_download(
+        settings.hub,
+        repo_type="dataset",
+        revision=settings.revision,
+        allow_patterns=patterns,
+        local_files_only=local,
+    )
     source = f"{settings.hub} at revision {settings.revision}"
     return _collect(Path(folder), Path(folder) / (settings.subset or "."), settings, source)
 
@@ -228,7 +246,9 @@ class _Seen:
             return
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.write_text(json.dumps(self._now))
+            beside = self.path.with_suffix(f".{os.getpid()}")
+            beside.write_text(json.dumps(self._now))
+            beside.replace(self.path)
         except OSError:
             return
 
