@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pai_bench.cell import Cell
+from pai_bench.data.locations import public
 from pai_bench.errors import BenchError, first_line
 from pai_bench.result import Result
 
@@ -134,7 +135,7 @@ class Store:
             shutil.rmtree(beside, ignore_errors=True)
             shutil.copytree(entry.folder, beside, ignore=shutil.ignore_patterns(MASKS))
             record = _read(beside / RESULT)
-            _write(beside / RESULT, {**record, "left_out": [MASKS]})
+            _write(beside / RESULT, {**_published(record), "left_out": [MASKS]})
             _put_in_place(beside, target.folder / entry.cell.id)
         return len(done)
 
@@ -144,6 +145,16 @@ class Store:
             owner = path.name.rpartition(".")[2]
             if owner.isdigit() and not _is_alive(int(owner)):
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def _published(record: dict[str, Any]) -> dict[str, Any]:
+    """A stored result without the folders of the machine that made it."""
+    result = record["result"]
+    known = result.get("environment", {})
+    if "data" not in known:
+        return record
+    data = {**known["data"], "source": public(known["data"]["source"])}
+    return {**record, "result": {**result, "environment": {**known, "data": data}}}
 
 
 def find(runs: Path, prefix: str) -> Entry:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 import torch
@@ -132,3 +133,13 @@ def test_the_record_says_what_was_hashed(store, cell):
     record = json.loads((store.folder / cell.id / "cell.json").read_text())
     assert record["identity"]["method"] == {"name": "snip", "version": 1}
     assert record["id"] == cell.id
+
+
+def test_evidence_names_no_folder_of_the_machine(tmp_path, cell):
+    store = Store(tmp_path / "runs", "quick")
+    data = {"digest": "0", "source": "/home/somebody/mirror/mnist"}
+    store.put(cell, replace(RESULT, environment={**RESULT.environment, "data": data}), CURVES)
+    kept = Store(tmp_path / "kept", "quick")
+    assert store.export(kept) == 1
+    assert kept.get(cell.id).result.environment["data"] == {"digest": "0", "source": "a mirror"}
+    assert kept.verify(cell.id) == []

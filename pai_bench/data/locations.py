@@ -25,6 +25,19 @@ def mirror_folder(setting: str | None) -> Path | None:
     return Path(given).expanduser() if given else None
 
 
+def public(source: str) -> str:
+    """Say where data came from without naming folders of this machine: results are published.
+
+    >>> public("ylecun/mnist at revision 77f3"), public("/home/me/mirror/mnist")
+    ('ylecun/mnist at revision 77f3', 'a mirror')
+    >>> public("/home/me/own.py:load")
+    'own.py:load'
+    """
+    if not Path(source).is_absolute():
+        return source
+    return Path(source).name if ".py:" in source else "a mirror"
+
+
 def readiness(name: str, data: Data, setting: str | None) -> str:
     """Say in words where a run would take the data set from on this machine."""
     if data.load is not None:

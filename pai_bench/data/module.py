@@ -13,6 +13,7 @@ from torch import Tensor
 from pai_bench.config import Data, Recipe
 from pai_bench.data.augment import crop_flip, pad, resized_crop_flip
 from pai_bench.data.holdout import split
+from pai_bench.data.locations import public
 from pai_bench.data.pixels import Pixels, Statistics
 from pai_bench.data.sources import Arrays
 from pai_bench.streams import Streams
@@ -110,7 +111,7 @@ class InMemoryData(pl.LightningDataModule):
 
     def provenance(self) -> dict[str, Any]:
         """What a result says about its data."""
-        return {"digest": self.arrays.digest, "source": self.arrays.source}
+        return {"digest": self.arrays.digest, "source": public(self.arrays.source)}
 
     def batch(self, index: Tensor, augment: torch.Generator) -> Batch:
         """Make the training batch of the images at `index`, augmented as the recipe says."""

@@ -16,6 +16,7 @@ from torch import Tensor
 from pai_bench.config import Data, Recipe
 from pai_bench.data import order
 from pai_bench.data.decoder import Decoder, Pool, crop_of
+from pai_bench.data.locations import public
 from pai_bench.data.order import Piece, Plan
 from pai_bench.data.pixels import Pixels
 from pai_bench.data.shards import Shards
@@ -208,7 +209,7 @@ class StreamedData(pl.LightningDataModule):
         digest = hashlib.sha256("".join(s.digest for s in self.shards.values()).encode())
         return {
             "digest": digest.hexdigest(),
-            "source": self._source,
+            "source": public(self._source),
             "images": [self.train_size, self.test_size],
             "skipped": self.skipped,
         }
