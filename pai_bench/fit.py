@@ -28,6 +28,7 @@ from pai_bench.hardware import Hardware, loader_workers
 from pai_bench.methods import registry
 from pai_bench.methods.base import Collapsed, SparseClassifier, Task
 from pai_bench.result import Accuracy, Flops, Layer, Result
+from pai_bench.searches import Searches
 from pai_bench.sparsity import account
 from pai_bench.sparsity.masks import Masks
 from pai_bench.store import Curves
@@ -52,8 +53,11 @@ def fit(
     hardware: Hardware | None = None,
     plugins: tuple[Path, ...] = (),
     on_epoch: OnEpoch = lambda _epoch, _epochs: None,
+    runs: Path | None = None,
 ) -> Outcome:
     """Run one cell. An exception becomes a failed result with its reason, except an interrupt.
+
+    Searches that cells share are kept under `runs`, if it is given.
 
     Raises BenchError when the accelerator, devices, strategy or precision are not to be had here:
     that is no result of the cell.
@@ -65,7 +69,7 @@ def fit(
     except Exception as error:
         raise BenchError(f"hardware as asked cannot be used: {first_line(error)}") from error
     try:
-        return _fit(cell, settings, trainer, plugins)
+        return _fit(cell, settings, trainer, plugins, runs)
     except (Exception, SystemExit) as error:
         if isinstance(error.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from error  # Lightning turns Ctrl-C into an exit.
@@ -77,14 +81,18 @@ def fit(
 
 
 def _fit(
-    cell: Cell, settings: Benchmark, trainer: pl.Trainer, plugins: tuple[Path, ...]
+    cell: Cell,
+    settings: Benchmark,
+    trainer: pl.Trainer,
+    plugins: tuple[Path, ...],
+    runs: Path | None,
 ) -> Outcome:
     started = time.perf_counter()
     torch.set_num_threads(settings.threads)
     environment.peak_memory_reset()
     data = build_data(cell, settings)
     loaded = time.perf_counter() - started
-    module = build_module(cell, settings, plugins)
+    module = build_module(cell, settings, plugins, runs)
     with module.task.streams.as_global("training"), _released(data):
         if trainer.strategy.root_device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(trainer.strategy.root_device)
@@ -97,7 +105,8 @@ def _fit(
     module.set_masks(module.masks)
     seconds = {**module.seconds, "data": loaded + data.seconds}
     seconds["train"] -= data.seconds
-    seconds["total"] = time.perf_counter() - started
+    seconds["score"] += module.reused_seconds
+    seconds["total"] = time.perf_counter() - started + module.reused_seconds
     result = _result(cell, settings, module, data, seconds, device)
     if skipped:
         result = replace(result, status="skipped", reason=skipped)
@@ -152,7 +161,9 @@ def _arrays(name: str, settings: Benchmark) -> sources.Arrays:
     return _last_arrays[key]
 
 
-def build_module(cell: Cell, settings: Benchmark, plugins: tuple[Path, ...]) -> SparseClassifier:
+def build_module(
+    cell: Cell, settings: Benchmark, plugins: tuple[Path, ...], runs: Path | None = None
+) -> SparseClassifier:
     """Build the method around a network that has the initial weights of the cell's seed."""
     data, streams = settings.data[cell.data], Streams(cell.seed)
     method = registry.load(cell.method, plugins)
@@ -162,7 +173,8 @@ def build_module(cell: Cell, settings: Benchmark, plugins: tuple[Path, ...]) -> 
             return networks.build(settings.networks[cell.network], data.shape, data.classes)
 
     other = partial(start, "init/other")
-    task = Task(cell.density, cell.recipe, data.classes, streams, cell.ablation, other)
+    searches = Searches(runs, cell) if runs else None
+    task = Task(cell.density, cell.recipe, data.classes, streams, cell.ablation, other, searches)
     return method(start("init"), task, **cell.hyper)
 
 
@@ -238,8 +250,12 @@ def _result(
         seconds=seconds,
         memory_mb=_memory(device),
         hyper=asdict(module.hyper),
-        environment={**known, "data": batches.provenance()},
+        environment={**known, "data": batches.provenance(), **_searches(module)},
     )
+
+
+def _searches(module: SparseClassifier) -> dict[str, list[str]]:
+    return {"searches": module.searches} if module.searches else {}
 
 
 def _layers(module: SparseClassifier, reached: Masks) -> tuple[Layer, ...]:

@@ -142,7 +142,7 @@ def _work(pipe: Connection, order: Order, index: int) -> None:
             return None
         on_epoch = partial(_tell_epoch, tell, cell)
         try:
-            outcome = fit(cell, order.settings, order.hardware, order.plugins, on_epoch)
+            outcome = fit(cell, order.settings, order.hardware, order.plugins, on_epoch, order.runs)
         except BenchError as error:
             return tell(Refused(cell, str(error)))
         store.put(cell, outcome.result, outcome.curves, outcome.masks)

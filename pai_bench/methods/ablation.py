@@ -23,6 +23,9 @@ from pai_bench.streams import Streams
 
 Batch = tuple[Tensor, Any]
 
+CORRUPTING = ("random-labels", "random-pixels")
+"""Checks that change the batches; the others act on what was chosen."""
+
 
 def shuffled(masks: Masks, streams: Streams) -> Masks:
     """Move the kept weights of each layer to random places in it, by the stream `ablation`."""

@@ -20,7 +20,8 @@ from torchmetrics import MeanMetric
 from pai_bench.config import Recipe
 from pai_bench.errors import BenchError
 from pai_bench.methods import optimizer
-from pai_bench.methods.ablation import Corrupted, shuffled
+from pai_bench.methods.ablation import CORRUPTING, Corrupted, shuffled
+from pai_bench.searches import Search, Searches
 from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.sparsity.select import keep_top, round_density
 from pai_bench.streams import Streams
@@ -86,6 +87,8 @@ class Task:
     """The sanity check to make of the method (methods/ablation.py)."""
     other_start: Callable[[], nn.Module] | None = None
     """Builds the network with other initial weights, for the check `reinitialise`."""
+    searches: Searches | None = None
+    """Where searches are stored that cells share; without it each method runs its own."""
 
 
 class SparseClassifier(pl.LightningModule):
@@ -111,6 +114,8 @@ class SparseClassifier(pl.LightningModule):
     """False: scoring batches arrive with None for labels."""
     trains_to_score: ClassVar[bool] = False
     """True: masks are chosen by training, on all training batches instead of a few."""
+    changes_weights: ClassVar[bool] = False
+    """True: training may start from other weights than the initial ones."""
 
     @dataclass(frozen=True)
     class Hyper:
@@ -125,6 +130,10 @@ class SparseClassifier(pl.LightningModule):
         self.curves: dict[str, list[float]] = {}
         self.seconds = {"score": 0.0, "train": 0.0, "eval": 0.0}
         self.scoring_flops = 0.0
+        self.reused_seconds = 0.0
+        """Of searches that another cell ran: charged here, though not spent here."""
+        self.searches: list[str] = []
+        """Ids of the stored searches that were used."""
         self._started, self._restored = 0.0, False
         self._accuracy, self._test_loss = MeanMetric(), MeanMetric()
         self._train_loss = MeanLoss()
@@ -142,6 +151,25 @@ class SparseClassifier(pl.LightningModule):
     def sparsify(self, batches: Batches) -> Masks:
         """Choose the masks to start training with; `batches` are (images, labels)."""
         return Masks.ones(self.network)
+
+    def searched(
+        self, settings: Mapping[str, Any], make: Callable[[], Search]
+    ) -> Mapping[str, Any]:
+        """Return the state that a search has found, run by `make` or shared with other cells.
+
+        `settings` are all that the search depends on beside method, network, data, recipe and seed:
+        the density only if it is in there. What the search took is charged to this cell, whoever
+        ran it.
+        """
+        started = time.perf_counter()
+        if self.task.searches is None:
+            found = make()
+        else:
+            name, found = self.task.searches.get(settings, make)
+            self.searches.append(name)
+            self.reused_seconds += max(0.0, found.seconds - (time.perf_counter() - started))
+        self.scoring_flops += found.flops
+        return found.state
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (N, C, H, W) to logits (N, classes)."""
@@ -192,7 +220,7 @@ class SparseClassifier(pl.LightningModule):
         task = self.task
         blank = not (self.needs_data or self.needs_labels)
         batches = data.train_dataloader() if self.trains_to_score else data.score_batches(blank)
-        if task.ablation in ("random-labels", "random-pixels"):
+        if task.ablation in CORRUPTING:
             batches = Corrupted(batches, task.ablation, task.classes, task.streams)
         return batches if self.trains_to_score else self.withhold(batches)
 

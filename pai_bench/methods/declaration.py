@@ -12,7 +12,7 @@ from typing import Any
 
 from pai_bench.errors import BenchError, near_miss
 
-FACTS = ("version", "paper", "when", "prunes", "needs_data", "needs_labels")
+FACTS = ("version", "paper", "when", "prunes", "needs_data", "needs_labels", "changes_weights")
 ROOT = Path(__file__).parents[2]
 """Folder that holds the packages."""
 
@@ -61,6 +61,7 @@ class MethodInfo:
     prunes: bool = True
     needs_data: bool = True
     needs_labels: bool = True
+    changes_weights: bool = False
     hyper: Mapping[str, HyperParameter] = field(default_factory=dict)
 
     @property

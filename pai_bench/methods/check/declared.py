@@ -35,7 +35,7 @@ def declaration(subject: Subject) -> str:
         raise Wrong(f"{where}: version is {cls.version!r}; it must be a whole number from 1")
     if cls.when not in WHEN:
         raise Wrong(f"{where}: when is {cls.when!r}; it must be one of {', '.join(WHEN)}")
-    for fact in ("prunes", "needs_data", "needs_labels", "trains_to_score"):
+    for fact in ("prunes", "needs_data", "needs_labels", "trains_to_score", "changes_weights"):
         if not isinstance(getattr(cls, fact), bool):
             raise Wrong(f"{where}: {fact} is {getattr(cls, fact)!r}; it must be True or False")
     for fact in FACTS:

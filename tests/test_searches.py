@@ -1,0 +1,175 @@
+"""A search is run once, is the same for all who share it, and is charged to each of them."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from threading import Event
+
+import pytest
+import torch
+
+from pai_bench import fit
+from pai_bench.errors import BenchError
+from pai_bench.hardware import Hardware
+from pai_bench.searches import Search, Searches, read
+
+STATE = {"order": torch.arange(4), "epochs": [1, 2], "net": {"w": torch.tensor([0.1])}}
+
+PLUGIN = '''
+"""A method that searches, for this test."""
+
+import torch
+
+from pai_bench.methods.base import SparseClassifier
+from pai_bench.methods.registry import register
+from pai_bench.searches import Search
+from pai_bench.sparsity.masks import prunable
+from pai_bench.sparsity.select import keep_top
+
+
+@register("searching")
+class Searching(SparseClassifier):
+    """Keeps what a search ranked first."""
+
+    when = "path"
+
+    def sparsify(self, batches):
+        found = self.searched({"effort": 3}, self._search)
+        return keep_top(dict(found["scores"]), self.task.density)
+
+    def _search(self):
+        generator = self.task.streams.generator("search")
+        torch.ones(400, 400) @ torch.ones(400, 400)
+        scores = {n: torch.rand(w.shape, generator=generator) for n, w in prunable(self.network)}
+        return Search({"scores": scores}, 1e6)
+'''
+
+
+class Counted:
+    """Makes a search, and counts how often."""
+
+    def __init__(self):
+        self.times = 0
+
+    def __call__(self):
+        self.times += 1
+        return Search(STATE, 12.0)
+
+
+@pytest.fixture
+def cell(quick):
+    return quick(methods=("random",), densities=(0.1,), seeds=(1,))[0]
+
+
+def test_a_search_is_run_once_and_read_back_as_it_was(tmp_path, cell):
+    make = Counted()
+    first, second = (Searches(tmp_path, cell).get({"epochs": 2}, make) for _ in range(2))
+    assert make.times == 1
+    assert first[0] == second[0]
+    for _, found in (first, second):
+        assert found.flops == 12.0
+        assert found.seconds > 0
+        assert torch.equal(found.state["order"], STATE["order"])
+        assert torch.equal(found.state["net"]["w"], STATE["net"]["w"])
+        assert found.state["epochs"] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"seed": 2},
+        {"method": "magnitude"},
+        {"method_version": 9},
+        {"network": "lenet-5"},
+        {"digest": "0"},
+        {"precision": "bf16-mixed"},
+        {"ablation": "random-labels"},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_what_changes_a_search_gives_another(tmp_path, cell, other):
+    make = Counted()
+    Searches(tmp_path, cell).get({}, make)
+    Searches(tmp_path, replace(cell, **other)).get({}, make)
+    assert make.times == 2
+
+
+def test_another_recipe_or_other_settings_give_another(tmp_path, cell):
+    make = Counted()
+    longer = cell.recipe.model_copy(update={"epochs": 99})
+    names = {
+        Searches(tmp_path, cell).get({}, make)[0],
+        Searches(tmp_path, cell).get({"nu": 1}, make)[0],
+        Searches(tmp_path, replace(cell, recipe=longer)).get({}, make)[0],
+    }
+    assert make.times == len(names) == 3
+
+
+@pytest.mark.parametrize(
+    "other", [{"density": 0.5}, {"hyper": {"scope": "local"}}, {"ablation": "layerwise-shuffle"}]
+)
+def test_cells_that_differ_after_the_search_share_it(tmp_path, cell, other):
+    make = Counted()
+    Searches(tmp_path, cell).get({}, make)
+    Searches(tmp_path, replace(cell, **other)).get({}, make)
+    assert make.times == 1
+
+
+def test_who_wants_a_search_that_is_under_way_waits_for_it(tmp_path, cell):
+    begun, go_on, made = Event(), Event(), []
+
+    def slow():
+        made.append(1)
+        begun.set()
+        assert go_on.wait(20)
+        return Search(STATE, 1.0)
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(Searches(tmp_path, cell).get, {}, slow)
+        assert begun.wait(20)
+        second = pool.submit(Searches(tmp_path, cell).get, {}, slow)
+        assert not second.done()
+        go_on.set()
+        assert first.result(20)[0] == second.result(20)[0]
+    assert len(made) == 1
+
+
+def test_a_search_that_was_interrupted_is_not_there(tmp_path, cell):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Searches(tmp_path, cell).get({}, interrupted)
+    make = Counted()
+    Searches(tmp_path, cell).get({}, make)
+    assert make.times == 1
+
+
+def test_a_stored_search_that_cannot_be_read_is_named(tmp_path, cell):
+    name, _ = Searches(tmp_path, cell).get({}, Counted())
+    path = tmp_path / "searches" / f"{name}.pt"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(BenchError, match=f"{name}.pt: cannot be read .*; remove it"):
+        read(path)
+
+
+def test_each_cell_is_charged_what_its_search_took_whoever_ran_it(tmp_path, settings, quick):
+    plugin = tmp_path / "searching.py"
+    plugin.write_text(PLUGIN)
+    short = quick(methods=("random",), densities=(0.1,), seeds=(1,))[0]
+    short = replace(short, method="searching", recipe=short.recipe.model_copy(update={"epochs": 1}))
+
+    def run(density, runs):
+        cell = replace(short, density=density)
+        return fit.fit(cell, settings, Hardware("cpu", "1"), (plugin,), runs=runs)
+
+    alone, first, second = run(0.2, None), run(0.1, tmp_path / "r"), run(0.2, tmp_path / "r")
+    (stored,) = (tmp_path / "r" / "searches").glob("*.pt")
+    took = read(stored).seconds
+    for outcome in (first, second):
+        assert outcome.result.environment["searches"] == [stored.stem]
+        assert outcome.result.flops.scoring == 1e6
+        assert outcome.result.seconds["score"] >= took
+        assert outcome.result.seconds["total"] >= outcome.result.seconds["score"]
+    assert "searches" not in alone.result.environment
+    assert alone.curves == second.curves
+    assert all(torch.equal(alone.masks[name], second.masks[name]) for name in alone.masks)
