@@ -133,8 +133,10 @@ class Recipe(Settings):
 
     def images_seen(self, images: int) -> int:
         """Training images that are looked at, with `images` in the training set."""
-        whole = self.epochs * images
-        return whole if self.steps is None else min(whole, self.steps * self.batch_size)
+        if self.steps is None:
+            return self.epochs * images
+        epochs, steps = divmod(self.steps, -(-images // self.batch_size))
+        return min(self.epochs * images, epochs * images + steps * self.batch_size)
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:

@@ -246,7 +246,7 @@ def _result(
         effective=reached.density(),
         collapsed=tuple(module.masks.collapsed()),
         layers=_layers(module, reached),
-        flops=_flops(cell, module, macs, batches.train_size),
+        flops=_flops(module, macs),
         seconds=seconds,
         memory_mb=_memory(device),
         hyper=asdict(module.hyper),
@@ -266,14 +266,13 @@ def _layers(module: SparseClassifier, reached: Masks) -> tuple[Layer, ...]:
     )
 
 
-def _flops(cell: Cell, module: SparseClassifier, macs: dict[str, int], images: int) -> Flops:
-    inference = account.inference_flops(macs, module.masks)
-    seen = cell.recipe.images_seen(images) if "train_loss" in module.curves else 0
+def _flops(module: SparseClassifier, macs: dict[str, int]) -> Flops:
+    training = module.training_cost.flops(macs, module.masks.weights_by_layer())
     return Flops(
         inference_dense=2.0 * sum(macs.values()),
-        inference=inference,
+        inference=account.inference_flops(macs, module.masks),
         scoring=module.scoring_flops,
-        training=3 * inference * seen + module.scoring_flops,
+        training=training + module.scoring_flops,
     )
 
 

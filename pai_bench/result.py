@@ -43,7 +43,8 @@ class Flops:
     scoring: float
     """All that choosing the masks took, counted on the operators that really ran."""
     training: float
-    """Three times inference for each training image seen, plus scoring."""
+    """Scoring, and for each training image seen three times inference with the masks of that time,
+    more where gradients were dense (sparsity/training_cost.py)."""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from pai_bench.methods.ablation import CORRUPTING, Corrupted, shuffled
 from pai_bench.searches import Search, Searches
 from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.sparsity.select import keep_top, round_density
+from pai_bench.sparsity.training_cost import TrainingCost
 from pai_bench.streams import Streams
 
 Batches = Sequence[tuple[Tensor, Any]]
@@ -134,6 +135,8 @@ class SparseClassifier(pl.LightningModule):
         """Of searches that another cell ran: charged here, though not spent here."""
         self.searches: list[str] = []
         """Ids of the stored searches that were used."""
+        self.training_cost = TrainingCost()
+        self.training_cost.use(self.kept_at_start)
         self._started, self._restored = 0.0, False
         self._accuracy, self._test_loss = MeanMetric(), MeanMetric()
         self._train_loss = MeanLoss()
@@ -190,7 +193,16 @@ class SparseClassifier(pl.LightningModule):
         smoothing = self.task.recipe.label_smoothing
         loss = cross_entropy(self.network(images), labels, label_smoothing=smoothing)
         self._train_loss.add(loss.detach(), len(labels))
+        self.training_cost.count(len(labels))
         return loss
+
+    def count_dense_gradient(self, images: int) -> None:
+        """Count that the last gradient, of a batch of `images`, was that of all weights.
+
+        Called before the masks change. The batch itself is counted by `training_step`; one that
+        a method runs by itself is counted with `self.training_cost.count(images)`.
+        """
+        self.training_cost.count(0, dense=images)
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _index: int) -> None:
         """Accuracy and loss on a batch of test images."""
@@ -237,6 +249,7 @@ class SparseClassifier(pl.LightningModule):
         _check_layers(masks, self.network, f"{type(self).__name__}: masks")
         self.masks = Masks({name: mask.to(self.device) for name, mask in masks.items()})
         self.masks.apply(self.network)
+        self.training_cost.use(self.masks.kept_by_layer())
         weights = prunable(self.network)
         self._masked = [weight for _, weight in weights]
         self._factors = [self.masks[name].to(weight.dtype) for name, weight in weights]
@@ -275,15 +288,17 @@ class SparseClassifier(pl.LightningModule):
         self.seconds["eval"] += self._now() - self._started
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put the masks, their beginnings and the curves so far into a checkpoint."""
+        """Put the masks, their beginnings, the cost and the curves so far into a checkpoint."""
         checkpoint["masks"] = dict(self.masks)
         checkpoint["kept_at_start"] = dict(self.kept_at_start)
+        checkpoint["training_cost"] = dict(self.training_cost.segments)
         checkpoint["curves"] = {name: list(curve) for name, curve in self.curves.items()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take them out of a checkpoint: a training that is resumed keeps its masks."""
         self.set_masks(Masks(checkpoint["masks"]))
         self.kept_at_start = checkpoint["kept_at_start"]
+        self.training_cost.segments = dict(checkpoint["training_cost"])
         self.curves, self._restored = checkpoint["curves"], True
 
     def _note(self, curve: str, value: float) -> None:

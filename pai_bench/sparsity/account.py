@@ -166,9 +166,15 @@ def inference_flops(macs: Mapping[str, int], masks: Masks) -> float:
 
     A layer without a mask is dense.
     """
-    kept = masks.kept_by_layer()
+    return kept_flops(macs, masks.kept_by_layer(), masks.weights_by_layer())
+
+
+def kept_flops(
+    macs: Mapping[str, int], kept: Mapping[str, int], totals: Mapping[str, int]
+) -> float:
+    """The same, from the numbers of `kept` weights of all of a layer's, by weight name."""
     return sum(
-        2.0 * count * kept[name] / masks[name].numel() if name in kept else 2.0 * count
+        2.0 * count * kept[name] / totals[name] if name in kept else 2.0 * count
         for name, count in macs.items()
     )
 

@@ -102,6 +102,10 @@ class Masks(Mapping[str, Tensor]):
         """Parameter name -> number of weights kept."""
         return {name: int(mask.sum()) for name, mask in self.items()}
 
+    def weights_by_layer(self) -> dict[str, int]:
+        """Parameter name -> number of weights, kept or not."""
+        return {name: mask.numel() for name, mask in self.items()}
+
     def density(self) -> float:
         """Kept over prunable."""
         return self.kept / self.total

@@ -1,0 +1,51 @@
+"""What a training costs, when its masks change and some steps need dense gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from pai_bench.sparsity.account import kept_flops
+
+
+@dataclass
+class TrainingCost:
+    """Images that were trained on, by the numbers of weights that were kept meanwhile.
+
+    What an image costs depends on these numbers alone, so masks that change while their numbers
+    stay (RigL, SET) make one segment, and each step of gradual pruning makes another. Everything
+    here is a Python number: counting a batch waits for no device.
+    """
+
+    segments: dict[tuple[int, ...], tuple[int, int]] = field(default_factory=dict)
+    """Kept weights by layer -> images trained on, and those of them with a dense gradient."""
+    _kept: tuple[int, ...] = ()
+
+    def use(self, kept: Mapping[str, int]) -> None:
+        """Start a segment, or go on with an earlier one: `kept` by layer, in module order."""
+        self._kept = tuple(kept.values())
+
+    def count(self, images: int, dense: int = 0) -> None:
+        """Add images, and dense gradients, to the segment of the masks in use."""
+        before = self.segments.get(self._kept, (0, 0))
+        self.segments[self._kept] = before[0] + images, before[1] + dense
+
+    @property
+    def images(self) -> int:
+        """All images that were trained on."""
+        return sum(images for images, _ in self.segments.values())
+
+    def flops(self, macs: Mapping[str, int], totals: Mapping[str, int]) -> float:
+        """Sum over all images; `macs` of the dense layers, `totals` of their prunable weights.
+
+        With f_S and f_D for one image forwards through the masked and the dense network, an image
+        costs 3 f_S: backwards is twice forwards, once for the activations and once for the
+        weights. Where the gradient of all weights is computed, kept or not, that last part is
+        dense: 2 f_S + f_D (RigL, appendix H).
+        """
+        whole = kept_flops(macs, totals, totals)
+        cost = 0.0
+        for kept, (images, dense) in self.segments.items():
+            sparse = kept_flops(macs, dict(zip(totals, kept, strict=True)), totals)
+            cost += 3 * sparse * images + (whole - sparse) * dense
+        return cost
