@@ -192,12 +192,13 @@ def paired_difference(row: Row, other: Row) -> Estimate | None:
 
     Both cells of a pair started from the same weights and saw the same batches.
     """
-    ours, theirs = _by_seed(row), _by_seed(other)
+    ours, theirs = by_seed(row), by_seed(other)
     common = sorted(ours.keys() & theirs.keys())
     return estimate([ours[seed] - theirs[seed] for seed in common]) if common else None
 
 
-def _by_seed(row: Row) -> dict[int, float]:
+def by_seed(row: Row) -> dict[int, float]:
+    """Last-epoch accuracy of a row's finished cells, by seed."""
     return {
         e.cell.seed: e.result.accuracy.last for e in row.entries if e.result.accuracy is not None
     }

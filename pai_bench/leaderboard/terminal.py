@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pai_bench.leaderboard.statistics import Board, Estimate, Row
+from pai_bench.leaderboard.summary import Summaries, summarise
 from pai_bench.store import Entry
 
 
@@ -27,6 +28,8 @@ def print_board(console: Console, board: Board, title: str) -> None:
     console.print(_LEGEND.format(board.evaluated), style="dim", highlight=False)
     if board.checks:
         _print_checks(console, board)
+    if summaries := summarise(board):
+        _print_summaries(console, summaries)
     for remark in _remarks(board):
         console.print(Text(f"  {remark}"))
     console.print()
@@ -63,6 +66,29 @@ def _print_checks(console: Console, board: Board) -> None:
 _CHECKS_LEGEND = (
     "difference in points to the same method under the check, paired by seed, ± half of the 95 %\n"
     "t interval: about 0 means that what the check takes away did not matter"
+)
+
+
+def _print_summaries(console: Console, summaries: Summaries) -> None:
+    """Print one line per method over the whole grid, best mean rank first."""
+    count = len(summaries.densities)
+    title = (
+        f"over {count} {'density' if count == 1 else 'densities'}, {summaries.runs} networks each"
+    )
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("method")
+    for heading in ("mean rank", "area %", "interquartile mean %"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for line in summaries.lines:
+        area = "" if line.area is None else f"{100 * line.area:.2f}"
+        table.add_row(Text(line.line), f"{line.rank:.2f}", area, f"{100 * line.middle:.2f}")
+    console.print(table)
+    console.print(_SUMMARY_LEGEND, style="dim", highlight=False)
+
+
+_SUMMARY_LEGEND = (
+    "where all methods have results · mean rank: 1 is the highest accuracy of a density and seed\n"
+    "area: under mean accuracy over log density · interquartile mean: of the middle half of them"
 )
 
 
