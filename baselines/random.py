@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from pai_bench.methods.base import Batches, PruneAtInit
 from pai_bench.methods.registry import register
-from pai_bench.sparsity.masks import prunable
+from pai_bench.sparsity.select import random_scores
 
 
 @register("random")
@@ -19,8 +18,4 @@ class Random(PruneAtInit):
 
     def scores(self, network: nn.Module, batches: Batches) -> dict[str, Tensor]:
         """Draw one standard normal per weight, from the stream `mask`."""
-        generator = self.task.streams.generator("mask")
-        return {
-            name: torch.randn(weight.shape, generator=generator).to(weight.device)
-            for name, weight in prunable(network)
-        }
+        return random_scores(network, self.task.streams.generator("mask"))

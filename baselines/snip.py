@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from pai_bench.methods.base import Batches, PruneAtInit
 from pai_bench.methods.registry import register
+from pai_bench.sparsity.masks import prunable
 from pai_bench.sparsity.saliency import add_into, float_masks, mask_gradients, masked_forward
 
 
@@ -21,8 +22,13 @@ class SNIP(PruneAtInit):
 
     @dataclass(frozen=True)
     class Hyper(PruneAtInit.Hyper):
-        """Batch norm while scoring."""
+        """Batch norm and weight decay while scoring.
 
+        With `scope=local` or another by layer, and one batch, this is SNIP as RigL's code has it.
+        """
+
+        l2: bool = False
+        """Whether the loss has the L2 term of the recipe, as in RigL's code: |w (g + c w)|."""
         mode: Literal["train", "eval"] = "train"
         """`train` normalises by the batch, as NTK-SAP's code runs it and all baselines of its
         comparison; `eval` by the running statistics, as the original SNIP does."""
@@ -36,7 +42,15 @@ class SNIP(PruneAtInit):
             masks = float_masks(self.masks, network)
             loss = self.loss(masked_forward(network, masks)(images), labels)
             add_into(total, mask_gradients(loss, masks))
+            if self.hyper.l2:
+                add_into(total, self._decay(network))
         return {name: gradient.abs() for name, gradient in total.items()}
+
+    def _decay(self, network: nn.Module) -> dict[str, Tensor]:
+        """w times the gradient of the L2 term, 0 for what is pruned already."""
+        rate = self.task.recipe.weight_decay
+        weights = prunable(network)
+        return {n: rate * weight.detach().square() * self.masks[n] for n, weight in weights}
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Mean cross-entropy of a batch."""

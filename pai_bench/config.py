@@ -131,6 +131,11 @@ class Recipe(Settings):
     score_images_per_class: Positive = 10
     score_batch_size: Positive = 256
 
+    def training_steps(self, images: int) -> int:
+        """Optimizer steps that are taken, with `images` in the training set."""
+        whole = self.epochs * -(-images // self.batch_size)
+        return whole if self.steps is None else min(whole, self.steps)
+
     def images_seen(self, images: int) -> int:
         """Training images that are looked at, with `images` in the training set."""
         if self.steps is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -16,6 +16,7 @@ from pai_bench.data.holdout import split
 from pai_bench.data.locations import public
 from pai_bench.data.pixels import Pixels, Statistics
 from pai_bench.data.sources import Arrays
+from pai_bench.errors import BenchError
 from pai_bench.streams import Streams
 
 Batch = tuple[Tensor, Tensor]
@@ -26,31 +27,62 @@ CROPS = ("crop-flip", "mirror-crop-flip")
 
 
 class TrainBatches:
-    """One pass over the training set in the order of the epoch's own streams.
+    """One pass over the training set per epoch; says where it stands, and starts from there.
 
     Order and augmentation of an epoch depend on (seed, epoch) alone, so that every method at one
-    seed sees the same batches, and a run that starts at a later epoch does too.
+    seed sees the same batches, and a run that starts at a later epoch does too. The Trainer puts
+    `state_dict` into its checkpoints, so that a run may start in the midst of an epoch.
     """
 
     def __init__(self, module: InMemoryData) -> None:
         self._module = module
         self.epoch = 0
+        """Epoch of the next pass."""
+        self._first = 0
+        self._augment: torch.Generator | None = None
+        self._reached = 0, 0
 
     def __len__(self) -> int:
         return -(-self._module.train_size // self._module.recipe.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        module = self._module
+        module, epoch, first = self._module, self.epoch, self._first
         order = torch.randperm(
-            module.train_size, generator=module.streams.generator(f"data-order/{self.epoch}")
+            module.train_size, generator=module.streams.generator(f"data-order/{epoch}")
         )
-        augment = module.streams.generator(f"augment/{self.epoch}")
-        self.epoch += 1
-        for index in order.to(module.device).split(module.recipe.batch_size):
+        if not first or self._augment is None:
+            self._augment = module.streams.generator(f"augment/{epoch}")
+        augment = self._augment
+        self.epoch, self._first = epoch + 1, 0
+        batches = order.to(module.device).split(module.recipe.batch_size)
+        for done, index in enumerate(batches[first:], first + 1):
             started = time.perf_counter()
             batch = module.batch(index, augment)
             module.seconds += time.perf_counter() - started
+            self._reached = (epoch, done) if done < len(self) else (epoch + 1, 0)
             yield batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """Epoch, number of batches that were handed out of it, of how many, and what chance did."""
+        epoch, batches = self._reached
+        drawn = self._augment.get_state() if self._augment is not None else None
+        return {"epoch": epoch, "batches": batches, "of": len(self), "augment": drawn}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Let the next pass begin where `state` was taken.
+
+        Raises BenchError for a state of other data or another batch size.
+        """
+        if state["of"] != len(self):
+            raise BenchError(
+                f"checkpoint of an epoch of {state['of']} batches; this one has {len(self)}: data "
+                "and batch size must be the same"
+            )
+        self.epoch, self._first = self._reached = state["epoch"], state["batches"]
+        self._augment = None
+        if state["augment"] is not None:
+            self._augment = torch.Generator()
+            self._augment.set_state(state["augment"])
 
 
 class EvaluationBatches:
@@ -139,6 +171,17 @@ class InMemoryData(pl.LightningDataModule):
         count = self.recipe.score_images_per_class * self.classes
         chosen = torch.randperm(self.train_size, generator=generator)[:count].to(self.device)
         return [self.batch(i, generator) for i in chosen.split(self.recipe.score_batch_size)]
+
+    def extra_batch(self, number: int) -> Batch:
+        """Training batch `number` of an order of its own, which no epoch has.
+
+        For methods that look at gradients beside the steps; it depends on (seed, `number`) alone.
+        """
+        turn, place = divmod(number, len(self.train_dataloader()))
+        generator = self.streams.generator(f"data-order/extra/{turn}")
+        order = torch.randperm(self.train_size, generator=generator)
+        index = order.split(self.recipe.batch_size)[place].to(self.device)
+        return self.batch(index, self.streams.generator(f"augment/extra/{number}"))
 
     def train_dataloader(self) -> TrainBatches:
         """One pass over the training images per epoch."""

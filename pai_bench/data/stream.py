@@ -165,6 +165,7 @@ class StreamedData(pl.LightningDataModule):
         self._source = str(Path(files["train"][0]).parent)
         self._given = rank, ranks
         self._kept_pool: Pool | None = None
+        self._extra_pool: Pool | None = None
         self.device = torch.device("cpu")
         self.seconds = 0.0
         self.skipped = 0
@@ -194,9 +195,10 @@ class StreamedData(pl.LightningDataModule):
 
     def teardown(self, stage: str) -> None:
         """Let the worker processes go."""
-        if self._kept_pool is not None:
-            self._kept_pool.close()
-        self._kept_pool = None
+        for pool in (self._kept_pool, self._extra_pool):
+            if pool is not None:
+                pool.close()
+        self._kept_pool = self._extra_pool = None
 
     def to(self, device: torch.device) -> StreamedData:
         """Make batches on `device` from now on."""
@@ -227,7 +229,7 @@ class StreamedData(pl.LightningDataModule):
         crop = self._crop if role == "train" else None
         return Decoder(self.shards[role], self.settings.shape, crop)
 
-    def plan(self, epoch: int) -> Plan:
+    def plan(self, epoch: int | str) -> Plan:
         """List the training batches of an epoch: a function of seed, epoch and rank."""
         shuffled = order.shuffled(
             self.shards["train"].rows, self.streams.seed_of(f"data-order/{epoch}")
@@ -281,6 +283,16 @@ class StreamedData(pl.LightningDataModule):
         cuts = range(size, len(chosen), size)
         plan = [order.pieces(part, seed) for part in np.split(chosen, cuts)]
         return StreamedScoreBatches(self, plan, self.pool("train"), blank)
+
+    def extra_batch(self, number: int) -> Batch:
+        """Training batch `number` of an order of its own, which no epoch has; of this rank.
+
+        For methods that look at gradients beside the steps; it depends on (seed, `number`) alone.
+        """
+        turn, place = divmod(number, len(self.train_dataloader()))
+        self._extra_pool = self._extra_pool or self.pool("train")
+        plan = self.plan(f"extra/{turn}")[place : place + 1]
+        return next(self.training_batches(self._extra_pool, plan))
 
     def train_dataloader(self) -> StreamedTrainBatches:
         """One pass over the training images per epoch."""

@@ -188,13 +188,17 @@ class SparseClassifier(pl.LightningModule):
         return {"optimizer": chosen, "lr_scheduler": schedule}
 
     def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
-        """Cross-entropy of one batch; its sum stays on the device until the epoch ends."""
+        """Loss of one batch; its sum stays on the device until the epoch ends."""
+        loss = self.batch_loss(batch)
+        self._train_loss.add(loss.detach(), len(batch[1]))
+        self.training_cost.count(len(batch[1]))
+        return loss
+
+    def batch_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """Mean cross-entropy of one batch, its labels smoothed as the recipe says."""
         images, labels = batch
         smoothing = self.task.recipe.label_smoothing
-        loss = cross_entropy(self.network(images), labels, label_smoothing=smoothing)
-        self._train_loss.add(loss.detach(), len(labels))
-        self.training_cost.count(len(labels))
-        return loss
+        return cross_entropy(self.network(images), labels, label_smoothing=smoothing)
 
     def count_dense_gradient(self, images: int) -> None:
         """Count that the last gradient, of a batch of `images`, was that of all weights.
@@ -334,9 +338,9 @@ class PruneAtInit(SparseClassifier):
         rounds: int = 1
         """Rounds of scoring and pruning on the way to the density."""
         schedule: Literal["exponential", "linear", "expinv"] = "exponential"
-        scope: Literal["global", "local", "er", "erk"] = "global"
+        scope: Literal["global", "local", "er", "erk", "rigl-mnist"] = "global"
         """Rank over all layers, or within each at a density of its own: the same for all (local),
-        Erdős–Rényi, or Erdős–Rényi kernel."""
+        Erdős–Rényi, Erdős–Rényi kernel, or as in RigL's LeNet."""
         selection: Literal["exact", "strict"] = "exact"
         """`strict` over-prunes on ties, as the authors' codes do."""
 

@@ -34,7 +34,8 @@ class HyperParameter:
         """
         if self.kind.startswith("Literal["):
             return value in self.choices()
-        kinds: dict[str, tuple[type, ...]] = {"float": (int, float), "int": (int,), "str": (str,)}
+        kinds: dict[str, tuple[type, ...]]
+        kinds = {"float": (int, float), "int": (int,), "str": (str,), "bool": ()}
         if isinstance(value, bool):
             return self.kind == "bool"
         return isinstance(value, kinds.get(self.kind, (object,)))

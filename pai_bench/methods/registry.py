@@ -46,7 +46,8 @@ def available(plugins: tuple[Path, ...] = ()) -> dict[str, MethodInfo]:
     plugin files. A plugin that tries to take a known name is an error that names both places.
     """
     found: dict[str, MethodInfo] = {}
-    places = [Path(__file__).with_name("base.py"), *(path for _, path in _built_in())]
+    bases = [Path(__file__).with_name(name) for name in ("base.py", "dynamic.py")]
+    places = [*bases, *(path for _, path in _built_in())]
     for module, path in _built_in():
         found |= {info.name: info for info in describe(module, path, places)}
     for module, path in targets.installed("pai_bench.methods"):

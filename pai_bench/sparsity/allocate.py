@@ -63,6 +63,31 @@ def erdos_renyi_kernel(
     return _in_proportion(shapes, _by_dimensions, density, dense, rounding)
 
 
+def rigl_mnist(shapes: Shapes, density: float) -> dict[str, float]:
+    """Densities of RigL's LeNet on MNIST: first layer sparsity s, last whole, between them 0.9 s.
+
+    (Section 1.11 of its specification, and its code.) s is such that `density` is that of all
+    layers together: for LeNet-300-100, s = 0.98 is density 0.0347257. A network of one layer has
+    that density.
+
+    Raises BenchError where the whole last layer alone is more than `density`, or nearly so.
+
+    >>> shapes = {"fc1": (300, 784), "fc2": (100, 300), "fc3": (10, 100)}
+    >>> {name: round(1 - d, 4) for name, d in rigl_mnist(shapes, 0.0347257).items()}
+    {'fc1': 0.98, 'fc2': 0.882, 'fc3': 0.0}
+    """
+    _check(shapes, density, ())
+    sizes = [math.prod(shape) for shape in shapes.values()]
+    if len(sizes) == 1:
+        return dict.fromkeys(shapes, density)
+    parts = [1.0] + [0.9] * (len(sizes) - 2) + [0.0]
+    thinned = sum(part * size for part, size in zip(parts, sizes, strict=True))
+    sparsity = (1 - density) * sum(sizes) / thinned
+    if sparsity > 1:
+        raise BenchError(f"density {density:g} is impossible: rigl-mnist leaves more than that")
+    return {name: 1 - part * sparsity for name, part in zip(shapes, parts, strict=True)}
+
+
 def _by_channels(shape: tuple[int, ...]) -> float:
     return (shape[0] + shape[1]) / (shape[0] * shape[1])
 

@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pai_bench.errors import BenchError
 from pai_bench.sparsity import allocate
-from pai_bench.sparsity.masks import Masks
+from pai_bench.sparsity.masks import Masks, prunable
 
-Scope = Literal["global", "local", "er", "erk"]
-Rule = Literal["exact", "strict"]
+Scope = Literal["global", "local", "er", "erk", "rigl-mnist"]
+Rule = Literal["exact", "strict", "histogram"]
+
+BINS = 256
 
 
 def kept_count(total: int, density: float) -> int:
@@ -25,6 +27,14 @@ def kept_count(total: int, density: float) -> int:
     return total - int((1.0 - density) * total)
 
 
+def random_scores(network: nn.Module, generator: torch.Generator) -> dict[str, Tensor]:
+    """Draw one standard normal per prunable weight, on the CPU, in module order."""
+    return {
+        name: torch.randn(weight.shape, generator=generator).to(weight.device)
+        for name, weight in prunable(network)
+    }
+
+
 def keep_top(
     scores: Mapping[str, Tensor],
     density: float,
@@ -32,14 +42,18 @@ def keep_top(
     scope: Scope = "global",
     rule: Rule = "exact",
     alive: Mapping[str, Tensor] | None = None,
+    progress: float = 1.0,
 ) -> Masks:
     """Keep the weights with the highest scores: over all tensors, or tensor by tensor.
 
     Tensor by tensor, the densities are those of an allocation: uniform (`local`), Erdős–Rényi
-    (`er`) or its kernel variant (`erk`). `exact` keeps `kept_count` weights; among equal scores
-    those that are `alive` (kept by the current masks) go first, then the earlier position.
-    `strict` keeps what lies strictly above the threshold, as the authors' codes do, and so
-    over-prunes on ties: for comparison only.
+    (`er`), its kernel variant (`erk`), or that of RigL's LeNet (`rigl-mnist`). `progress` is how
+    far each is on its way there from being whole.
+
+    `exact` keeps `kept_count` weights; among equal scores those that are `alive` (kept by the
+    current masks) go first, then the earlier position. `strict` keeps what lies strictly above the
+    threshold, as the authors' codes do, and so over-prunes on ties: for comparison only.
+    `histogram` is roughly right, as the library is that RigL's authors prune gradually with.
 
     Raises BenchError, naming the layer, when a score is NaN or infinite.
 
@@ -52,12 +66,14 @@ def keep_top(
         if not bool(torch.isfinite(score).all()):
             raise BenchError(f"the scores of {name} are not finite: nothing can be ranked by them")
     kept: dict[str, Tensor] = {}
-    for names, share in _groups(scores, density, scope):
+    rules = {"exact": _exact, "strict": _strict, "histogram": _histogram}
+    for names, goal in _groups(scores, density, scope):
+        share = goal if progress == 1 else 1 - (1 - goal) * progress
         flat = torch.cat([scores[name].detach().flatten() for name in names])
         first = None
         if alive is not None:
             first = torch.cat([alive[name].flatten() for name in names])
-        chosen = _strict(flat, share) if rule == "strict" else _exact(flat, share, first)
+        chosen = rules[rule](flat, share, first)
         parts = chosen.split([scores[name].numel() for name in names])
         kept |= {n: part.view_as(scores[n]) for n, part in zip(names, parts, strict=True)}
     return Masks({name: kept[name] for name in scores})
@@ -73,6 +89,7 @@ def _groups(
         "local": allocate.uniform,
         "er": allocate.erdos_renyi,
         "erk": allocate.erdos_renyi_kernel,
+        "rigl-mnist": allocate.rigl_mnist,
     }
     shapes = {name: tuple(score.shape) for name, score in scores.items()}
     shares = rules[scope](shapes, density)
@@ -80,8 +97,14 @@ def _groups(
 
 
 def _exact(flat: Tensor, density: float, alive: Tensor | None) -> Tensor:
-    """Keep exactly the top; one partial sort, then the ties at the threshold in order."""
-    keep = kept_count(flat.numel(), density)
+    return keep_largest(flat, kept_count(flat.numel(), density), alive)
+
+
+def keep_largest(flat: Tensor, keep: int, first: Tensor | None = None) -> Tensor:
+    """Mark the `keep` largest of a flat tensor; one partial sort, then the ties in order.
+
+    Among ties at the threshold those marked in `first` go first, then the earlier position.
+    """
     if keep == flat.numel():
         return torch.ones_like(flat, dtype=torch.bool)
     if keep == 0:
@@ -89,18 +112,30 @@ def _exact(flat: Tensor, density: float, alive: Tensor | None) -> Tensor:
     threshold = flat.kthvalue(flat.numel() - keep + 1).values
     chosen = flat > threshold
     ties = (flat == threshold).nonzero().flatten()
-    if alive is not None:
-        ties = torch.cat([ties[alive[ties]], ties[~alive[ties]]])
+    if first is not None:
+        ties = torch.cat([ties[first[ties]], ties[~first[ties]]])
     chosen[ties[: keep - int(chosen.sum())]] = True
     return chosen
 
 
-def _strict(flat: Tensor, density: float) -> Tensor:
+def _strict(flat: Tensor, density: float, _first: Tensor | None) -> Tensor:
     """Keep what is above the k-th smallest score, k the number to remove."""
     remove = flat.numel() - kept_count(flat.numel(), density)
     if remove < 1:
         return torch.ones_like(flat, dtype=torch.bool)
     return flat > flat.kthvalue(remove).values
+
+
+def _histogram(flat: Tensor, density: float, _first: Tensor | None) -> Tensor:
+    """Keep what is above the upper edge of the last of 256 bins that are to go, as a whole.
+
+    Scores are 0 or more; the bins are of equal width from 0 to the highest. What is kept misses
+    the density by a bin's contents at most (TensorFlow's pruning library).
+    """
+    highest = flat.max()
+    counts = torch.histc(flat.float(), BINS, 0.0, float(highest))
+    to_go = (counts.cumsum(0) < (1 - density) * flat.numel()).sum()
+    return flat > highest * (to_go / BINS)
 
 
 def round_density(density: float, step: int, steps: int, schedule: str = "exponential") -> float:

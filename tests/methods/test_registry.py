@@ -98,7 +98,7 @@ def test_hyper_parameters_of_a_base_are_inherited_and_overridden():
     hyper = BUILT_IN["ntk-sap"].hyper
     assert (hyper["rounds"].default, BUILT_IN["snip"].hyper["rounds"].default) == (20, 1)
     assert hyper["scope"].default == "global"
-    assert hyper["scope"].choices() == ("global", "local", "er", "erk")
+    assert hyper["scope"].choices() == ("global", "local", "er", "erk", "rigl-mnist")
     assert dict(BUILT_IN["dense"].hyper) == {}
 
 
@@ -226,7 +226,7 @@ GIVEN = [
     ({"rounds": "3"}, "rounds must be int, got '3'"),
     ({"epsilon": "small"}, "epsilon must be float, got 'small'"),
     ({"epsilon": None}, "epsilon must be float, got None"),
-    ({"scope": "lokal"}, "scope must be Literal['global', 'local', 'er', 'erk'], got 'lokal'"),
+    ({"scope": "lokal"}, "scope must be Literal['global', 'local', 'er', 'erk', 'rigl-mnist'], got 'lokal'"),
     ({"round": 3}, 'no hyper-parameter "round"; did you mean "rounds"?'),
 ]
 

@@ -1,0 +1,83 @@
+"""SNFS: sparse networks from scratch (arXiv:1907.04840), as RigL's paper runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from pai_bench.errors import BenchError
+from pai_bench.methods.dynamic import DynamicSparse
+from pai_bench.methods.registry import register
+from pai_bench.sparsity.masks import prunable
+from pai_bench.sparsity.regrow import shared_out
+
+
+@register("snfs")
+class SNFS(DynamicSparse):
+    """Drop the smallest weights, grow those with the largest average gradient."""
+
+    paper = "arXiv:1907.04840"
+
+    @dataclass(frozen=True)
+    class Hyper(DynamicSparse.Hyper):
+        """Updates follow the gradient step, as in RigL's code."""
+
+        update: Literal["skip", "after"] = "after"
+        decay: float = 0.9
+        """Of the moving average of dense gradients, which starts from 0 and takes in every step."""
+        redistribute: bool = False
+        """Grow more in layers of larger average gradient, as the original does: by the mean of the
+        kept weights' magnitudes. RigL's code leaves each layer as dense as it is, and so do we."""
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if not 0 <= self.decay < 1:
+                raise BenchError(f"decay must be at least 0 and below 1, got {self.decay}")
+
+    average: dict[str, Tensor]
+    """Moving average of the dense gradients, by weight name."""
+
+    def on_fit_start(self) -> None:
+        """Start the average from 0, unless a checkpoint brought it."""
+        super().on_fit_start()
+        found = getattr(self, "average", {})
+        self.average = {
+            name: found[name].to(weight.device) if name in found else torch.zeros_like(weight)
+            for name, weight in prunable(self.network)
+        }
+
+    def on_before_optimizer_step(self, optimizer: Any) -> None:
+        """Take the dense gradient into the average, before it is masked for the step."""
+        gradients, average = list(self.dense_gradients().values()), list(self.average.values())
+        self.count_dense_gradient(self._images)
+        torch._foreach_mul_(average, self.hyper.decay)
+        torch._foreach_add_(average, gradients, alpha=1 - self.hyper.decay)
+        super().on_before_optimizer_step(optimizer)
+
+    def growth(self, step: int, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """|average|."""
+        return {name: average.abs() for name, average in self.average.items()}
+
+    def counts(self, fraction: float) -> dict[str, tuple[int, int]]:
+        """As many as are dropped are grown: in each layer, or over all layers."""
+        counts = super().counts(fraction)
+        if not self.hyper.redistribute:
+            return counts
+        free = {n: int((~mask).sum()) + counts[n][0] for n, mask in self.masks.items()}
+        weights = {n: float(self.average[n][mask].abs().mean()) for n, mask in self.masks.items()}
+        grown = shared_out(sum(drop for drop, _ in counts.values()), weights, free)
+        return {name: (drop, grown[name]) for name, (drop, _) in counts.items()}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Put the average into a checkpoint, too."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["average"] = dict(self.average)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take it out."""
+        super().on_load_checkpoint(checkpoint)
+        self.average = checkpoint["average"]

@@ -1,0 +1,22 @@
+"""RigL: rigging the lottery, making all tickets winners (ICML 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from pai_bench.methods.dynamic import DynamicSparse
+from pai_bench.methods.registry import register
+
+
+@register("rigl")
+class RigL(DynamicSparse):
+    """Drop the smallest weights, grow those with the largest gradient, now and then in training."""
+
+    paper = "rigl"
+    looks_at_gradients = True
+
+    def growth(self, step: int, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """|dL/dw| of one batch, as it is: nothing is accumulated (paper, algorithm 1)."""
+        return {name: gradient.abs() for name, gradient in gradients.items()}
