@@ -38,14 +38,21 @@ class TrainingCost:
     def flops(self, macs: Mapping[str, int], totals: Mapping[str, int]) -> float:
         """Sum over all images; `macs` of the dense layers, `totals` of their prunable weights.
 
-        With f_S and f_D for one image forwards through the masked and the dense network, an image
-        costs 3 f_S: backwards is twice forwards, once for the activations and once for the
-        weights. Where the gradient of all weights is computed, kept or not, that last part is
-        dense: 2 f_S + f_D (RigL, appendix H).
+        Two FLOPs for each multiply-accumulate of a kept weight, as in `inference_flops`.
         """
         whole = kept_flops(macs, totals, totals)
         cost = 0.0
         for kept, (images, dense) in self.segments.items():
             sparse = kept_flops(macs, dict(zip(totals, kept, strict=True)), totals)
-            cost += 3 * sparse * images + (whole - sparse) * dense
+            cost += trained_flops(sparse, whole, images, dense)
         return cost
+
+
+def trained_flops(sparse: float, whole: float, images: int, dense: int = 0) -> float:
+    """Training FLOPs of `images`, for `dense` of which the gradient of all weights is computed.
+
+    With `sparse` and `whole` for one image forwards through the masked and the dense network, an
+    image costs 3 `sparse`: backwards is twice forwards, once for the activations and once for the
+    weights. With a dense gradient, this last part is `whole` (RigL, appendix H).
+    """
+    return 3 * sparse * images + (whole - sparse) * dense

@@ -1,8 +1,6 @@
 """Effective density against paths that are walked unit by unit, and costs against torch's count."""
 
-from dataclasses import replace
 from itertools import pairwise, product
-from math import isqrt
 
 import pytest
 import torch
@@ -11,10 +9,7 @@ from torch.nn.functional import max_pool2d
 from torch.utils.flop_counter import FlopCounterMode
 
 from pai_bench.networks.lenet import lenet_300_100
-from pai_bench.networks.mobilenet import mobilenet_v1
-from pai_bench.networks.resnet import resnet_50
 from pai_bench.networks.resnet_cifar import resnet_20
-from pai_bench.networks.wide_resnet import wrn_22_2
 from pai_bench.sparsity.account import (
     costs_by_layer,
     effective,
@@ -324,128 +319,3 @@ def test_on_the_meta_device_the_count_is_the_same():
     with torch.device("meta"):
         network = resnet_20(CIFAR, 10)
     assert macs_by_layer(network, CIFAR) == macs_by_layer(resnet_20(CIFAR, 10), CIFAR)
-
-
-DENSE = Masks({})
-
-
-def costs(build, shape, classes, **options):
-    with torch.device("meta"):
-        return costs_by_layer(build(shape, classes, **options), shape)
-
-
-def uniform(costs, sparsity, dense=()):
-    """Masks of int(s N) zeros in each layer but the `dense` ones."""
-    return Masks(
-        {
-            name: torch.arange(cost.weights, dtype=torch.int32) >= int(sparsity * cost.weights)
-            for name, cost in costs.items()
-            if name not in dense
-        }
-    )
-
-
-def at_side(cost, side):
-    """The same layer with an output of side x side."""
-    return replace(cost, places=side**2)
-
-
-def test_resnet_50_costs_what_rigl_says():
-    found = costs(resnet_50, (3, 224, 224), 1000)
-    assert rigl_flops(found, DENSE) == pytest.approx(8.1895e9, rel=1e-4)
-    assert rigl_bytes(found, DENSE) / 1e6 == pytest.approx(102.122, rel=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("sparsity", "ratio", "megabytes"),
-    [
-        (0, 1, 102.122),
-        (0.8, 0.2254, 23.729),
-        (0.9, 0.1285, 13.532),
-        (0.95, 0.0801, 8.433),
-        (0.965, 0.0656, 6.904),
-        (0.99, 0.0414, 4.354),
-    ],
-)
-def test_uniform_resnet_50_costs_what_rigl_says(sparsity, ratio, megabytes):
-    """Its code adds a border of 3 and then counts one more: 115 x 115 outputs of the first layer.
-
-    The 8.2e9 and the ratios published rest on that; our function counts the 112 x 112 there are.
-    """
-    found = costs(resnet_50, (3, 224, 224), 1000)
-    assert isqrt(found["conv1.weight"].places) == 112
-    found["conv1.weight"] = at_side(found["conv1.weight"], 115)
-    dense = rigl_flops(found, DENSE)
-    assert dense == pytest.approx(8.2023e9, rel=1e-4)
-    masks = uniform(found, sparsity, dense={"conv1.weight"}) if sparsity else DENSE
-    assert rigl_flops(found, masks) / dense == pytest.approx(ratio, rel=1e-3)
-    assert rigl_bytes(found, masks) / 1e6 == pytest.approx(megabytes, rel=1e-4)
-
-
-def as_rigl_counts_mobilenet(width=1.0):
-    """Two artefacts of RigL's count of MobileNet, which ours does not share.
-
-    A strided layer reads a picture with one more row and column, and is counted as if it had a
-    border all around as well: one more row and column of outputs. A depthwise layer is counted as
-    a convolution from c channels to one: a c-th of its outputs and biases.
-    """
-    counted = {}
-    sides = [112]
-    for name, cost in costs(mobilenet_v1, (3, 224, 224), 1000, width=width).items():
-        side = isqrt(cost.places)
-        strided = name == "conv1.weight" or (name.endswith("depthwise.weight") and side < sides[-1])
-        sides.append(side)
-        cost = at_side(cost, side + 1) if strided else cost
-        counted[name] = replace(cost, channels=1) if "depthwise" in name else cost
-    assert sides[1:3] == [112, 112]
-    return counted
-
-
-@pytest.mark.parametrize(
-    ("width", "megaflops", "megabytes"),
-    [
-        (1.0, 1141.544, 16.864),
-        (0.47, 266.539, 4.789),
-        (0.353, 154.770, 3.076),
-        (0.285, 103.825, 2.236),
-        (0.204, 56.617, 1.396),
-    ],
-)
-def test_mobilenets_cost_what_rigl_says(width, megaflops, megabytes):
-    found = as_rigl_counts_mobilenet(width)
-    assert rigl_flops(found, DENSE) / 1e6 == pytest.approx(megaflops, rel=1e-5)
-    assert rigl_bytes(found, DENSE) / 1e6 == pytest.approx(megabytes, rel=2e-4)
-
-
-@pytest.mark.parametrize(
-    ("sparsity", "megaflops", "megabytes"),
-    [
-        (0.75, 330.769, 4.894),
-        (0.85, 222.666, 3.229),
-        (0.9, 168.614, 2.396),
-        (0.95, 114.563, 1.563),
-    ],
-)
-def test_uniform_mobilenets_cost_what_rigl_says(sparsity, megaflops, megabytes):
-    """Up to the rounding of the number of zeros in each layer."""
-    found = as_rigl_counts_mobilenet()
-    dense = {name for name in found if name == "conv1.weight" or "depthwise" in name}
-    masks = uniform(found, sparsity, dense)
-    assert rigl_flops(found, masks) / 1e6 == pytest.approx(megaflops, rel=3e-4)
-    assert rigl_bytes(found, masks) / 1e6 == pytest.approx(megabytes, rel=3e-4)
-
-
-def test_wide_resnet_costs_what_is_measured_for_rigl():
-    found = costs(wrn_22_2, CIFAR, 10)
-    dense = rigl_flops(found, DENSE)
-    assert dense == pytest.approx(3.1588e8, rel=1e-3)
-    ratios = {0.5: 0.502, 0.8: 0.203, 0.9: 0.104, 0.95: 0.054}
-    for sparsity, ratio in ratios.items():
-        masks = uniform(found, sparsity, dense={"conv1.weight"})
-        assert rigl_flops(found, masks) / dense == pytest.approx(ratio, abs=1e-3)
-
-
-def test_a_perceptron_counts_by_hand():
-    found = costs(lenet_300_100, MNIST, 10)
-    assert rigl_flops(found, DENSE) == 2 * 266_200 + 410
-    assert rigl_bytes(found, DENSE) == 4 * (266_200 + 410)

@@ -3,13 +3,14 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from pai_bench import fit
+from pai_bench import fit, networks
 from pai_bench.methods.base import SparseClassifier
 from pai_bench.methods.registry import register
 from pai_bench.sparsity.account import inference_flops, macs_by_layer
 from pai_bench.sparsity.masks import Masks, prunable
-from pai_bench.sparsity.training_cost import TrainingCost
+from pai_bench.sparsity.training_cost import TrainingCost, trained_flops
 
 MACS = {"a": 1000, "b": 100, "stem": 10}
 TOTALS = {"a": 50, "b": 20}
@@ -69,6 +70,32 @@ def test_numbers_that_come_back_go_on_with_their_segment():
     cost.use({"a": 5, "b": 10})
     cost.count(30, dense=30)
     assert cost.segments == {(5, 10): (40, 30), (50, 20): (20, 0)}
+
+
+NETWORKS = {
+    "lenet-300-100": ((1, 28, 28), ["fc1.weight"]),
+    "lenet-5": ((1, 28, 28), ["conv1.weight"]),
+    "resnet-20": ((3, 32, 32), ["0.weight"]),
+    "wrn-22-2": ((3, 32, 32), ["conv1.weight"]),
+}
+"""Network -> shape of an input, and the layers that read it."""
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_torch_counts_the_same_but_the_gradient_of_the_images(name, settings):
+    """A layer that reads the images computes no gradient for them: 2 passes of it, not 3.
+
+    MobileNet is no case of this: torch (2.13) counts the gradients of a depthwise convolution as if
+    each channel read all others.
+    """
+    shape, readers = NETWORKS[name]
+    network = networks.build(settings.networks[name], shape, 10).train()
+    with FlopCounterMode(display=False) as counter:
+        network(torch.zeros(2, *shape)).sum().backward()
+    macs, dense = macs_by_layer(network, shape), Masks.ones(network)
+    whole = inference_flops(macs, dense)
+    saved = 2 * sum(macs[reader] for reader in readers)
+    assert counter.get_total_flops() == trained_flops(whole, whole, images=2) - 2 * saved
 
 
 @register("halves-each-epoch")
