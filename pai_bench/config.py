@@ -49,6 +49,10 @@ class Data(Settings):
     """Folder inside a mirror; the name of the data set unless given."""
     image: str = "image"
     label: str = "label"
+    text: str | None = None
+    """Column of text, where that is what the data set is made of: its bytes are the symbols, and
+    the label of each is the next one. `images` are sequences, the first ones of each split,
+    `shape` is [1, 1, symbols in a sequence]."""
     train: str = "train"
     test: str = "test"
     classes: Positive
@@ -61,17 +65,27 @@ class Data(Settings):
     sees is kept there, and a later one that differs is an error."""
     stream: bool = False
     """True for photographs of many sizes, decoded batch by batch; else all pixels are in memory."""
-    mean: NonEmpty
-    std: NonEmpty
-    """Per channel, of pixels scaled to 0..1."""
+    mean: NonEmpty = (0.0,)
+    std: NonEmpty = (1.0,)
+    """Per channel, of pixels scaled to 0..1. Symbols are not normalised."""
 
     @property
     def version(self) -> str:
         """What tells one state of the data from another: its digest, else all that makes it."""
         if self.digest:
             return self.digest
-        made_of = self.model_dump_json(exclude={"mean", "std", "folder", "gated", "stream"})
+        left_out = {"mean", "std", "folder", "gated", "stream"}
+        # A key that images do without: their versions are those from before there was one.
+        made_of = self.model_dump_json(exclude=left_out if self.text else left_out | {"text"})
         return hashlib.sha256(made_of.encode()).hexdigest()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Data:
+        if self.text is None and not {"mean", "std"} <= self.model_fields_set:
+            raise ValueError("images need mean and std, to be normalised with")
+        if self.text is not None and (self.shape[:2] != (1, 1) or self.stream):
+            raise ValueError("text has shape [1, 1, symbols in a sequence], and is not streamed")
+        return self
 
 
 class Network(Settings):
@@ -111,6 +125,10 @@ class Recipe(Settings):
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
     warmup: Annotated[float, Field(ge=0)] = 0.0
     """How long the learning rate grows linearly from 0, step by step."""
+    clip: Literal["none", "norm", "value"] = "none"
+    clip_at: Annotated[float, Field(gt=0)] | None = None
+    """Bound on the norm of all gradients together, or on the size of each value; kept weights
+    only."""
     label_smoothing: Fraction = 0.0
     augment: Literal["none", "crop-flip", "mirror-crop-flip", "resized-crop-flip"] = "none"
     crop_scale: Range = (0.08, 1.0)
@@ -149,6 +167,8 @@ class Recipe(Settings):
             raise ValueError("evaluate: validation needs a holdout above 0")
         if (self.mean is None) != (self.std is None):
             raise ValueError("mean and std go together")
+        if (self.clip == "none") != (self.clip_at is None):
+            raise ValueError("clip and clip_at go together")
         return self
 
 

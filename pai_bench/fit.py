@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 import traceback
 import warnings
@@ -242,6 +243,7 @@ def _result(
     return Result(
         status="done",
         accuracy=Accuracy(accuracies[-1], best, accuracies.index(best) + 1),
+        bits_per_step=module.curves["test_loss"][-1] / math.log(2) if data.text else None,
         density=module.masks.density(),
         effective=reached.density(),
         collapsed=tuple(module.masks.collapsed()),

@@ -55,6 +55,8 @@ class Result:
     reason: str = ""
     traceback: str = ""
     accuracy: Accuracy | None = None
+    bits_per_step: float | None = None
+    """Of text: mean test loss of the last epoch, in bits for each symbol."""
     density: float | None = None
     """Achieved: kept over prunable, at the end of training."""
     effective: float | None = None

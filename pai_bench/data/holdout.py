@@ -13,7 +13,8 @@ def split(labels: Tensor, fraction: float) -> tuple[Tensor, Tensor]:
     """Divide the images with these labels (N,) into those to train on and those held out.
 
     Stratified: of each class, `fraction` of the images (rounded) is held out, chosen by a fixed
-    random permutation. Returns two sorted tensors of positions.
+    random permutation; sequences (labels (N, L)) are all of one class. Returns two sorted tensors
+    of positions.
 
     >>> train, held = split(torch.tensor([0, 0, 0, 0, 1, 1, 1, 1]), 0.25)
     >>> len(train), [int(label) for label in torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])[held]]
@@ -21,6 +22,8 @@ def split(labels: Tensor, fraction: float) -> tuple[Tensor, Tensor]:
     """
     generator = torch.Generator().manual_seed(SEED)
     held = torch.zeros(len(labels), dtype=torch.bool)
+    if labels.ndim > 1:
+        labels = torch.zeros(len(labels))
     for label in labels.unique():
         members = (labels == label).nonzero()[:, 0]
         order = torch.randperm(len(members), generator=generator)

@@ -16,6 +16,7 @@ from pai_bench.data.holdout import split
 from pai_bench.data.locations import public
 from pai_bench.data.pixels import Pixels, Statistics
 from pai_bench.data.sources import Arrays
+from pai_bench.data.text import check_recipe
 from pai_bench.errors import BenchError
 from pai_bench.streams import Streams
 
@@ -86,12 +87,14 @@ class TrainBatches:
 
 
 class EvaluationBatches:
-    """The test set in order, in large batches."""
+    """The test set in order, in large batches; sequences in batches of the training's size."""
 
     def __init__(self, module: InMemoryData) -> None:
         self._module = module
         values = module.tensors["test_images"][0].numel()
         self._size = max(1, min(EVALUATION_BATCH, EVALUATION_VALUES // values))
+        if module.tensors["test_labels"].ndim > 1:
+            self._size = module.recipe.batch_size  # A network keeps much more of each symbol.
 
     def __len__(self) -> int:
         return -(-self._module.test_size // self._size)
@@ -101,7 +104,7 @@ class EvaluationBatches:
         images = module.tensors["test_images"].split(self._size)
         labels = module.tensors["test_labels"].split(self._size)
         for raw, target in zip(images, labels, strict=True):
-            yield module.pixels(raw), target
+            yield module.pixels(raw), target.long()
 
 
 class InMemoryData(pl.LightningDataModule):
@@ -113,6 +116,8 @@ class InMemoryData(pl.LightningDataModule):
 
     def __init__(self, arrays: Arrays, settings: Data, recipe: Recipe, streams: Streams) -> None:
         super().__init__()
+        if settings.text is not None:
+            check_recipe(recipe)
         self.recipe, self.streams, self.classes = recipe, streams, settings.classes
         self.arrays, self.pixels = arrays, Pixels(settings, recipe)
         self.tensors = _parts(arrays, recipe)
@@ -149,7 +154,7 @@ class InMemoryData(pl.LightningDataModule):
         """Make the training batch of the images at `index`, augmented as the recipe says."""
         own = self.statistics and (self.statistics[0][index], self.statistics[1][index])
         raw = self._augmented(index, augment)
-        return self.pixels(raw, own), self.tensors["train_labels"][index]
+        return self.pixels(raw, own), self.tensors["train_labels"][index].long()
 
     def _augmented(self, index: Tensor, augment: torch.Generator) -> Tensor:
         images, recipe = self.tensors["train_images"], self.recipe

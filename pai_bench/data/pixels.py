@@ -19,6 +19,8 @@ class Pixels:
       least 1 / sqrt(number of values), so that an image of one colour becomes zeros (TensorFlow's
       per_image_standardization; RigL, section 4.3);
     - `none`: pixel / 255.
+
+    Symbols of text stay the whole numbers that they are.
     """
 
     def __init__(self, settings: Data, recipe: Recipe) -> None:
@@ -30,6 +32,8 @@ class Pixels:
             torch.tensor(mean).view(-1, 1, 1) * 255,
             1 / (torch.tensor(std).view(-1, 1, 1) * 255),
         )
+        if settings.text is not None:
+            self._constants = torch.zeros(1, 1, 1), torch.ones(1, 1, 1)
 
     def to(self, device: torch.device) -> Pixels:
         """Move the constants to `device`."""

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from pai_bench import targets
 from pai_bench.config import Data
-from pai_bench.data import files
+from pai_bench.data import files, text
 from pai_bench.data.locations import cached_file
 from pai_bench.errors import BenchError, first_line
 
@@ -29,7 +29,10 @@ TENSORS = ("train_images", "train_labels", "test_images", "test_labels")
 
 @dataclass(frozen=True)
 class Arrays:
-    """A decoded data set: images uint8 (N, C, H, W), labels int64 (N,), both splits."""
+    """A decoded data set: images uint8 (N, C, H, W), labels int64 (N,), both splits.
+
+    Of text, symbols uint8 (N, 1, 1, L), and for labels the symbols that follow, uint8 (N, L).
+    """
 
     train_images: Tensor
     train_labels: Tensor
@@ -75,7 +78,10 @@ def load(name: str, settings: Data, mirror: str | None = None) -> Arrays:
 def _fresh(name: str, settings: Data, mirror: str | None) -> Arrays:
     if settings.load is not None:
         return _of_plugin(name, settings.load)
-    return _digits() if settings.hub is None else _decode(name, settings, mirror)
+    if settings.hub is None:
+        return _digits()
+    found = files.find(name, settings, mirror)
+    return _decode(name, settings, found) if settings.text is None else _text(settings, found)
 
 
 def _of_plugin(name: str, target: str) -> Arrays:
@@ -123,12 +129,21 @@ def _to_cache(arrays: Arrays, path: Path) -> None:
             beside.unlink()
 
 
-def _decode(name: str, settings: Data, mirror: str | None) -> Arrays:
+def _text(settings: Data, found: files.Files) -> Arrays:
+    """Cut the text of both splits into sequences, as many as benchmark.yaml says."""
+    assert settings.text is not None
+    parts: dict[str, Tensor] = {}
+    for (role, paths), count in zip(found.splits().items(), settings.images, strict=True):
+        read = text.sequences(paths, settings.text, count, settings.shape[2])
+        parts[f"{role}_images"], parts[f"{role}_labels"] = read
+    return Arrays(**parts, source=found.source)
+
+
+def _decode(name: str, settings: Data, found: files.Files) -> Arrays:
     """Decode the files with the hub's own reader; its copies go to a scratch folder."""
     from datasets import disable_progress_bars, load_dataset
 
     disable_progress_bars()  # They would break up ours.
-    found = files.find(name, settings, mirror)
     paths = {role: [str(path) for path in split] for role, split in found.splits().items()}
     parts: dict[str, Tensor] = {}
     with tempfile.TemporaryDirectory(prefix="pai-bench-") as scratch:
@@ -174,7 +189,7 @@ def _check(name: str, settings: Data, arrays: Arrays) -> None:
                 f"benchmark.yaml says {(count, *settings.shape)}"
             )
         labels = getattr(arrays, f"{role}_labels")
-        if labels.min() < 0 or labels.max() >= settings.classes:
+        if int(labels.min()) < 0 or int(labels.max()) >= settings.classes:
             raise BenchError(
                 f"data set {name} from {arrays.source}: {role} labels go from {labels.min()} to "
                 f"{labels.max()}, benchmark.yaml says {settings.classes} classes"

@@ -66,6 +66,7 @@ def row_data(row: Row, of_paper: bool) -> dict[str, Any]:
         "compression": 1 / row.density,
         "n": len(row.entries),
         **_interval(row.accuracy),
+        "bits": row.bits and _interval(row.bits),
         "best_epoch": row.best_epoch,
         "achieved": row.achieved,
         "effective": row.effective,

@@ -73,6 +73,8 @@ class Row:
     """The finished ones of `cells`."""
     missing: tuple[Missing, ...]
     accuracy: Estimate | None
+    bits: Estimate | None
+    """Of text: test loss of the last epoch, in bits for each symbol."""
     best_epoch: float | None
     """Mean over seeds of the best epoch's accuracy, which is selected on the test set."""
     achieved: float | None
@@ -133,6 +135,7 @@ def board(store: Store, suite: str, cells: Iterable[Cell], of_papers: Iterable[s
 
 def _row(cells: Sequence[Cell], stored: Mapping[str, Entry]) -> Row:
     done = [stored[c.id] for c in cells if _is_done(c, stored)]
+    bits = [e.result.bits_per_step for e in done if e.result.bits_per_step is not None]
     accuracies = [e.result.accuracy for e in done if e.result.accuracy is not None]
     return Row(
         line=cells[0].line,
@@ -142,6 +145,7 @@ def _row(cells: Sequence[Cell], stored: Mapping[str, Entry]) -> Row:
         entries=tuple(done),
         missing=tuple(_missing(c, stored.get(c.id)) for c in cells if not _is_done(c, stored)),
         accuracy=estimate([a.last for a in accuracies]) if accuracies else None,
+        bits=estimate(bits) if bits else None,
         best_epoch=_mean_of([a.best for a in accuracies]),
         achieved=_mean_of([e.result.density for e in done]),
         effective=_mean_of([e.result.effective for e in done]),

@@ -18,14 +18,20 @@ def print_board(console: Console, board: Board, title: str) -> None:
     table.add_column("method")
     for heading in ("density", "sparsity", "accuracy %", "n", "vs best baseline", "effective"):
         table.add_column(heading, justify="right", no_wrap=True)
+    of_text = any(row.bits for row in board.rows)
+    if of_text:
+        table.add_column("bits per step", justify="right", no_wrap=True)
     previous = None
     for row in board.rows:
         if previous not in (None, row.line):
             table.add_section()
-        table.add_row(*_columns(row, row.line != previous, _marks(row, board)))
+        bits = [Text(_bits(row))] if of_text else []
+        table.add_row(*_columns(row, row.line != previous, _marks(row, board)), *bits)
         previous = row.line
     console.print(table)
     console.print(_LEGEND.format(board.evaluated), style="dim", highlight=False)
+    if of_text:
+        console.print(_TEXT_LEGEND.format(board.evaluated), style="dim", highlight=False)
     if board.checks:
         _print_checks(console, board)
     if summaries := summarise(board):
@@ -40,6 +46,11 @@ _LEGEND = (
     "◂ best mean at its density · † a layer collapsed (nothing of it is kept) in some seed\n"
     "vs best baseline: difference in points to the best other baseline, paired by seed\n"
     "effective: density of kept weights that lie on a path from input to output"
+)
+
+
+_TEXT_LEGEND = (
+    "of text, accuracy is that of the next byte; bits per step: {} loss / ln 2, less is better"
 )
 
 
@@ -113,6 +124,14 @@ def _delta(row: Row) -> str:
     return "" if row.delta is None else _signed(row.delta.estimate)
 
 
+def _bits(row: Row) -> str:
+    """Bits for each symbol, as `1.463 ± 0.012`."""
+    if row.bits is None:
+        return "–"
+    half = "" if row.bits.high is None else f" ± {row.bits.high - row.bits.mean:.3f}"
+    return f"{row.bits.mean:.3f}{half}"
+
+
 def _signed(found: Estimate) -> str:
     """In points, as `+1.20 ± 0.31`."""
     half = "" if found.high is None else f" ± {100 * (found.high - found.mean):.2f}"
@@ -145,6 +164,8 @@ def print_cell(console: Console, entry: Entry) -> None:
             f"accuracy  last {100 * found.last:.2f} % · best {100 * found.best:.2f} % "
             f"(epoch {found.best_epoch}, selected on the test set)"
         )
+    if result.bits_per_step is not None:
+        console.print(f"bits      {result.bits_per_step:.4f} per step (test loss / ln 2)")
     if result.density is not None and result.effective is not None:
         console.print(
             f"density   target {cell.density:.6g} · achieved {result.density:.6g} "

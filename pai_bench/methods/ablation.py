@@ -60,7 +60,7 @@ class Corrupted(Sequence[Batch]):
     def _corrupt(self, number: int, images: Tensor, labels: Tensor) -> Batch:
         generator = self._streams.generator(f"ablation/{number}")
         if self._what == "random-labels":
-            drawn = torch.randint(0, self._classes, (len(labels),), generator=generator)
+            drawn = torch.randint(0, self._classes, labels.shape, generator=generator)
             return images, drawn.to(labels.device)
         flat = images.flatten(1)
         order = torch.rand(flat.shape, generator=generator).argsort(1).to(images.device)

@@ -28,7 +28,10 @@ from pai_bench.sparsity.training_cost import TrainingCost
 from pai_bench.streams import Streams
 
 Batches = Sequence[tuple[Tensor, Any]]
-"""Images (N, C, H, W) and labels (N,), or None for labels that a method does without."""
+"""Images (N, C, H, W) and labels (N,), or None for labels that a method does without.
+
+Of text, sequences of symbols (N, 1, 1, L) and the symbols that follow (N, L).
+"""
 
 
 class Diverged(RuntimeError):
@@ -175,7 +178,7 @@ class SparseClassifier(pl.LightningModule):
         return found.state
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images (N, C, H, W) to logits (N, classes)."""
+        """Map images (N, C, H, W) to logits (N, classes); sequences to (N, classes, L)."""
         logits: Tensor = self.network(images)
         return logits
 
@@ -269,6 +272,10 @@ class SparseClassifier(pl.LightningModule):
             pairs = zip(self._masked, self._factors, strict=True)
             live = [(w.grad, factor) for w, factor in pairs if w.grad is not None]
             torch._foreach_mul_([g for g, _ in live], [factor for _, factor in live])
+
+    def configure_gradient_clipping(self, *_args: Any, **_kwargs: Any) -> None:
+        """Clip gradients, as the recipe says; the Trainer asks for it after they were masked."""
+        optimizer.clip(self.network, self.task.recipe)
 
     def on_train_epoch_start(self) -> None:
         """Start the epoch's clock and sums."""

@@ -49,6 +49,16 @@ def _decaying(network: nn.Module, recipe: Recipe) -> list[torch.Tensor]:
     return list(network.parameters())
 
 
+def clip(network: nn.Module, recipe: Recipe) -> None:
+    """Clip the gradients of all parameters of `network`, as the recipe says."""
+    if recipe.clip_at is None:
+        return
+    if recipe.clip == "norm":
+        nn.utils.clip_grad_norm_(network.parameters(), recipe.clip_at)
+    else:
+        nn.utils.clip_grad_value_(network.parameters(), recipe.clip_at)
+
+
 def schedule(of: torch.optim.Optimizer, recipe: Recipe, steps_per_epoch: int) -> dict[str, Any]:
     """Build the schedule of the recipe, as Lightning wants it.
 

@@ -57,6 +57,7 @@ def train(
             logits = network(images.to(weights[0][1].dtype))
             cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing).backward()
             _mask([weight for _, weight in weights], factors)
+            optimizer.clip(network, recipe)
             chosen.step()
             step, seen, shape = step + 1, seen + len(images), tuple(images.shape[1:])
             after_step(step)

@@ -80,11 +80,18 @@ def effective(network: nn.Module, masks: Mapping[str, Tensor], shape: tuple[int,
     weight 1 where it is kept (and everywhere in a layer that is not prunable), no biases,
     normalisation switched off and max pooling replaced by average pooling (which of the pooled
     values wins depends on the data). A dilated or adaptive max pooling passes its signal through
-    one of the reached values.
+    one of the reached values. Every symbol reaches all values of an embedding. A module in which
+    signals do not just add up (the gates of a GRU) has a method `reached`, which takes what
+    `forward` takes: sums of what its outputs depend on.
     """
     walker = copy.deepcopy(network).cpu().double().eval()
     for _, layer in layers(walker):
         _make_transparent(layer)
+    for module in walker.modules():
+        if isinstance(module, nn.Embedding):
+            module.weight.data.fill_(1)
+        if hasattr(module, "reached"):
+            module.forward = module.reached  # type: ignore[assignment]
     for name, weight in prunable(walker):
         weight.data = masks[name].to("cpu", torch.float64)
         weight.requires_grad_()

@@ -73,10 +73,11 @@ def test_logits_are_one_per_class(name, data):
     with torch.device("meta"):
         network = networks.build(SETTINGS.networks[name], data.shape, data.classes)
         outputs = 1000 if name == "resnet-18-1000" else data.classes
-        assert network(torch.zeros(2, *data.shape)).shape == (2, outputs)
+        places = data.shape[2:] if data.text else ()
+        assert network(torch.zeros(2, *data.shape)).shape == (2, outputs, *places)
 
 
-HEAVY = {"tiny-imagenet": (3, 32, 32), "imagenet-1k": (3, 64, 64)}
+HEAVY = {"tiny-imagenet": (3, 32, 32), "imagenet-1k": (3, 64, 64), "wikitext-103": (1, 1, 8)}
 
 
 @pytest.mark.parametrize("name", SETTINGS.networks)
@@ -89,6 +90,8 @@ def test_a_network_trains_and_every_prunable_weight_tensor_gets_a_gradient(name)
     masks = Masks({n: torch.rand_like(w) < 0.9 for n, w in prunable(network)})
     masks.apply(network)
     inputs, labels = torch.randn(4, *shape), torch.tensor([1, 2, 3, 4])
+    if SETTINGS.data[data].text:
+        inputs, labels = (torch.randint(0, 10, size) for size in ((4, *shape), (4, shape[2])))
     for _ in range(2):
         network.zero_grad()
         loss = torch.nn.functional.cross_entropy(network(inputs), labels)
