@@ -54,6 +54,10 @@ PATHS = {  # As they are called in the real repositories; those of ImageNet are 
         ["data/train-00000-of-00002.parquet", "data/train-00001-of-00002.parquet"],
         ["data/validation-00000-of-00001.parquet"],
     ),
+    "wikitext-103": (
+        [f"wikitext-103-raw-v1/train-0000{part}-of-00002.parquet" for part in (0, 1)],
+        [f"wikitext-103-raw-v1/validation-{SINGLE}"],
+    ),
 }
 BESIDE = {
     "fashion-mnist": ["dataset_infos.json"],
@@ -65,6 +69,10 @@ BESIDE = {
     "cifar100": ["dataset_infos.json"],
     "tiny-imagenet": ["dataset_infos.json", "classes.py"],
     "imagenet-1k": ["data/test-00000-of-00028.parquet", "classes.py"],
+    "wikitext-103": [
+        f"wikitext-103-raw-v1/test-{SINGLE}",
+        *(f"wikitext-2-raw-v1/{split}-{SINGLE}" for split in ("train", "validation", "test")),
+    ],
 }
 
 READER, STRANGER, NARROW, EXPIRED = "hf_reader", "hf_stranger", "hf_narrow", "hf_expired"
@@ -296,6 +304,8 @@ class Made:
 def make(name):
     """Write a data set in the schema of its repository, labels up to the last class."""
     settings = SETTINGS[name]
+    if settings.text:
+        return make_text(name)
     random = np.random.default_rng(len(name))
     channels, height, width = settings.shape
     written, tensors = dict.fromkeys(["README.md", *BESIDE[name]], UNWANTED), {}
@@ -314,6 +324,23 @@ def make(name):
     pinned = {path: sha256(written[path]) for path in settings.files}
     adapted = settings.model_copy(update={"images": IMAGES, "files": pinned})
     return Made(adapted, written, Arrays(**tensors))
+
+
+def make_text(name):
+    """Write lines of text; every file of a split ends in the midst of a sequence."""
+    settings = SETTINGS[name]
+    length = settings.shape[2]
+    written, tensors = dict.fromkeys(["README.md", *BESIDE[name]], UNWANTED), {}
+    for role, count, paths in zip(ROLES, IMAGES, PATHS[name], strict=True):
+        lines = [f" line {number} of the {role} text \n" for number in range(count * 40)]
+        for part, path in zip(np.array_split(lines, len(paths)), paths, strict=True):
+            table = datasets.Dataset.from_dict({"text": part.tolist()})
+            table.to_parquet(content := io.BytesIO())
+            written[path] = content.getvalue()
+        symbols = torch.tensor(list("".join(lines).encode()), dtype=torch.uint8)
+        tensors[f"{role}_images"] = symbols[: count * length].view(count, 1, 1, length)
+        tensors[f"{role}_labels"] = symbols[1 : count * length + 1].view(count, length)
+    return Made(settings.model_copy(update={"images": IMAGES}), written, Arrays(**tensors))
 
 
 def parquet(settings, rows):
@@ -522,6 +549,13 @@ class TestLoading:
         expected = made["cifar100"].arrays.train_labels
         assert torch.equal(sources.load("cifar100", fine).train_labels, expected)
         assert torch.equal(sources.load("cifar100", coarse).train_labels, expected // 5)
+
+
+def test_text_of_several_files_is_joined(made, hub, user):
+    text = made["wikitext-103"]
+    (answer,) = user.ask(("load", "wikitext-103", text.settings))
+    assert answer["digest"] == text.arrays.digest
+    assert fetched(hub.asked, "wikitext-103") == text.wanted()
 
 
 class TestDigests:
