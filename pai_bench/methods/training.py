@@ -35,15 +35,17 @@ def train(
     recipe: Recipe,
     batches: Passes,
     after_step: Callable[[int], None] = lambda _step: None,
+    by: torch.optim.Optimizer | None = None,
 ) -> Effort:
     """Train the masked `network` in place by the recipe, `recipe.epochs` passes over `batches`.
 
     The same steps as a cell's own training takes: gradients of masked weights are 0, and so are
-    the weights. `after_step` is told the number of steps taken so far.
+    the weights. `after_step` is told the number of steps taken so far; `by` is an optimizer of the
+    network's parameters instead of the recipe's.
     """
     masks.apply(network)
     network.train()
-    chosen = optimizer.optimizer(network, recipe)
+    chosen = optimizer.optimizer(network, recipe) if by is None else by
     schedule = optimizer.schedule(chosen, recipe, len(batches))
     weights = prunable(network)
     factors = [masks[name].to(weight.dtype) for name, weight in weights]

@@ -1,0 +1,64 @@
+"""Scores of whole units (filters) -> masks that keep or drop each unit as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from pai_bench.errors import BenchError
+from pai_bench.sparsity.masks import Masks
+from pai_bench.sparsity.select import kept_count
+
+Shapes = Mapping[str, tuple[int, ...]]
+"""Weight name -> shape."""
+
+
+def keep_units(
+    scores: Mapping[str, Tensor],
+    shapes: Shapes,
+    density: float,
+    scope: Literal["global", "local"] = "global",
+) -> Masks:
+    """Keep whole units, best first, until at least `kept_count` weights are kept.
+
+    A score stands for all weights that it is broadcast over: (out, 1, 1, 1) scores the filters of a
+    convolution, a tensor of the weight's own shape its single weights. Units are ranked over all
+    tensors, or within each (`local`); among equal scores the earlier position goes first. With
+    units of several weights the density is overshot by less than the last unit.
+
+    Raises BenchError, naming the layer, when a score is NaN or infinite.
+
+    >>> filters = {"conv": torch.tensor([3.0, 1.0, 2.0]).view(3, 1, 1, 1)}
+    >>> keep_units(filters, {"conv": (3, 2, 1, 1)}, 0.5)["conv"].flatten().int().tolist()
+    [1, 1, 0, 0, 1, 1]
+    """
+    for name, score in scores.items():
+        if not bool(torch.isfinite(score).all()):
+            raise BenchError(f"the scores of {name} are not finite: nothing can be ranked by them")
+    together = [list(scores)] if scope == "global" else [[name] for name in scores]
+    kept: dict[str, Tensor] = {}
+    for names in together:
+        chosen = _best({name: scores[name] for name in names}, shapes, density)
+        kept |= {name: chosen[name].expand(shapes[name]).contiguous() for name in names}
+    return Masks({name: kept[name] for name in scores})
+
+
+def _best(scores: Mapping[str, Tensor], shapes: Shapes, density: float) -> dict[str, Tensor]:
+    """The units that are kept, as bool tensors of the scores' shapes."""
+    weights = {name: torch.Size(shapes[name]).numel() for name in scores}
+    sizes = torch.cat(
+        [
+            torch.full((score.numel(),), weights[name] // score.numel(), device=score.device)
+            for name, score in scores.items()
+        ]
+    )
+    flat = torch.cat([score.flatten() for score in scores.values()])
+    order = flat.argsort(descending=True, stable=True)
+    before = sizes[order].cumsum(0) - sizes[order]
+    chosen = torch.zeros_like(flat, dtype=torch.bool)
+    chosen[order] = before < kept_count(sum(weights.values()), density)
+    parts = chosen.split([score.numel() for score in scores.values()])
+    return {n: part.view_as(s) for (n, s), part in zip(scores.items(), parts, strict=True)}

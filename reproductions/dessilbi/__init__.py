@@ -1,0 +1,1 @@
+"""DessiLBI (ICML 2020)."""

@@ -1,0 +1,164 @@
+"""DessiLBI: exploring structural sparsity via differential inclusion paths (ICML 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from pai_bench.errors import BenchError
+from pai_bench.methods.base import SparseClassifier
+from pai_bench.methods.registry import register
+from pai_bench.searches import Search
+from pai_bench.sparsity.masks import Masks, prunable
+from pai_bench.sparsity.select import keep_top
+from pai_bench.sparsity.units import keep_units
+from reproductions.dessilbi import ranking, search
+
+Tensors = Mapping[str, Tensor]
+
+
+@register("dessilbi")
+class DessiLBISearch(SparseClassifier):
+    """Train with DessiLBI, keep the weights that entered its path first, retrain from the start.
+
+    Not pruning at initialisation: the search is a dense training of some epochs, charged to each
+    cell. One search serves all densities and ways to choose of a seed.
+    """
+
+    paper = "dessilbi"
+    when = "path"
+    trains_to_score = True
+    changes_weights = True
+
+    @dataclass(frozen=True)
+    class Hyper:
+        """How to search (defaults: the authors' element-wise search on VGG-16, but short)."""
+
+        mode: Literal["path", "dual", "epoch", "order"] = "path"
+        """What is kept: first to enter the path, ties and the rest by the dual variable (`path`);
+        largest dual variable (`dual`); the support after the epoch whose density is nearest, which
+        is what the paper does and not exact (`epoch`); first epoch, then greatest weight at the end
+        (`order`, after the authors' toolbox)."""
+        scope: Literal["global", "local"] = "global"
+        """Rank over all layers, or within each; their toolbox goes layer by layer."""
+        start: Literal["initial", "projected"] = "initial"
+        """Training starts from the initial weights and buffers, or from those that the search
+        ended with, masked."""
+        search_epochs: int = 10
+        search_lr: float = 0.1
+        search_decay_every: int = 0
+        """Epochs after which the learning rate of the search falls to a tenth, again and again; 0
+        for never: the path slows down with it."""
+        kappa: float = 1.0
+        nu: float = 200.0
+        lam: float = 0.03
+        """Threshold for convolutions."""
+        fc_lam: float = 0.03
+        """Threshold for linear layers; 1 in the authors' group searches."""
+        prox: Literal["l1", "filter", "filter_sqrt"] = "l1"
+        momentum: float = 0.9
+        nesterov: bool = True
+        weight_decay: float = 1e-4
+        wd_rule: Literal["core", "lottery"] = "lottery"
+        coupling_in_momentum: bool = False
+        """The authors' code adds the pull towards Gamma after the momentum."""
+
+        def __post_init__(self) -> None:
+            if self.search_epochs < 1 or self.search_decay_every < 0:
+                raise BenchError(
+                    "search_epochs must be at least 1 and search_decay_every at least 0, got "
+                    f"{self.search_epochs} and {self.search_decay_every}"
+                )
+
+    def sparsify(self, batches: Any) -> Masks:
+        """Search, or take the search that another cell has made, and choose from its path."""
+        found = self.searched(self._settings(), lambda: self._search(batches))
+        if self.hyper.mode == "epoch":
+            masks = self._support(found)
+        else:
+            masks = self._keep(self._scores(found))
+        if self.hyper.start == "projected":
+            self.network.load_state_dict(found["network"])
+        return masks
+
+    def _settings(self) -> dict[str, Any]:
+        return {key: getattr(self.hyper, key) for key in search.SETTINGS}
+
+    def _search(self, batches: Any) -> Search:
+        with self.task.streams.as_global("score"):
+            return search.search(self.network, self.task.recipe, batches, self.hyper)
+
+    def _scores(self, found: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Higher is better; shaped as the weights, or (out, 1, ...) where filters are grouped."""
+        prox = self.hyper.prox
+        names = [name for name, _ in prunable(self.network)]
+        levels = {
+            n: ranking.level(found["dual"][n], prox, self._lam(found["dual"][n])) for n in names
+        }
+        if self.hyper.mode == "dual":
+            scores = levels
+        elif self.hyper.mode == "path":
+            entry = {n: ranking.earliest(found["first_step"][n], prox) for n in names}
+            scores = ranking.lexicographic(entry, levels)
+        else:
+            sizes = {n: ranking.magnitude(found["network"][n], prox) for n in names}
+            scores = ranking.lexicographic(self._first_epochs(found, names), sizes)
+        sign = -1 if self.task.ablation == "invert" else 1
+        return {name: sign * score.to(self.device) for name, score in scores.items()}
+
+    def _lam(self, weight: Tensor) -> float:
+        return float(self.hyper.fc_lam if weight.dim() == 2 else self.hyper.lam)
+
+    def _keep(self, scores: Tensors) -> Masks:
+        """Exactly as many weights as asked; a filter that is ranked as one may be cut."""
+        shaped = {name: scores[name].expand(w.shape) for name, w in prunable(self.network)}
+        return keep_top(shaped, self.task.density, scope=self.hyper.scope)
+
+    def _first_epochs(self, found: Mapping[str, Any], names: list[str]) -> dict[str, Tensor]:
+        """The first epoch after which each weight, or filter, was in the support; inf for never."""
+        first = {name: torch.full_like(found["dual"][name], torch.inf) for name in names}
+        for epoch, support in enumerate(found["supports"]):
+            for name, entry in first.items():
+                now = search.unpacked(support[name], entry.shape)
+                entry[now & entry.isinf()] = epoch
+        return {name: ranking.earliest(entry, self.hyper.prox) for name, entry in first.items()}
+
+    def _support(self, found: Mapping[str, Any]) -> Masks:
+        """The support after the epoch whose density is nearest; the earlier one of two."""
+        if self.task.ablation == "invert":
+            raise BenchError("mode epoch ranks nothing: there is nothing to invert")
+        shapes = {name: weight.shape for name, weight in prunable(self.network)}
+        supports = (
+            Masks({n: search.unpacked(bits[n], shape) for n, shape in shapes.items()})
+            for bits in found["supports"]
+        )
+        nearest = min(supports, key=lambda masks: abs(masks.density() - self.task.density))
+        return Masks({name: mask.to(self.device) for name, mask in nearest.items()})
+
+
+@register("dessilbi-filters")
+class DessiLBIFilters(DessiLBISearch):
+    """DessiLBI with a group per filter: keep whole filters, and single weights of linear layers.
+
+    Filters are taken until the density is reached: it is overshot by less than one filter.
+    """
+
+    whole_units = True
+
+    @dataclass(frozen=True)
+    class Hyper(DessiLBISearch.Hyper):
+        """The authors' search for VGG-16 with sparse filters, but short."""
+
+        nu: float = 100.0
+        lam: float = 0.05
+        fc_lam: float = 1.0
+        prox: Literal["filter", "filter_sqrt"] = "filter_sqrt"
+
+    def _keep(self, scores: Tensors) -> Masks:
+        """Whole filters."""
+        shapes = {name: tuple(weight.shape) for name, weight in prunable(self.network)}
+        return keep_units(scores, shapes, self.task.density, self.hyper.scope)

@@ -1,0 +1,142 @@
+"""The search: one training with DessiLBI, and what is kept of its path."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pai_bench.config import Recipe
+from pai_bench.methods.training import Passes, train
+from pai_bench.searches import Search
+from pai_bench.sparsity.masks import Masks, layers, weight_name
+from reproductions.dessilbi import ranking
+from reproductions.dessilbi.optimizer import DessiLBI
+
+
+class Settings(Protocol):
+    """All that a search depends on beside network and data; see the method's `Hyper`."""
+
+    search_epochs: int
+    search_lr: float
+    search_decay_every: int
+    kappa: float
+    nu: float
+    lam: float
+    fc_lam: float
+    prox: ranking.Prox
+    momentum: float
+    nesterov: bool
+    weight_decay: float
+    wd_rule: str
+    coupling_in_momentum: bool
+
+
+OPTIONS = (
+    "kappa", "nu", "lam", "fc_lam", "prox", "momentum", "nesterov", "weight_decay", "wd_rule",
+    "coupling_in_momentum",
+)  # fmt: skip
+"""Settings that are the optimizer's."""
+SETTINGS = ("search_epochs", "search_lr", "search_decay_every", *OPTIONS)
+
+
+def search(network: nn.Module, recipe: Recipe, batches: Passes, settings: Settings) -> Search:
+    """Train a copy of `network`, every conv and linear weight split, and record its path.
+
+    The state holds, by weight name: `dual` (Z at the end), `first_step`, `norms` (of each output
+    filter or row, before the first epoch and after each); `supports`, where Gamma is not 0, bit by
+    bit, after each epoch; and the trained `network`. Half-precision networks are searched in single
+    precision.
+    """
+    searched = copy.deepcopy(network)
+    if next(searched.parameters()).element_size() < 4:
+        searched.float()
+    split = [weight_name(name) for name, _ in layers(searched)]
+    optimizer = DessiLBI(
+        searched.named_parameters(),
+        settings.search_lr,
+        split=split,
+        **{key: getattr(settings, key) for key in OPTIONS},
+    )
+    path = _Path(searched, optimizer, len(batches))
+    effort = train(
+        searched, Masks.ones(searched), _recipe(recipe, settings), batches, path.note, optimizer
+    )
+    return Search(path.state(), effort.flops)
+
+
+def _recipe(recipe: Recipe, settings: Settings) -> Recipe:
+    """The cell's recipe with the length and the learning rates of the search."""
+    every, epochs = settings.search_decay_every, settings.search_epochs
+    milestones = tuple(range(every, epochs, every)) if every else ()
+    changes = {
+        "epochs": epochs,
+        "steps": None,
+        "lr": settings.search_lr,
+        "schedule": "step" if milestones else "constant",
+        "schedule_unit": "epoch",
+        "milestones": milestones,
+        "gamma": 0.1,
+        "warmup": 0.0,
+        "label_smoothing": 0.0,
+    }
+    return recipe.model_copy(update=changes)
+
+
+class _Path:
+    """Notes what happens while the optimizer goes along the path."""
+
+    def __init__(self, network: nn.Module, optimizer: DessiLBI, steps_per_epoch: int) -> None:
+        self._network, self._optimizer = network, optimizer
+        self._steps = steps_per_epoch
+        self._supports: list[dict[str, Tensor]] = []
+        self._norms = [self._norms_now()]
+
+    def note(self, step: int) -> None:
+        """At the end of an epoch, record support and norms."""
+        if step % self._steps == 0:
+            support = self._optimizer.support()
+            self._supports.append({name: packed(mask) for name, mask in support.items()})
+            self._norms.append(self._norms_now())
+
+    def state(self) -> dict[str, Any]:
+        """All that is kept, on the CPU."""
+        weights = dict(self._network.named_parameters())
+        names = list(self._norms[0])
+        states = {name: self._optimizer.state[weights[name]] for name in names}
+        return {
+            "dual": {name: state["z"].cpu() for name, state in states.items()},
+            "first_step": {name: state["first_step"].cpu() for name, state in states.items()},
+            "norms": {name: torch.stack([norms[name] for norms in self._norms]) for name in names},
+            "supports": self._supports,
+            "network": {n: tensor.cpu() for n, tensor in self._network.state_dict().items()},
+        }
+
+    def _norms_now(self) -> dict[str, Tensor]:
+        weights = dict(self._network.named_parameters())
+        return {
+            name: ranking.per_filter(weights[name].detach()).flatten().cpu()
+            for name in self._optimizer.support()
+        }
+
+
+def packed(mask: Tensor) -> Tensor:
+    """Eight elements of a mask in each byte.
+
+    >>> packed(torch.tensor([True, False, True])).tolist()
+    [160]
+    """
+    return torch.from_numpy(np.packbits(mask.flatten().cpu().numpy()))
+
+
+def unpacked(bits: Tensor, shape: torch.Size) -> Tensor:
+    """The mask of this shape that was packed.
+
+    >>> unpacked(torch.tensor([160], dtype=torch.uint8), torch.Size([3])).tolist()
+    [True, False, True]
+    """
+    flat = np.unpackbits(bits.numpy(), count=shape.numel())
+    return torch.from_numpy(flat).bool().view(shape)
