@@ -226,7 +226,10 @@ GIVEN = [
     ({"rounds": "3"}, "rounds must be int, got '3'"),
     ({"epsilon": "small"}, "epsilon must be float, got 'small'"),
     ({"epsilon": None}, "epsilon must be float, got None"),
-    ({"scope": "lokal"}, "scope must be Literal['global', 'local', 'er', 'erk', 'rigl-mnist'], got 'lokal'"),
+    (
+        {"scope": "lokal"},
+        "scope must be Literal['global', 'local', 'er', 'erk', 'rigl-mnist'], got 'lokal'",
+    ),
     ({"round": 3}, 'no hyper-parameter "round"; did you mean "rounds"?'),
 ]
 
