@@ -74,7 +74,13 @@ class _Withheld(Sequence[tuple[Tensor, Any]]):
     def __getitem__(self, number: Any) -> Any:
         if isinstance(number, slice):
             return [self[n] for n in range(*number.indices(len(self)))]
-        images, labels = self.batches[number]
+        return self._seen(*self.batches[number])
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Any]]:
+        for images, labels in self.batches:
+            yield self._seen(images, labels)
+
+    def _seen(self, images: Tensor, labels: Any) -> tuple[Tensor, Any]:
         seen = images.to(self.dtype) if self.data else torch.zeros_like(images, dtype=self.dtype)
         return seen, labels if self.labels else None
 
@@ -243,7 +249,7 @@ class SparseClassifier(pl.LightningModule):
         batches = data.train_dataloader() if self.trains_to_score else data.score_batches(blank)
         if task.ablation in CORRUPTING:
             batches = Corrupted(batches, task.ablation, task.classes, task.streams)
-        return batches if self.trains_to_score else self.withhold(batches)
+        return self.withhold(batches)
 
     def _ablated(self, masks: Masks) -> Masks:
         """Do the part of a sanity check that comes after the masks were chosen."""

@@ -55,4 +55,4 @@ def prune(
         raise BenchError(f"{cls.name} trains: give it recipe=pai_bench.config.Recipe(...)")
     chosen = recipe or Recipe(epochs=1, batch_size=1, lr=1.0)
     module = cls(network, Task(density, chosen, classes=2, streams=Streams(seed)), **hyper)
-    return module.sparsify(batches if cls.trains_to_score else module.withhold(batches))
+    return module.sparsify(module.withhold(batches))

@@ -13,7 +13,7 @@ from pai_bench.sparsity import allocate
 from pai_bench.sparsity.masks import Masks, prunable
 
 Scope = Literal["global", "local", "er", "erk", "rigl-mnist"]
-Rule = Literal["exact", "strict", "histogram"]
+Rule = Literal["exact", "strict", "above", "histogram"]
 
 BINS = 256
 
@@ -53,6 +53,8 @@ def keep_top(
     `exact` keeps `kept_count` weights; among equal scores those that are `alive` (kept by the
     current masks) go first, then the earlier position. `strict` keeps what lies strictly above the
     threshold, as the authors' codes do, and so over-prunes on ties: for comparison only.
+    `above` keeps what lies strictly above the lowest score that `exact` keeps, one weight fewer
+    without ties (NTT's code, section 1.4 of its specification).
     `histogram` is roughly right, as the library is that RigL's authors prune gradually with.
 
     Raises BenchError, naming the layer, when a score is NaN or infinite.
@@ -66,7 +68,7 @@ def keep_top(
         if not bool(torch.isfinite(score).all()):
             raise BenchError(f"the scores of {name} are not finite: nothing can be ranked by them")
     kept: dict[str, Tensor] = {}
-    rules = {"exact": _exact, "strict": _strict, "histogram": _histogram}
+    rules = {"exact": _exact, "strict": _strict, "above": _above, "histogram": _histogram}
     for names, goal in _groups(scores, density, scope):
         share = goal if progress == 1 else 1 - (1 - goal) * progress
         flat = torch.cat([scores[name].detach().flatten() for name in names])
@@ -120,10 +122,18 @@ def keep_largest(flat: Tensor, keep: int, first: Tensor | None = None) -> Tensor
 
 def _strict(flat: Tensor, density: float, _first: Tensor | None) -> Tensor:
     """Keep what is above the k-th smallest score, k the number to remove."""
-    remove = flat.numel() - kept_count(flat.numel(), density)
-    if remove < 1:
+    return _above_smallest(flat, flat.numel() - kept_count(flat.numel(), density))
+
+
+def _above(flat: Tensor, density: float, _first: Tensor | None) -> Tensor:
+    """Keep what is above the smallest score that an exact choice would keep."""
+    return _above_smallest(flat, flat.numel() - kept_count(flat.numel(), density) + 1)
+
+
+def _above_smallest(flat: Tensor, place: int) -> Tensor:
+    if place < 1:
         return torch.ones_like(flat, dtype=torch.bool)
-    return flat > flat.kthvalue(remove).values
+    return flat > flat.kthvalue(place).values
 
 
 def _histogram(flat: Tensor, density: float, _first: Tensor | None) -> Tensor:

@@ -7,7 +7,7 @@ import random
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,8 @@ class Subject:
         """Build the method around the network of `case`."""
         network = case.problem.network(case.start, case.dtype)
         density = case.density if self.cls.prunes else 1.0
-        task = Task(density, RECIPE, CLASSES, Streams(case.seed))
+        other = partial(case.problem.network, case.start + 1, case.dtype)
+        task = Task(density, RECIPE, CLASSES, Streams(case.seed), other_start=other)
         return self.cls(network, task, **{**self.few, **case.hyper}).to(case.device)
 
     def masks(self, case: Case, batches: Any = None) -> Masks:
@@ -130,7 +131,7 @@ class Subject:
         """Let the `module` of a case choose; raises Wrong for whatever it raises."""
         given = case.batches() if batches is None else batches
         try:
-            return module.sparsify(given if self.cls.trains_to_score else module.withhold(given))
+            return module.sparsify(module.withhold(given))
         except (Exception, SystemExit) as error:
             raise Wrong(
                 f"{self.cls.__name__} {case}: {type(error).__name__}: {first_line(error)}"

@@ -1,0 +1,26 @@
+"""Random pruning with weights scaled up: a baseline of Neural Tangent Transfer (ICML 2020)."""
+
+from __future__ import annotations
+
+import torch
+
+from baselines.random import Random
+from pai_bench.methods.base import Batches
+from pai_bench.methods.registry import register
+from pai_bench.sparsity.masks import Masks, prunable
+
+
+@register("scaled-random")
+class ScaledRandom(Random):
+    """Keep weights at random, divided by the root of the density; biases stay as they are."""
+
+    paper = "NTT (ICML 2020)"
+    changes_weights = True
+
+    @torch.no_grad()
+    def sparsify(self, batches: Batches) -> Masks:
+        """Choose at random, and scale: sums of as many fewer weights keep their variance."""
+        masks = super().sparsify(batches)
+        for _, weight in prunable(self.network):
+            weight.div_(self.task.density**0.5)
+        return masks

@@ -1,0 +1,1 @@
+"""Neural Tangent Transfer (ICML 2020)."""
