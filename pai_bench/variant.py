@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from pai_bench import targets
 from pai_bench.config import Benchmark, Loader, Network, Recipe
 from pai_bench.errors import BenchError, unknown
+from pai_bench.length import lengthened
 
 
 def with_suite(settings: Benchmark, name: str) -> Benchmark:
@@ -20,7 +21,8 @@ def with_suite(settings: Benchmark, name: str) -> Benchmark:
     A name may be that of a suite of benchmark.yaml, followed by changes: `+network=NAME` for
     another network (a known one, or `module:function` of one's own), `+data=NAME` for another data
     set, `+validation=PART` to hold out a part of the training images and evaluate on it,
-    `+KEY=VALUE` for any key of the recipe. The changed suite has its own folder of results and its
+    `+length=TIMES` for a longer or shorter training (length.py), `+KEY=VALUE` for any key of the
+    recipe. The changed suite has its own folder of results and its
     own leaderboard: cells of different recipes never meet.
 
     Raises BenchError for an unknown suite, network or key, or a value that the key cannot have.
@@ -33,11 +35,14 @@ def with_suite(settings: Benchmark, name: str) -> Benchmark:
     pairs = dict(_pair(name, change) for change in changes)
     if "validation" in pairs:
         pairs |= {"holdout": pairs.pop("validation"), "evaluate": "validation"}
+    times = pairs.pop("length", 1)
     suite = settings.suites[base]
     network, data = pairs.pop("network", suite.network), pairs.pop("data", suite.data)
     if data not in settings.data:
         raise unknown("data set", str(data), settings.data, f"{name}: ")
     recipe = changed_recipe(settings.recipes[suite.recipe], pairs, name)
+    images = round(settings.data[data].images[0] * (1 - recipe.holdout))
+    recipe = changed_recipe(recipe, lengthened(recipe, times, images, name), name)
     about = f"{suite.about} Changed: {', '.join(changes)}."
     parts = {"about": about, "network": str(network), "data": data, "recipe": name}
     changed = suite.model_copy(update=parts)
@@ -64,7 +69,7 @@ def changed_recipe(recipe: Recipe, changes: Mapping[str, Any], where: str) -> Re
             raise unknown(
                 "key of a recipe",
                 key,
-                ["network", "data", "validation", *Recipe.model_fields],
+                ["network", "data", "validation", "length", *Recipe.model_fields],
                 f"{where}: ",
             )
     fields = {**recipe.model_dump(mode="json"), **changes}
