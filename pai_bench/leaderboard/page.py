@@ -71,6 +71,7 @@ def row_data(row: Row, of_paper: bool) -> dict[str, Any]:
         "achieved": row.achieved,
         "effective": row.effective,
         "collapsed": row.collapsed,
+        "training": row.training_flops,
         "delta": row.delta and {"against": row.delta.against, **_interval(row.delta.estimate)},
         "checks": {name: _interval(found) for name, found in row.checks.items()},
         "cells": [cell.id for cell in row.cells],

@@ -81,6 +81,8 @@ class Row:
     effective: float | None
     collapsed: int
     """Number of seeds with a layer of which nothing is kept."""
+    training_flops: float | None = None
+    """Mean over seeds, scoring included."""
     delta: Difference | None = None
     """To the baseline with the highest mean at this density."""
     ablation: str = ""
@@ -150,6 +152,7 @@ def _row(cells: Sequence[Cell], stored: Mapping[str, Entry]) -> Row:
         achieved=_mean_of([e.result.density for e in done]),
         effective=_mean_of([e.result.effective for e in done]),
         collapsed=sum(bool(e.result.collapsed) for e in done),
+        training_flops=_mean_of([f.training for e in done if (f := e.result.flops)]),
         ablation=cells[0].ablation,
     )
 

@@ -43,6 +43,7 @@ def row(line, kind, density, mean):
         "achieved": density,
         "effective": density,
         "collapsed": 0,
+        "training": 4.32e9 * density,
         "delta": None,
         "checks": {},
         "cells": [],
@@ -207,6 +208,39 @@ def test_a_browser_draws_the_chart_and_the_table(drawn):
     assert "+23.45" in text
     assert "validation accuracy after the last epoch" in text
     assert "fc1.weight" not in text  # cells are built only when they are opened
+
+
+PRESS = """<script>
+for (const button of document.querySelectorAll("button.zoom"))
+  if (button.textContent === "against training FLOPs") button.click();
+const right = new KeyboardEvent("keydown", { key: "ArrowRight" });
+document.querySelector(".plot svg").dispatchEvent(right);
+</script></body>"""
+
+
+def test_the_chart_changes_from_density_to_training_flops(drawn, tmp_path):
+    text = drawn()
+    assert "accuracy against density" in text
+    assert "432 M" in text  # SNIP at density 0.1, in the table
+    file = tmp_path / "index.html"
+    file.write_text(file.read_text(encoding="utf-8").replace("</body>", PRESS), encoding="utf-8")
+    pressed = drawn()
+    chart = re.search(r'<div class="plot">.*?</figcaption>', pressed, re.S).group()
+    assert "accuracy against training FLOPs" in chart
+    assert all(
+        f">{tick}</text>" in chart for tick in ("50 M", "100 M", "200 M", "500 M", "1 G", "2 G")
+    )
+    assert "43.2 M training FLOPs" in chart  # the cheapest place, read with an arrow key
+    assert "at 1%" in chart
+    assert "sparsity" not in chart
+
+
+def test_a_page_without_costs_offers_no_such_axis(page, drawn, tmp_path):
+    assert "against training FLOPs" in drawn()
+    for shown in page["boards"][0]["rows"]:
+        shown["training"] = None
+    (tmp_path / "index.html").write_text(render(page), encoding="utf-8")
+    assert "against training FLOPs" not in drawn()
 
 
 def test_rows_stand_by_density_and_then_by_accuracy(drawn):

@@ -10,7 +10,7 @@ from scipy import stats
 
 from pai_bench.leaderboard.statistics import board, estimate
 from pai_bench.leaderboard.terminal import print_board
-from pai_bench.result import Accuracy, Result
+from pai_bench.result import Accuracy, Flops, Result
 from pai_bench.store import Store
 
 VALUES = {  # (method, density, seed) -> last-epoch accuracy
@@ -56,6 +56,17 @@ def test_intervals_cover_the_truth_95_times_in_100():
     samples = generator.normal(0.9, 0.01, size=(2000, 3))
     inside = [(e := estimate(list(s))).low <= 0.9 <= e.high for s in samples]
     assert np.mean(inside) == pytest.approx(0.95, abs=0.015)
+
+
+def test_training_flops_are_means_over_the_seeds_that_know_them(tmp_path, quick):
+    cells = quick(methods=("snip", "force"), densities=(0.1,))
+    store = Store(tmp_path, "quick")
+    accuracy = Accuracy(0.9, 0.9, 1)
+    for cell in cells:
+        cost = Flops(8.0, 4.0, 0.0, 100.0 * cell.seed) if cell.method == "snip" else None
+        store.put(cell, Result("done", accuracy=accuracy, flops=cost))
+    found = {row.line: row.training_flops for row in board(store, "quick", cells, ()).rows}
+    assert found == {"snip": 200.0, "force": None}
 
 
 def test_difference_to_the_best_baseline_is_paired_by_common_seeds(rows):
