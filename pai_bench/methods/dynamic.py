@@ -142,16 +142,13 @@ class DynamicSparse(MovingMasks):
     def on_before_optimizer_step(self, optimizer: Any) -> None:
         """Update instead of the step, or keep what the update after it will look at."""
         step, how = self.trainer.global_step, self.hyper.update
-        due = self.schedule.due(step) if how == "skip" else self.schedule.due(step + 1, first=1)
-        if self.looks_at_gradients and how != "extra" and due:
-            self.count_dense_gradient(self._images)
-        if how == "skip" and due:
-            self.update_masks(step, self.dense_gradients())
+        if how == "skip" and self.schedule.due(step):
+            self.update_masks(step, self._gradients_of_the_step())
             for parameter in self.network.parameters():
                 parameter.grad = None  # Nothing moves: no weight, no momentum, no decay.
             return
-        if how == "after" and self.looks_at_gradients and due:
-            self._gradients = {n: g.clone() for n, g in self.dense_gradients().items()}
+        if how == "after" and self.schedule.due(step + 1, first=1):
+            self._gradients = {n: g.clone() for n, g in self._gradients_of_the_step().items()}
         super().on_before_optimizer_step(optimizer)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
@@ -166,6 +163,12 @@ class DynamicSparse(MovingMasks):
         """Gradients of the batch, averaged over ranks, until they are masked for the step."""
         weights = prunable(self.network)
         return {n: torch.zeros_like(w) if w.grad is None else w.grad for n, w in weights}
+
+    def _gradients_of_the_step(self) -> dict[str, Tensor]:
+        if not self.looks_at_gradients:
+            return {}
+        self.count_dense_gradient(self._images)
+        return self.dense_gradients()
 
     def _gradients_of_another_batch(self, number: int) -> dict[str, Tensor]:
         """Dense gradients of extra batch `number`, in training mode, averaged over ranks.
