@@ -131,4 +131,4 @@ def _first(error: Exception) -> str:
     if not isinstance(error, ValidationError):
         return str(error)
     first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}"
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}".removeprefix(": ")

@@ -189,6 +189,23 @@ ON_THE_LINE = {
 }
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "key", "part"),
+    [
+        ("    mean: [0.0192]\n", "", "data.digits", "images need mean and std"),
+        ("[1, 1, 512]", "[1, 2, 256]", "data.wikitext-103", "text has shape [1, 1,"),
+        ("    clip_at: 10.0\n", "", "recipes.rigl-wikitext", "clip and clip_at go together"),
+    ],
+)
+def test_keys_that_do_not_fit_together_are_named_with_what_holds_them(
+    tmp_path, old, new, key, part
+):
+    path, _ = edit(tmp_path, old, new)
+    line = TEXT[: TEXT.index(f"\n  {key.partition('.')[2]}:")].count("\n") + 2
+    assert complaint(path)[:2] == (line, key)
+    assert part in complaint(path)[2]
+
+
 @pytest.mark.parametrize("case", ON_THE_LINE)
 def test_a_mistake_is_one_line_with_file_line_key_and_hint(tmp_path, case):
     old, new, key, parts = ON_THE_LINE[case]

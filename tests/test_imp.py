@@ -67,6 +67,18 @@ def test_training_is_that_of_a_plain_loop():
     assert effort.flops == 6 * 160 * (6 * 12 + 12 * 3)
 
 
+@pytest.mark.parametrize(("clip", "moved"), [("norm", 0.01), ("value", 0.01 * 147**0.5)])
+def test_gradients_are_clipped_in_every_step(clip, moved):
+    """147 parameters; the gradient of a scale of batch norm can be anything but 0."""
+    recipe = RECIPE.model_copy(update={"steps": 1, "clip": clip, "clip_at": 0.01, "lr": 1.0})
+    net = network()
+    train(net, Masks.ones(net), recipe, batches())
+    before, after = (nn.utils.parameters_to_vector(n.parameters()) for n in (network(), net))
+    size = float((after - before).detach().norm())
+    assert 0 < size <= moved * (1 + 1e-4)
+    assert clip == "value" or size == pytest.approx(moved, rel=1e-3)
+
+
 def test_training_stops_after_the_steps_of_the_recipe():
     recipe = RECIPE.model_copy(update={"steps": 7})
     seen = []
