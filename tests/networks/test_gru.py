@@ -123,7 +123,9 @@ def test_costs_are_counted_for_every_step_and_kept_weight():
 
 def on_a_path(masks):
     """Masks of the weights between input and output, by following the units of SMALL."""
-    into, between, fc1, fc2 = (masks[f"{name}.weight"] for name in _LAYERS)
+    layers = ("gru.input", "gru.recurrent", "readout.fc1", "readout.fc2")
+    into, between, fc1, fc2 = (masks[f"{name}.weight"] for name in layers)
+    logits = masks.get("logits.weight", torch.ones(SYMBOLS, SMALL.embedding, dtype=torch.bool))
     state, gates = SMALL.state, torch.arange(3 * SMALL.state) % SMALL.state
 
     def units(rows):
@@ -134,25 +136,25 @@ def on_a_path(masks):
     for _ in range(state):
         ahead = ahead | units((between & ahead).any(1))
     hidden = (fc1 & ahead).any(1)
-    last = fc2.any(0)
+    last = (fc2 & logits.any(0)[:, None]).any(0)
     back = (fc1 & last[:, None]).any(0)
     for _ in range(state):
         back = back | (between & back[gates][:, None]).any(0)
-    return {
+    found = {
         "gru.input.weight": into & back[gates][:, None],
         "gru.recurrent.weight": between & ahead & back[gates][:, None],
         "readout.fc1.weight": fc1 & ahead & last[:, None],
-        "readout.fc2.weight": fc2 & hidden,
+        "readout.fc2.weight": fc2 & hidden & logits.any(0)[:, None],
+        "logits.weight": logits & (fc2 & hidden).any(1),
     }
+    return {name: found[name] for name in masks}
 
 
-_LAYERS = ("gru.input", "gru.recurrent", "readout.fc1", "readout.fc2")
-
-
+@pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("density", [0.1, 0.2, 0.4, 1.0])
-def test_effective_weights_are_those_on_a_path_through_gates_and_time(density):
+def test_effective_weights_are_those_on_a_path_through_gates_and_time(density, tied):
     torch.manual_seed(round(10 * density))
-    model = CharacterModel(SYMBOLS, True, SMALL)
+    model = CharacterModel(SYMBOLS, tied, SMALL)
     for _ in range(10):
         masks = Masks({n: torch.rand_like(w) < density for n, w in prunable(model)})
         found, expected = account.effective(model, masks, (1, 1, 12)), on_a_path(masks)
