@@ -28,6 +28,7 @@ from pai_bench.errors import BenchError, first_line
 from pai_bench.hardware import Hardware, loader_workers
 from pai_bench.methods import registry
 from pai_bench.methods.base import Collapsed, SparseClassifier, Task
+from pai_bench.networks import init
 from pai_bench.result import Accuracy, Flops, Layer, Result
 from pai_bench.searches import Searches
 from pai_bench.sparsity import account
@@ -175,7 +176,10 @@ def build_module(
 
     other = partial(start, "init/other")
     searches = Searches(runs, cell) if runs else None
-    task = Task(cell.density, cell.recipe, data.classes, streams, cell.ablation, other, searches)
+    task = Task(
+        cell.density, cell.recipe, data.classes, streams, cell.ablation, other, searches,
+        init.named(settings.networks[cell.network].init),
+    )  # fmt: skip
     return method(start("init"), task, **cell.hyper)
 
 

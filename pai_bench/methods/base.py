@@ -99,6 +99,8 @@ class Task:
     """Builds the network with other initial weights, for the check `reinitialise`."""
     searches: Searches | None = None
     """Where searches are stored that cells share; without it each method runs its own."""
+    initialise: Callable[[nn.Module], None] | None = None
+    """Draws the initial weights of a network as PyTorch made it; without it they stay as made."""
 
 
 class SparseClassifier(pl.LightningModule):
@@ -128,6 +130,8 @@ class SparseClassifier(pl.LightningModule):
     """True: training may start from other weights than the initial ones."""
     whole_units: ClassVar[bool] = False
     """True: filters are kept whole, and the density is reached to within one of them."""
+    exact_density: ClassVar[bool] = True
+    """False: masks come in steps, and the density that is asked for is their upper bound."""
 
     @dataclass(frozen=True)
     class Hyper:

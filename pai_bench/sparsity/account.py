@@ -41,7 +41,7 @@ def _reach(values: Tensor) -> Tensor:
     return reached
 
 
-class _Transparent(TorchFunctionMode):
+class Transparent(TorchFunctionMode):
     """Let normalisation and max pooling pass on reachability, called as a layer or a function."""
 
     def __torch_function__(
@@ -95,7 +95,7 @@ def effective(network: nn.Module, masks: Mapping[str, Tensor], shape: tuple[int,
     for name, weight in prunable(walker):
         weight.data = masks[name].to("cpu", torch.float64)
         weight.requires_grad_()
-    with torch.enable_grad(), _Transparent():
+    with torch.enable_grad(), Transparent():
         output = walker(torch.ones(1, *shape, dtype=torch.float64))
         weights = dict(prunable(walker))
         gradients = torch.autograd.grad(

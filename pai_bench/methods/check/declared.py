@@ -24,6 +24,10 @@ from pai_bench.methods.declaration import FACTS
 from pai_bench.sparsity.masks import Masks
 
 WHEN = ("init", "during", "path")
+BOOLS = (
+    "prunes", "needs_data", "needs_labels", "trains_to_score", "changes_weights", "whole_units",
+    "exact_density",
+)  # fmt: skip
 Batch = tuple[Tensor, Any]
 
 
@@ -35,7 +39,7 @@ def declaration(subject: Subject) -> str:
         raise Wrong(f"{where}: version is {cls.version!r}; it must be a whole number from 1")
     if cls.when not in WHEN:
         raise Wrong(f"{where}: when is {cls.when!r}; it must be one of {', '.join(WHEN)}")
-    for fact in ("prunes", "needs_data", "needs_labels", "trains_to_score", "changes_weights"):
+    for fact in BOOLS:
         if not isinstance(getattr(cls, fact), bool):
             raise Wrong(f"{where}: {fact} is {getattr(cls, fact)!r}; it must be True or False")
     for fact in FACTS:
