@@ -98,3 +98,18 @@ def test_the_last_draw_is_that_of_the_draws_object():
     pai_bench.prune(net, "ntk-sap", 0.5, BATCHES, **options)
     for t, (_, weight) in enumerate(prunable(net)):
         assert torch.equal(weight, drawn[5, t])
+
+
+@pytest.mark.parametrize("scope", ["global", "local"])
+def test_snip_may_take_the_l2_term_into_the_loss(scope):
+    """RigL's code: |w (g + c w)|, g by plain autograd."""
+    net, task = network(), Task(0.5, Recipe(epochs=1, batch_size=1, lr=1.0, weight_decay=0.3), 3,
+                                Streams(0))  # fmt: skip
+    images, labels = BATCHES[0]
+    weights = dict(prunable(net))
+    loss = cross_entropy(net(images), labels)
+    loss = loss + 0.15 * sum(weight.square().sum() for weight in weights.values())
+    gradients = torch.autograd.grad(loss, list(weights.values()))
+    found = SNIP(network(), task, l2=True, scope=scope).scores(network(), BATCHES)
+    for (name, weight), gradient in zip(weights.items(), gradients, strict=True):
+        torch.testing.assert_close(found[name], (weight * gradient).abs().detach())

@@ -1,5 +1,7 @@
 """Batches depend on (seed, epoch) alone, and hold every image once."""
 
+import copy
+
 import pytest
 import torch
 
@@ -7,6 +9,7 @@ from pai_bench.config import Data, Recipe
 from pai_bench.data.augment import pad
 from pai_bench.data.module import EVALUATION_BATCH, InMemoryData
 from pai_bench.data.sources import Arrays
+from pai_bench.errors import BenchError
 from pai_bench.streams import Streams
 
 TRAIN, TEST, CLASSES = 103, 2 * EVALUATION_BATCH + 5, 7
@@ -113,6 +116,42 @@ def test_a_pass_that_starts_at_a_later_epoch_gives_the_batches_of_that_epoch(aug
     resumed.epoch = 2
     assert equal(list(resumed), epochs[2])
     assert equal(list(resumed), epochs[3])
+
+
+@pytest.mark.parametrize("done", [0, 1, 4, 11])
+@pytest.mark.parametrize("augment", ["none", "crop-flip"])
+def test_a_pass_goes_on_where_its_state_was_taken(done, augment):
+    loader = module(augment=augment).train_dataloader()
+    whole = [batch for _ in range(3) for batch in loader][11:]
+    started = module(augment=augment).train_dataloader()
+    list(started)
+    running = iter(started)
+    for _ in range(done):
+        next(running)
+    state = copy.deepcopy(started.state_dict())
+    resumed = module(augment=augment).train_dataloader()
+    resumed.load_state_dict(state)
+    assert resumed.state_dict()["batches"] == state["batches"] == done % 11
+    rest = list(resumed) + ([] if done == 11 else list(resumed))
+    assert equal(rest, whole[done:])
+
+
+def test_a_state_of_other_batches_is_refused():
+    state = module(batch_size=20).train_dataloader().state_dict()
+    with pytest.raises(BenchError, match="checkpoint of an epoch of 6 batches; this one has 11"):
+        module(batch_size=10).train_dataloader().load_state_dict(state)
+
+
+@pytest.mark.parametrize("augment", ["none", "crop-flip"])
+def test_extra_batches_depend_on_seed_and_number_alone(augment):
+    one, other = module(augment=augment), module(augment=augment)
+    extra = [one.extra_batch(number) for number in range(13)]
+    list(other.train_dataloader())
+    assert equal([other.extra_batch(5), other.extra_batch(12)], [extra[5], extra[12]])
+    assert not equal([module(2, augment=augment).extra_batch(5)], [extra[5]])
+    if augment == "none":
+        assert sorted(numbers(extra[:11])) == list(range(TRAIN))
+        assert numbers(extra[:11]) != numbers(one.train_dataloader())
 
 
 @pytest.mark.parametrize("size", [10, 103, 200, 1])

@@ -256,6 +256,18 @@ def test_a_pass_goes_on_where_its_state_was_taken(noise, done, workers):
     assert equal(rest, whole[done:])
 
 
+def test_extra_batches_depend_on_seed_and_number_alone(solid):
+    one, other = data(solid), data(solid, workers=2)
+    extra = [one.extra_batch(number) for number in range(12)]
+    assert sorted(numbers(extra[:11])) == list(range(TRAIN))
+    running = iter(other.train_dataloader())
+    for _ in range(3):
+        next(running)
+    assert equal([other.extra_batch(7), other.extra_batch(11)], [extra[7], extra[11]])
+    assert equal([*running], [*data(solid).train_dataloader()][3:])  # It goes on undisturbed.
+    other.teardown("fit")
+
+
 def test_a_pass_that_was_broken_off_is_followed_by_the_next_epoch(solid):
     for workers in (0, 2):
         loader = data(solid, workers=workers).train_dataloader()

@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +13,7 @@ from pai_bench import networks
 from pai_bench.errors import BenchError
 from pai_bench.sparsity import allocate
 from pai_bench.sparsity.masks import layers
+from pai_bench.sparsity.select import keep_top
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "rigl" / "rigl_erk_official.json"
 OFFICIAL = json.loads(GOLDEN.read_text())
@@ -113,3 +115,28 @@ def test_an_impossible_density_is_refused(density):
 def test_an_unknown_dense_layer_is_named():
     with pytest.raises(BenchError, match='no layer is called "b"; known: a'):
         allocate.erdos_renyi_kernel({"a": (2, 2)}, 0.5, ["b"])
+
+
+@pytest.mark.parametrize(
+    ("density", "kept"),
+    [
+        (0.0347257, (4704, 3540, 1000)),
+        (0.024876, (2352, 3270, 1000)),
+        (0.0544252, (9408, 4080, 1000)),
+    ],
+)
+def test_lenet_is_thinned_as_in_rigls_protocol(density, kept):
+    """Sparsity 0.98, 0.99 and 0.96 of the first layer, 0.9 times that of the second."""
+    shapes = {"fc1": (300, 784), "fc2": (100, 300), "fc3": (10, 100)}
+    scores = {name: torch.rand(shape) for name, shape in shapes.items()}
+    found = keep_top(scores, density, scope="rigl-mnist").kept_by_layer()
+    assert tuple(found.values()) == kept
+    assert sum(kept) / 266_200 == pytest.approx(density, rel=1e-4)
+
+
+def test_what_the_last_layer_leaves_no_room_for_is_refused():
+    shapes = {"fc1": (2, 100), "fc2": (50, 2)}
+    assert allocate.rigl_mnist(shapes, 0.5) == pytest.approx({"fc1": 0.25, "fc2": 1.0})
+    assert allocate.rigl_mnist({"fc": (2, 3)}, 0.5) == {"fc": 0.5}
+    with pytest.raises(BenchError, match="leaves more than that"):
+        allocate.rigl_mnist(shapes, 0.3)
