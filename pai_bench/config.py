@@ -237,7 +237,7 @@ def load(path: Path, methods: Mapping[str, MethodInfo]) -> Benchmark:
 
     Raises BenchError with one line: file, line, key, what is wrong and what was probably meant.
     """
-    document = _Document(path)
+    document = Document(path)
     try:
         settings = Benchmark.model_validate_json(json.dumps(document.content, default=str))
     except ValidationError as error:
@@ -257,20 +257,22 @@ Loader.add_implicit_resolver(
 )
 
 
-class _Document:
+class Document:
     """The content of a YAML file, and the line on which each key stands."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(
+        self, path: Path, model: type[BaseModel] = Benchmark, loader: type[Any] = Loader
+    ) -> None:
+        self.path, self.model = path, model
         self.lines: dict[Location, int] = {(): 1}
         text = _read(path)
         try:
-            loader = Loader(text)
-            root = loader.get_single_node()
+            reader = loader(text)
+            root = reader.get_single_node()
             if root is None:
                 raise BenchError(f"{path}:1: the file is empty")
             self._note_lines(root, ())
-            self.content: Any = loader.construct_document(root)
+            self.content: Any = reader.construct_document(root)
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
             raise BenchError(f"{path}:{line}: not valid YAML: {error.problem}") from None
@@ -305,7 +307,7 @@ class _Document:
         at = self._existing(first["loc"])
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         if first["type"] == "extra_forbidden":
-            hint = near_miss(str(at[-1]), _keys_at(at[:-1]))
+            hint = near_miss(str(at[-1]), _keys_at(self.model, at[:-1]))
             return self.error(at, f"unknown key; {hint}{more}")
         if first["type"] == "missing":
             return self.error(at, f'"{first["loc"][-1]}" is missing{more}')
@@ -336,9 +338,8 @@ def _read(path: Path) -> str:
         ) from None
 
 
-def _keys_at(at: Location) -> list[str]:
-    """List the keys that benchmark.yaml may hold at the location `at`."""
-    model: Any = Benchmark
+def _keys_at(model: Any, at: Location) -> list[str]:
+    """List the keys that a file of this model may hold at the location `at`."""
     for part in at:
         fields = getattr(model, "model_fields", {})
         if part in fields:
@@ -349,7 +350,7 @@ def _keys_at(at: Location) -> list[str]:
 
 
 def _check_names(
-    settings: Benchmark, document: _Document, methods: Mapping[str, MethodInfo]
+    settings: Benchmark, document: Document, methods: Mapping[str, MethodInfo]
 ) -> None:
     """Check every reference by name: networks and suites to their parts, papers to suites."""
 
@@ -376,7 +377,7 @@ def _check_names(
         known(("papers", key, "suites"), "suite of this paper", "quick", paper.suites)
 
 
-def _check_steps(settings: Benchmark, suite: Suite, at: Location, document: _Document) -> None:
+def _check_steps(settings: Benchmark, suite: Suite, at: Location, document: Document) -> None:
     """Check that a recipe that counts in steps allows for enough epochs on this data set."""
     recipe, images = settings.recipes[suite.recipe], settings.data[suite.data].images[0]
     if recipe.steps and recipe.steps * recipe.batch_size > recipe.epochs * images:
@@ -387,7 +388,7 @@ def _check_steps(settings: Benchmark, suite: Suite, at: Location, document: _Doc
 def _check_method(
     entry: str | dict[str, dict[str, Any]],
     at: Location,
-    document: _Document,
+    document: Document,
     methods: Mapping[str, MethodInfo],
 ) -> None:
     """Check one method of a suite and its hyper-parameters."""

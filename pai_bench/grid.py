@@ -157,16 +157,17 @@ def cost(
 def training_flops(cell: Cell, settings: Benchmark) -> float:
     """Dense training FLOPs: 2 per multiply-accumulate, one forward and two backward parts."""
     macs = settings.networks[cell.network].macs.get(cell.data, 0)
-    return 6.0 * macs * cell.recipe.images_seen(_training_images(cell, settings))
+    return 6.0 * macs * cell.recipe.images_seen(training_images(cell, settings))
 
 
 def assumed_seconds(cell: Cell, settings: Benchmark) -> float:
     """Training seconds of one cell on the assumed core, evaluation after each epoch included."""
-    train, test = _training_images(cell, settings), settings.data[cell.data].images[1]
+    train, test = training_images(cell, settings), settings.data[cell.data].images[1]
     steps = cell.recipe.steps or cell.recipe.epochs * -(-train // cell.recipe.batch_size)
     evaluation = training_flops(cell, settings) * test / train / 3
     return steps * STEP_OVERHEAD + (training_flops(cell, settings) + evaluation) / CORE_FLOPS
 
 
-def _training_images(cell: Cell, settings: Benchmark) -> int:
+def training_images(cell: Cell, settings: Benchmark) -> int:
+    """Training images of one epoch: what is held out is not trained on."""
     return round(settings.data[cell.data].images[0] * (1 - cell.recipe.holdout))

@@ -1,0 +1,385 @@
+"""claims.yaml of each paper: what was printed, where, how exactly, and which cells test it.
+
+A file holds tables (one value per row and column), orderings (one method above others) and
+statements that no number of ours can test. Each cell of a table and each pair of an ordering is a
+claim of its own. All values are kept as the text that was printed:
+
+    91.36±0.41     a mean and its standard deviation over the table's `n` runs
+    93.78,93.15    several runs
+    ~87.4          read off a figure where curves overlap (the source's `rough` precision)
+    <75            below what the figure shows
+    .              nothing was printed
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pai_bench.config import Document, Loader, Location
+from pai_bench.errors import near_miss, unknown
+from pai_bench.methods.declaration import ROOT
+
+Kind = Literal["absolute", "ordering", "flops"]
+Metric = Literal["accuracy", "error", "training-flops", "inference-flops", "other"]
+MEASURED: tuple[Metric, ...] = ("accuracy", "error", "training-flops", "inference-flops")
+"""Metrics that results hold: per cent, and FLOPs relative to the dense network's."""
+Entry = str | dict[str, dict[str, str]]
+"""A method as in a suite: `name` or `name: {hyper-parameter: value}`."""
+
+
+class _Block(BaseModel):
+    """Base of all that stands in a claims file: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Source(_Block):
+    """Where numbers stand, who says so and how exactly they can be read."""
+
+    what: str
+    by: Literal["paper", "authors", "replication"] = "paper"
+    """`authors`: their code, its documents and their answers; `replication`: somebody else's."""
+    reading: Literal["printed", "digitised", "by-eye"] = "printed"
+    precision: float | None = Field(default=None, gt=0)
+    """Half-width of what a value may be; half a unit of its last digit unless given."""
+    rough: float | None = Field(default=None, gt=0)
+    """The same for values written with ~."""
+
+
+class SuiteOfClaims(_Block):
+    """A suite that tests claims."""
+
+    deviations: tuple[str, ...]
+    """How its cells are known to differ from what the paper ran."""
+
+
+class _About(_Block):
+    about: str
+    source: str
+    network: str = ""
+    data: str = ""
+    suite: str | None = None
+    why: str = ""
+    """Why nothing is run, where there is no suite."""
+    lines: dict[str, Entry] = {}
+    """Printed name -> method, where it differs from that of the file."""
+
+
+class Table(_About):
+    """Printed values: a row per method, a column per density (or per something else)."""
+
+    metric: Metric = "accuracy"
+    quantity: str = ""
+    """What is printed and in which unit, where the metric is `other`."""
+    epoch: Literal["last", "best"] = "last"
+    n: int | None = None
+    """Runs behind each value, where that is known."""
+    densities: str = ""
+    columns: str = ""
+    """Instead of densities: what the columns are, in a table that no suite can test."""
+    doubt: str = ""
+    """Why the print itself is probably wrong."""
+    rows: dict[str, str]
+
+
+class Ordering(_About):
+    """One method above others at each of some densities."""
+
+    densities: str
+    above: str
+    below: tuple[str, ...] = Field(min_length=1)
+
+
+class Statement(_Block):
+    """What is claimed in words and cannot be tested by cells of ours."""
+
+    kind: Kind
+    text: str
+    source: str
+    why: str
+
+
+class ClaimsFile(_Block):
+    """One claims.yaml."""
+
+    paper: str
+    authors: tuple[str, ...] = Field(min_length=1)
+    year: int
+    sources: dict[str, Source]
+    suites: dict[str, SuiteOfClaims] = {}
+    lines: dict[str, Entry] = {}
+    """Printed name -> the method here that it is."""
+    not_ours: dict[str, str] = {}
+    """Printed name -> why no method here is it."""
+    tables: dict[str, Table] = {}
+    orderings: dict[str, Ordering] = {}
+    statements: dict[str, Statement] = {}
+    missing: tuple[str, ...] = ()
+    """What the paper claims and is not here, because it could not be verified."""
+
+
+@dataclass(frozen=True)
+class Printed:
+    """A value as it was printed."""
+
+    text: str
+    value: float
+    precision: float
+    spread: float | None = None
+    """Standard deviation over runs."""
+    n: int | None = None
+    bound: bool = False
+    """True where only "below `value`" is claimed."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim: a value of one method, or one method above another, at one density."""
+
+    paper: str
+    block: str
+    kind: Kind
+    source: Source
+    about: str
+    network: str = ""
+    data: str = ""
+    suite: str | None = None
+    metric: Metric = "accuracy"
+    epoch: Literal["last", "best"] = "last"
+    printed_name: str = ""
+    method: Entry | None = None
+    against_name: str = ""
+    against: Entry | None = None
+    at: str = ""
+    """The density or the other column, as text."""
+    value: Printed | None = None
+    doubt: str = ""
+    untestable: str = ""
+    """Why no cell can test it; empty where a suite is named that does."""
+
+    @property
+    def id(self) -> str:
+        """Unique name: block, method and column."""
+        return "/".join(filter(None, (self.block, self.printed_name, self.against_name, self.at)))
+
+    @property
+    def density(self) -> float:
+        """The density, where columns are densities."""
+        return float(self.at)
+
+    @property
+    def claimed(self) -> str:
+        """What is claimed, in a few characters."""
+        if self.value is not None:
+            return self.value.text
+        return f"above {self.against_name}" if self.against_name else "in words"
+
+
+@dataclass(frozen=True)
+class Claims:
+    """All claims of one paper."""
+
+    path: Path
+    content: ClaimsFile
+    claims: tuple[Claim, ...]
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the reproduction."""
+        return self.path.parent
+
+
+def available(root: Path = ROOT) -> dict[str, Claims]:
+    """Read the claims of all papers, by paper.
+
+    Raises BenchError where a file is not valid: one line with file, line and key.
+    """
+    read = [load(path) for path in sorted((root / "reproductions").glob("*/claims.yaml"))]
+    return {claims.content.paper: claims for claims in read}
+
+
+def of_papers(papers: str | None, root: Path = ROOT) -> list[Claims]:
+    """Read the claims of one paper, or of all. Raises BenchError for a paper without claims."""
+    known = available(root)
+    if papers is None:
+        return list(known.values())
+    if papers not in known:
+        raise unknown("paper with claims", papers, known)
+    return [known[papers]]
+
+
+def load(path: Path) -> Claims:
+    """Read and check one claims file. Raises BenchError with one line: file, line, key, what."""
+    document = Document(path, ClaimsFile, yaml.BaseLoader)
+    try:
+        content = ClaimsFile.model_validate_json(json.dumps(document.content))
+    except ValidationError as error:
+        raise document.explain(error) from None
+    expanded = tuple(_expand(content, document))
+    return Claims(path, content, expanded)
+
+
+def _expand(content: ClaimsFile, document: Document) -> Iterator[Claim]:
+    """List single claims, checking every reference by name on the way."""
+    for name, table in content.tables.items():
+        yield from _of_table(content, name, table, document)
+    for name, ordering in content.orderings.items():
+        yield from _of_ordering(content, name, ordering, document)
+    for name, statement in content.statements.items():
+        source = _source(content, statement.source, ("statements", name, "source"), document)
+        yield Claim(
+            content.paper, name, statement.kind, source, statement.text, untestable=statement.why
+        )
+
+
+def _of_table(content: ClaimsFile, name: str, table: Table, document: Document) -> Iterator[Claim]:
+    at: Location = ("tables", name)
+    columns = _columns(table, at, document)
+    if table.metric == "other" and not table.quantity:
+        raise document.error(at, "metric other needs a quantity")
+    common = _common(content, name, table, at, document)
+    for row, text in table.rows.items():
+        values = text.split()
+        if len(values) != len(columns):
+            problem = f"{len(values)} values for {len(columns)} columns"
+            raise document.error((*at, "rows", row), problem)
+        method, why = _method(content, table, row, (*at, "rows", row), document)
+        for column, value in zip(columns, values, strict=True):
+            if value != ".":
+                yield Claim(
+                    **{**common, "untestable": common["untestable"] or why},
+                    kind="flops" if table.metric.endswith("flops") else "absolute",
+                    metric=table.metric,
+                    epoch=table.epoch,
+                    printed_name=row,
+                    method=method,
+                    at=column,
+                    value=_printed(value, common["source"], table, (*at, "rows", row), document),
+                    doubt=table.doubt,
+                )
+
+
+def _common(
+    content: ClaimsFile, name: str, block: _About, at: Location, document: Document
+) -> dict[str, Any]:
+    """Collect what all claims of a block share; untestable without a suite."""
+    if block.suite is None and not block.why:
+        raise document.error(at, "name the suite that tests it, or say why there is none")
+    if block.suite is not None and block.suite not in content.suites:
+        hint = near_miss(block.suite, content.suites)
+        problem = f'suite "{block.suite}" is not under suites, with its deviations; {hint}'
+        raise document.error((*at, "suite"), problem)
+    return {
+        "paper": content.paper,
+        "block": name,
+        "source": _source(content, block.source, (*at, "source"), document),
+        "about": block.about,
+        "network": block.network,
+        "data": block.data,
+        "suite": block.suite,
+        "untestable": "" if block.suite else block.why,
+    }
+
+
+def _source(content: ClaimsFile, name: str, at: Location, document: Document) -> Source:
+    if name not in content.sources:
+        raise document.error(at, f'unknown source "{name}"; {near_miss(name, content.sources)}')
+    return content.sources[name]
+
+
+def _columns(table: Table, at: Location, document: Document) -> list[str]:
+    if bool(table.densities) == bool(table.columns):
+        raise document.error(at, "a table has either densities or columns")
+    if table.columns and table.suite:
+        raise document.error(at, "only columns of densities can be tested by a suite")
+    return _densities(table.densities, at, document) or table.columns.split()
+
+
+def _densities(text: str, at: Location, document: Document) -> list[str]:
+    for part in text.split():
+        if not re.fullmatch(r"1|0\.\d+", part):
+            raise document.error((*at, "densities"), f"not a density above 0, at most 1: {part}")
+    return text.split()
+
+
+def _method(
+    content: ClaimsFile, block: _About, name: str, at: Location, document: Document
+) -> tuple[Entry | None, str]:
+    """Find the method that a printed name stands for, or why there is none."""
+    lines: Mapping[str, Entry] = {**content.lines, **block.lines}
+    if name in lines:
+        if len(hyper := lines[name]) != 1 and isinstance(hyper, dict):
+            raise document.error(at, f'"{name}" stands for {len(hyper)} methods: write one')
+        return lines[name], ""
+    if name in content.not_ours:
+        return None, content.not_ours[name]
+    if block.suite is None:
+        return None, ""
+    hint = near_miss(name, [*lines, *content.not_ours])
+    raise document.error(at, f'"{name}" is neither under lines nor under not_ours; {hint}')
+
+
+_VALUE = re.compile(r"([~<]?)(\d*\.?\d+)(?:±(\d*\.?\d+))?")
+
+
+def _printed(text: str, source: Source, table: Table, at: Location, document: Document) -> Printed:
+    """Read one printed value."""
+    parts = [_VALUE.fullmatch(part) for part in text.split(",")]
+    found = [part for part in parts if part is not None]
+    if len(found) < len(parts):
+        raise document.error(at, f'not a value as 91.36±0.41, 1.2,1.3, ~87.4, <75 or .: "{text}"')
+    mark, first, spread = found[0].groups()
+    rounding = 0.5 * 10.0 ** -len(first.partition(".")[2])
+    precision = source.precision or rounding
+    if mark == "~":
+        precision = source.rough or precision
+    values = [float(part[2]) for part in found]
+    return Printed(
+        text=text,
+        value=fmean(values),
+        precision=precision,
+        spread=float(spread) if spread else stdev(values) if len(values) > 1 else None,
+        n=len(values) if len(values) > 1 else table.n,
+        bound=mark == "<",
+    )
+
+
+def _of_ordering(
+    content: ClaimsFile, name: str, ordering: Ordering, document: Document
+) -> Iterator[Claim]:
+    at: Location = ("orderings", name)
+    common = _common(content, name, ordering, at, document)
+    above, why = _method(content, ordering, ordering.above, (*at, "above"), document)
+    for index, below in enumerate(ordering.below):
+        under, other = _method(content, ordering, below, (*at, "below", index), document)
+        for density in _densities(ordering.densities, at, document):
+            yield Claim(
+                **{**common, "untestable": common["untestable"] or why or other},
+                kind="ordering",
+                printed_name=ordering.above,
+                method=above,
+                against_name=below,
+                against=under,
+                at=density,
+            )
+
+
+def hyper_of(entry: Entry) -> tuple[str, dict[str, Any]]:
+    """Split a method of a claims file into its name and hyper-parameters, read as YAML.
+
+    >>> hyper_of({"ntk-sap": {"rounds": "20", "start": "last-draw"}})
+    ('ntk-sap', {'rounds': 20, 'start': 'last-draw'})
+    """
+    if isinstance(entry, str):
+        return entry, {}
+    ((name, hyper),) = entry.items()
+    return name, {key: yaml.load(value, Loader) for key, value in hyper.items()}

@@ -1,0 +1,107 @@
+"""What was measured: finished cells of several folders of results, found by suite and method."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import isclose
+from pathlib import Path
+
+from pai_bench import grid, runner
+from pai_bench.cell import Cell
+from pai_bench.claims import Claim, Metric, hyper_of
+from pai_bench.claims import Entry as Method
+from pai_bench.config import Benchmark
+from pai_bench.errors import BenchError
+from pai_bench.methods.declaration import ROOT, MethodInfo
+from pai_bench.store import Entry, Store
+
+SAME = 1e-3
+"""Relative difference below which two densities are the same: papers print few digits."""
+
+NOT_YET = "its cells have not run"
+
+
+class Measured:
+    """Reads each suite once, from all folders; a cell that lies in several counts once."""
+
+    def __init__(
+        self,
+        settings: Benchmark,
+        methods: Mapping[str, MethodInfo],
+        folders: Sequence[Path],
+    ) -> None:
+        self.settings, self.methods, self.folders = settings, methods, tuple(folders)
+        self._suites: dict[str, tuple[list[Cell], list[Entry]]] = {}
+
+    def values(self, claim: Claim, method: Method) -> dict[int, float] | str:
+        """Measure a claim's metric by seed, or say why there is nothing to measure."""
+        suite = claim.suite or ""
+        if suite not in self.settings.suites:
+            return f"no suite {suite} in benchmark.yaml"
+        planned, entries = self._suite(suite)
+        line = self._line(method, planned[0])
+        densities = [cell.density for cell in planned if cell.line == line]
+        if not densities:
+            return f"{line} does not run in the suite {suite}"
+        if not any(isclose(density, claim.density, rel_tol=SAME) for density in densities):
+            return f"the suite {suite} has no density {claim.at}"
+        found = {
+            entry.cell.seed: _value(entry, claim, self.settings)
+            for entry in entries
+            if entry.cell.line == line
+            and isclose(entry.cell.density, claim.density, rel_tol=SAME)
+            and not entry.cell.ablation
+        }
+        return {seed: v for seed, v in found.items() if v is not None} or NOT_YET
+
+    def _line(self, method: Method, template: Cell) -> str:
+        """Name the line of the leaderboard that a method of a claims file would be."""
+        name, hyper = hyper_of(method)
+        info = self.methods.get(name)
+        if info is not None:
+            with contextlib.suppress(BenchError):
+                info.check(hyper)
+                hyper = info.without_defaults(hyper)
+        return replace(template, method=name, hyper=hyper).line
+
+    def _suite(self, suite: str) -> tuple[list[Cell], list[Entry]]:
+        """The planned cells of a suite, and all comparable finished ones."""
+        if suite not in self._suites:
+            planned = grid.cells(self.settings, self.methods, suite)
+            found: dict[str, Entry] = {}
+            for folder in self.folders:
+                store = Store(folder, suite)
+                cells, _ = runner.stored_cells(store, planned, self.methods)
+                for entry in store.entries(cell.id for cell in cells):
+                    found.setdefault(entry.cell.id, entry)
+            self._suites[suite] = planned, list(found.values())
+        return self._suites[suite]
+
+
+def _value(entry: Entry, claim: Claim, settings: Benchmark) -> float | None:
+    """One number of a result, in the unit of the claim: per cent, or a part of dense FLOPs."""
+    if claim.metric in ("accuracy", "error"):
+        accuracy = entry.result.accuracy
+        if accuracy is None:
+            return None
+        share = accuracy.best if claim.epoch == "best" else accuracy.last
+        return 100 * (share if claim.metric == "accuracy" else 1 - share)
+    return _relative_flops(entry, claim.metric, settings)
+
+
+def _relative_flops(entry: Entry, metric: Metric, settings: Benchmark) -> float | None:
+    flops, cell = entry.result.flops, entry.cell
+    if flops is None:
+        return None
+    if metric == "inference-flops":
+        return flops.inference / flops.inference_dense
+    images = cell.recipe.images_seen(grid.training_images(cell, settings))
+    return flops.training / (3 * flops.inference_dense * images)
+
+
+def evidence_folders(root: Path = ROOT) -> list[Path]:
+    """List the folders of results that are kept with the code."""
+    found = [root / "baselines/evidence", *sorted((root / "reproductions").glob("*/evidence"))]
+    return [folder for folder in found if folder.is_dir()]

@@ -1,0 +1,243 @@
+"""Verdicts against SciPy's tests, hand-made cases and the error rates that they promise."""
+
+from dataclasses import replace
+from math import inf
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from pai_bench import claims, grid, verdicts
+from pai_bench.claims import Printed
+from pai_bench.measured import Measured
+from pai_bench.result import Accuracy, Flops, Result
+from pai_bench.store import Store
+
+FILE = """
+paper: some
+authors: [Ann One]
+year: 2020
+sources: {table: {what: Table 1}}
+suites: {quick: {deviations: [digits for photographs]}}
+lines: {SNIP: snip, Random: {random: {scope: local}}, Long: {ntk-sap: {rounds: 100}}, New: newer}
+tables:
+  accuracy:
+    about: accuracy
+    source: table
+    suite: quick
+    densities: 0.5 0.1 0.33
+    rows: {SNIP: 95.0 93.0 90, Long: 95.0 . ., New: 95.0 . .}
+  error: {about: error, source: table, suite: quick, metric: error, epoch: best, densities: "0.5",
+          rows: {SNIP: 4.0}}
+  training: {about: FLOPs, source: table, suite: quick, metric: training-flops, densities: "0.5",
+             rows: {SNIP: .51}}
+  inference: {about: FLOPs, source: table, suite: quick, metric: inference-flops, densities: "0.5",
+              rows: {SNIP: .60}}
+  elsewhere: {about: accuracy, source: table, why: too large, densities: "0.5", rows: {SNIP: 95.0}}
+orderings:
+  order: {about: above, source: table, suite: quick, densities: 0.5 0.1, above: SNIP,
+          below: [Random]}
+"""
+
+
+@pytest.fixture
+def judged(tmp_path, settings, methods):
+    """Judges FILE by stored accuracies: judged({("snip", 0.5, 1): 0.95, ...})."""
+    path = tmp_path / "claims.yaml"
+    path.write_text(FILE)
+    seeds = tuple(range(1, 7))
+
+    def judge(accuracies, *folders):
+        cells = grid.cells(
+            settings, methods, "quick", grid.Selection(("snip", "random"), seeds=seeds)
+        )
+        store = Store(tmp_path / "runs", "quick")
+        for cell in cells:
+            value = accuracies.get((cell.line, cell.density, cell.seed))
+            if value is not None:
+                images = 20 * 1438
+                flops = Flops(100.0, 50.0, 0.0, 3 * 51.0 * images)
+                store.put(
+                    cell, Result("done", accuracy=Accuracy(value, value + 0.01, 1), flops=flops)
+                )
+        measured = Measured(settings, methods, [tmp_path / "runs", *folders])
+        found = verdicts.judge(claims.load(path), measured)
+        return {verdict.claim.id: verdict for verdict in found}
+
+    return judge
+
+
+def of(line, density, values):
+    return {(line, density, seed): value for seed, value in enumerate(values, 1)}
+
+
+def test_what_cannot_be_tested_is_not_run_and_says_why(judged):
+    found = judged(of("snip", 0.5, (0.95, 0.951, 0.949)))
+    reasons = {name: v.reason for name, v in found.items() if v.state == "not run"}
+    assert reasons == {
+        "accuracy/SNIP/0.1": "its cells have not run",
+        "accuracy/SNIP/0.33": "the suite quick has no density 0.33",
+        "accuracy/Long/0.5": "ntk-sap (rounds=100) does not run in the suite quick",
+        "accuracy/New/0.5": "newer does not run in the suite quick",
+        "elsewhere/SNIP/0.5": "too large",
+        "order/SNIP/Random/0.5": "its cells have not run",
+        "order/SNIP/Random/0.1": "its cells have not run",
+    }
+    assert (
+        found["accuracy/SNIP/0.1"].command == "pai-bench run quick --methods snip --densities 0.1"
+    )
+
+
+def test_a_suite_that_is_not_there_is_no_error(judged, tmp_path, settings, methods):
+    path = tmp_path / "other.yaml"
+    path.write_text(FILE.replace("quick", "nowhere"))
+    found = verdicts.judge(claims.load(path), Measured(settings, methods, [tmp_path]))
+    assert {v.state for v in found} == {"not run"}
+    assert found[0].reason == "no suite nowhere in benchmark.yaml"
+
+
+def test_the_same_value_is_reproduced_with_all_that_it_rests_on(judged):
+    found = judged(of("snip", 0.5, (0.950, 0.9501, 0.9499)))["accuracy/SNIP/0.5"]
+    assert (found.state, found.n) == ("reproduced", 3)
+    assert found.reason == "the interval of the difference lies inside the tolerance"
+    assert found.test.ours.mean == pytest.approx(95.0)
+    assert found.test.difference.low == pytest.approx(-4.302652729911275 * 0.01 / 3**0.5)
+    assert found.test.high == pytest.approx(0.05 + 0.5)
+    assert found.deviations == ("digits for photographs",)
+    assert found.command == "pai-bench run quick --methods snip --densities 0.5"
+
+
+def test_a_value_far_off_is_not_reproduced(judged):
+    found = judged(of("snip", 0.5, (0.850, 0.8501, 0.8499)))["accuracy/SNIP/0.5"]
+    assert found.state == "not reproduced"
+    assert found.reason == "the interval of the difference lies outside the tolerance"
+
+
+def test_one_seed_is_inconclusive_however_near(judged):
+    found = judged(of("snip", 0.5, (0.95,)))["accuracy/SNIP/0.5"]
+    assert (found.state, found.n, found.test.difference.low) == ("inconclusive", 1, None)
+    assert found.reason == "1 seed, a verdict needs 3"
+    assert judged(of("snip", 0.5, (0.95, 0.95)))["accuracy/SNIP/0.5"].state == "inconclusive"
+
+
+def test_errors_of_the_best_epoch_and_flops_have_their_own_numbers(judged):
+    found = judged(of("snip", 0.5, (0.950, 0.9501, 0.9499)))
+    error = found["error/SNIP/0.5"]
+    assert error.test.ours.mean == pytest.approx(4.0)
+    assert error.test.high == pytest.approx(0.05 + 0.4)
+    assert error.state == "reproduced"
+    assert found["training/SNIP/0.5"].test.ours.mean == pytest.approx(0.51)
+    assert found["training/SNIP/0.5"].state == "reproduced"
+    assert found["inference/SNIP/0.5"].state == "not reproduced"
+    assert found["inference/SNIP/0.5"].test.high == pytest.approx(0.005 + 0.02 * 0.6)
+
+
+@pytest.mark.parametrize(
+    ("random", "state", "reason"),
+    [
+        ((0.90, 0.905, 0.901, 0.899, 0.9), "reproduced", "lies above 0"),
+        ((0.99, 0.985, 0.991, 0.99, 0.987), "not reproduced", "lies below 0"),
+        ((0.94, 0.95, 0.96, 0.951, 0.949), "inconclusive", "on both sides of 0"),
+    ],
+)
+def test_orderings_are_paired_by_seed(judged, random, state, reason):
+    snip = (0.950, 0.9501, 0.9499, 0.9502, 0.95)
+    found = judged({**of("snip", 0.5, snip), **of("random (scope=local)", 0.5, random)})
+    verdict = found["order/SNIP/Random/0.5"]
+    assert (verdict.state, verdict.n) == (state, 5)
+    assert reason in verdict.reason
+    reference = stats.ttest_rel(snip, random)
+    assert verdict.test.p == pytest.approx(reference.pvalue)
+    interval = reference.confidence_interval(0.95)
+    assert verdict.test.difference.low == pytest.approx(100 * interval.low)
+    assert verdict.command == "pai-bench run quick --methods snip,random --densities 0.5"
+
+
+def test_what_is_clear_alone_but_not_among_all_is_inconclusive_and_says_so(judged):
+    snip = (0.957, 0.955, 0.953, 0.956, 0.954)
+    random = (0.9545, 0.9540, 0.9470, 0.9530, 0.9525)
+    found = judged({**of("snip", 0.5, snip), **of("random (scope=local)", 0.5, random)})
+    tested = [v for v in found.values() if v.adjusted is not None]
+    verdict = found["order/SNIP/Random/0.5"]
+    assert verdict.test.p < 0.05 <= verdict.adjusted
+    assert verdict.state == "inconclusive"
+    assert f"alone, but not among all {len(tested)} tested claims" in verdict.reason
+
+
+def test_a_cell_in_two_folders_counts_once(judged, tmp_path):
+    values = of("snip", 0.5, (0.95, 0.9501, 0.9499))
+    judged(values)
+    Store(tmp_path / "runs", "quick").export(Store(tmp_path / "kept", "quick"))
+    assert judged(values, tmp_path / "kept")["accuracy/SNIP/0.5"].n == 3
+
+
+def test_two_one_sided_tests_are_scipys():
+    values = [94.7, 95.2, 95.1, 94.9]
+    found = verdicts.equal(values, Printed("95", 95.1, 0.05), 0.6)
+    lower = stats.ttest_1samp(values, 95.1 - 0.6, alternative="greater").pvalue
+    upper = stats.ttest_1samp(values, 95.1 + 0.6, alternative="less").pvalue
+    assert found.p_inside == pytest.approx(2 * max(lower, upper))
+    away = verdicts.equal(values, Printed("90", 90.0, 0.05), 0.6)
+    assert away.p_outside == pytest.approx(
+        2 * stats.ttest_1samp(values, 90.6, alternative="greater").pvalue
+    )
+    assert away.p_inside == 1.0
+
+
+def test_a_printed_spread_makes_it_welchs_test():
+    values = [94.7, 95.2, 95.1, 94.9]
+    found = verdicts.equal(values, Printed("", 95.5, 0.0, spread=0.3, n=5), 0.0)
+    reference = stats.ttest_ind_from_stats(
+        np.mean(values), np.std(values, ddof=1), 4, 95.5, 0.3, 5, equal_var=False
+    )
+    assert found.p_outside == pytest.approx(reference.pvalue)
+
+
+def test_an_upper_bound_has_no_lower_end():
+    far_below = verdicts.equal([20.0, 20.1, 19.9], Printed("<75", 75.0, 0.1, bound=True), 0.6)
+    assert (far_below.low, far_below.p_inside < 1e-4) == (-inf, True)
+    assert (
+        verdicts.equal([80.0, 80.1, 79.9], Printed("<75", 75.0, 0.1, bound=True), 0.6).p_outside
+        < 0.01
+    )
+
+
+def test_values_without_any_spread_are_decided_by_where_they_lie():
+    printed = Printed(".25", 0.25, 0.005)
+    assert verdicts.equal([0.252] * 3, printed, 0.01).p_inside == 0.0
+    assert verdicts.equal([0.3] * 3, printed, 0.01).p_outside == 0.0
+    edge = verdicts.equal([0.25] * 3, replace(printed, value=0.25), 0.0)
+    assert edge.p == 1.0
+    assert verdicts.above([0.0] * 3).p == 1.0
+    assert verdicts.above([0.1] * 3).p_inside == 0.0
+
+
+def test_the_interval_and_the_p_value_say_the_same():
+    generator = np.random.default_rng(0)
+    for _ in range(300):
+        values = list(generator.normal(95, 0.4, 4))
+        printed = Printed("", 95 + generator.normal(0, 0.8), 0.0)
+        found = verdicts.equal(values, printed, 0.7)
+        inside = found.difference.low > -0.7 and found.difference.high < 0.7
+        outside = found.difference.low > 0.7 or found.difference.high < -0.7
+        assert (found.p_inside < 0.05, found.p_outside < 0.05) == (inside, outside)
+
+
+def test_a_difference_at_the_edge_is_called_the_same_in_less_than_five_of_a_hundred():
+    generator = np.random.default_rng(1)
+    samples = generator.normal(95.0 + 0.5, 0.2, size=(3000, 4))
+    called = [verdicts.equal(list(s), Printed("", 95.0, 0.0), 0.5).p_inside < 0.05 for s in samples]
+    assert np.mean(called) == pytest.approx(0.025, abs=0.01)
+
+
+def test_the_tolerance_is_half_a_point_a_tenth_of_the_error_or_two_spreads(judged):
+    claim = next(c for c in claims.available()["ntk-sap"].claims if c.value and c.value.spread)
+
+    def tolerance(value, spread, values):
+        printed = Printed("", value, 0.005, spread)
+        return verdicts.tolerance(values, replace(claim, value=printed)) - 0.005
+
+    assert tolerance(76.8, None, [76.8]) == pytest.approx(0.5)
+    assert tolerance(98.52, None, [98.5]) == pytest.approx(0.148)
+    assert tolerance(90.0, 0.4, [90.0]) == pytest.approx(0.8)
+    assert tolerance(90.0, 0.4, [89.0, 91.0]) == pytest.approx(2 * ((0.16 + 2) / 2) ** 0.5)
