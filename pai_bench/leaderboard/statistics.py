@@ -29,6 +29,11 @@ class Estimate:
         half = "" if self.high is None else f" ± {100 * (self.high - self.mean):.2f}"
         return f"{100 * self.mean:.2f}{half}"
 
+    @property
+    def signed(self) -> str:
+        """In points, as `+1.20 ± 0.31`."""
+        return f"{'+' if self.mean >= 0 else ''}{self}"
+
 
 def estimate(values: Sequence[float]) -> Estimate:
     """Mean and Student's t interval of independent values.

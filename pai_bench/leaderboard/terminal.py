@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pai_bench.leaderboard.statistics import Board, Estimate, Row
+from pai_bench.leaderboard.statistics import Board, Row
 from pai_bench.leaderboard.summary import Summaries, summarise
 from pai_bench.store import Entry
 
@@ -66,7 +66,7 @@ def _print_checks(console: Console, board: Board) -> None:
     for row in board.rows:
         if row.checks:
             found = [row.checks.get(name) for name in board.checks]
-            shown = [Text("" if one is None else _signed(one)) for one in found]
+            shown = [Text("" if one is None else one.signed) for one in found]
             line = Text(row.line if row.line != previous else "")
             table.add_row(line, Text(f"{row.density:.4g}"), *shown)
             previous = row.line
@@ -121,7 +121,7 @@ def _marks(row: Row, board: Board) -> str:
 
 
 def _delta(row: Row) -> str:
-    return "" if row.delta is None else _signed(row.delta.estimate)
+    return "" if row.delta is None else row.delta.estimate.signed
 
 
 def _bits(row: Row) -> str:
@@ -130,12 +130,6 @@ def _bits(row: Row) -> str:
         return "–"
     half = "" if row.bits.high is None else f" ± {row.bits.high - row.bits.mean:.3f}"
     return f"{row.bits.mean:.3f}{half}"
-
-
-def _signed(found: Estimate) -> str:
-    """In points, as `+1.20 ± 0.31`."""
-    half = "" if found.high is None else f" ± {100 * (found.high - found.mean):.2f}"
-    return f"{100 * found.mean:+.2f}{half}"
 
 
 def _remarks(board: Board) -> list[str]:

@@ -1,0 +1,152 @@
+"""A board as a file: CSV and Parquet with all digits for programs, LaTeX and Markdown to read."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Sequence
+
+from pai_bench.leaderboard.formats import Format
+from pai_bench.leaderboard.statistics import Board, Estimate, Row
+
+Value = str | float | int | None
+COLUMNS: dict[str, type] = {
+    "suite": str, "method": str, "density": float, "sparsity": float, "n": int,
+    "accuracy": float, "low": float, "high": float, "best_epoch": float, "achieved": float,
+    "effective": float, "collapsed": int, "against": str, "difference": float,
+    "difference_low": float, "difference_high": float, "bits": float, "bits_low": float,
+    "bits_high": float,
+}  # fmt: skip
+"""Columns of CSV and Parquet. Accuracies and differences are fractions; `low` and `high` are the
+ends of 95 % t intervals; `difference` is to the best other baseline, `against`, paired by seed;
+`bits` are those for each symbol of a text."""
+
+
+def export(board: Board, form: Format) -> bytes:
+    """Write a board in one of the formats."""
+    made: dict[Format, Callable[[Board], bytes]] = {
+        "csv": _csv,
+        "parquet": _parquet,
+        "latex": lambda board: _latex(board).encode(),
+        "markdown": lambda board: _markdown(board).encode(),
+    }
+    return made[form](board)
+
+
+def records(board: Board) -> list[dict[str, Value]]:
+    """One record per row of the board, with the keys of COLUMNS; None where there is no number."""
+    return [_record(board.suite, row) for row in board.rows]
+
+
+def _record(suite: str, row: Row) -> dict[str, Value]:
+    accuracy, delta = row.accuracy, row.delta.estimate if row.delta else None
+    values: tuple[Value, ...] = (
+        suite, row.line, row.density, 1 - row.density, len(row.entries),
+        *_interval(accuracy), row.best_epoch, row.achieved, row.effective, row.collapsed,
+        row.delta.against if row.delta else None, *_interval(delta), *_interval(row.bits),
+    )  # fmt: skip
+    return dict(zip(COLUMNS, values, strict=True))
+
+
+def _interval(found: Estimate | None) -> tuple[float | None, ...]:
+    return (None, None, None) if found is None else (found.mean, found.low, found.high)
+
+
+def _csv(board: Board) -> bytes:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records(board))
+    return text.getvalue().encode()
+
+
+def _parquet(board: Board) -> bytes:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    kinds = {str: pa.string(), float: pa.float64(), int: pa.int64()}
+    schema = pa.schema([(name, kinds[kind]) for name, kind in COLUMNS.items()])
+    sink = io.BytesIO()
+    parquet.write_table(pa.Table.from_pylist(records(board), schema=schema), sink)
+    return sink.getvalue()
+
+
+_HEADINGS = ("method", "density", "sparsity %", "accuracy %", "n", "vs best baseline", "effective")
+
+
+def _shown(row: Row) -> tuple[str, ...]:
+    """What the terminal shows of a row."""
+    return (
+        row.line,
+        f"{row.density:.4g}",
+        f"{100 * (1 - row.density):.4g}",
+        "–" if row.accuracy is None else str(row.accuracy),
+        str(len(row.entries)),
+        "" if row.delta is None else row.delta.estimate.signed,
+        "–" if row.effective is None else f"{row.effective:.3g}",
+    )
+
+
+def _markdown(board: Board) -> str:
+    lines = [_HEADINGS, ("---",) + ("---:",) * (len(_HEADINGS) - 1)]
+    cells = [tuple(map(_markdown_text, _shown(row))) for row in board.rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in (*lines, *cells))
+
+
+def _markdown_text(text: str) -> str:
+    r"""Keep a table's bars and emphasis out of a cell.
+
+    >>> print(_markdown_text("a|b (start_from=x*y)"))
+    a\|b (start\_from=x\*y)
+    """
+    return re.sub(r"([\\|*_`<>\[\]])", r"\\\1", text)
+
+
+def _latex(board: Board) -> str:
+    body = [_latex_row([_latex_text(cell) for cell in _shown(row)]) for row in board.rows]
+    return "\n".join(
+        [
+            f"% suite {board.suite}: mean over n seeds of the last epoch's accuracy",
+            "% and half of its 95 % t interval; needs \\usepackage{booktabs}",
+            r"\begin{tabular}{l" + "r" * (len(_HEADINGS) - 1) + "}",
+            r"\toprule",
+            _latex_row([_latex_text(heading) for heading in _HEADINGS]),
+            r"\midrule",
+            *_with_spaces(board.rows, body),
+            r"\bottomrule",
+            r"\end{tabular}",
+            "",
+        ]
+    )
+
+
+def _latex_row(cells: Sequence[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _with_spaces(rows: Sequence[Row], body: Sequence[str]) -> list[str]:
+    """Set methods apart."""
+    found: list[str] = []
+    for index, line in enumerate(body):
+        if index and rows[index].line != rows[index - 1].line:
+            found.append(r"\addlinespace")
+        found.append(line)
+    return found
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "±": r"$\pm$", "–": "--",
+}  # fmt: skip
+
+
+def _latex_text(text: str) -> str:
+    r"""Escape what LaTeX would take for its own; signs of numbers become minus signs.
+
+    >>> print(_latex_text("100 % of a_b"), _latex_text("-0.36 ± 0.34"))
+    100 \% of a\_b $-$0.36 $\pm$ 0.34
+    """
+    escaped = "".join(_LATEX.get(character, character) for character in text)
+    return re.sub(r"^-(?=\d)", "$-$", escaped)

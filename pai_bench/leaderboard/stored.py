@@ -1,0 +1,30 @@
+"""The board of a suite from a folder of results: its own cells and all that can stand beside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pai_bench import grid, runner
+from pai_bench.config import Benchmark
+from pai_bench.grid import Selection
+from pai_bench.leaderboard.statistics import Board, board
+from pai_bench.methods.declaration import MethodInfo
+from pai_bench.store import Store
+
+
+def stored_board(
+    settings: Benchmark,
+    methods: Mapping[str, MethodInfo],
+    runs: Path,
+    suite: str,
+    precision: str = "32-true",
+) -> tuple[Board, int]:
+    """Compute the whole board of a suite; count the stored cells that do not belong on it.
+
+    Raises BenchError for an unknown suite.
+    """
+    store = Store(runs, suite)
+    planned = grid.cells(settings, methods, suite, Selection(precision=precision))
+    cells, stale = runner.stored_cells(store, planned, methods)
+    return board(store, suite, cells, settings.methods_of_papers()), stale
