@@ -17,14 +17,15 @@ HOW    = $(call flag,JOBS,--jobs) $(call flag,ACCELERATOR,--accelerator) \
          $(call flag,DEVICES,--devices) $(call flag,STRATEGY,--strategy) \
          $(call flag,WANDB,--wandb) $(if $(RETRY_FAILED),--retry-failed)
 
-.PHONY: help install reproduce run plan leaderboard methods new-method check networks datasets show data doctor bench test lint clean
+.PHONY: help install reproduce run plan leaderboard compare export claims report methods new-method check networks datasets show data doctor bench test lint clean
 
 help: ## show this
 	@echo "make TARGET [VARIABLE=value ...]"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "variables: PAPER SUITE METHODS DENSITIES SEEDS JOBS ACCELERATOR DEVICES STRATEGY PRECISION"
 	@echo "           NETWORK DATA SET=key=value VALIDATION=0.1 ABLATION=layerwise-shuffle"
-	@echo "           WANDB PLUGIN RETRY_FAILED=1 CONFIG RUNS DATASET CELL NAME METHOD PYTHON VENV"
+	@echo "           WANDB PLUGIN RETRY_FAILED=1 CONFIG RUNS DATASET CELL NAME METHOD AGAINST FORMAT"
+	@echo "           OUTPUT PYTHON VENV"
 
 # The stamp is newer than what it was made from: a second call costs nothing.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -51,6 +52,20 @@ plan: $(VENV)/.installed ## what would run and what it would cost: [PAPER=] [SUI
 
 leaderboard: $(VENV)/.installed ## rebuild tables and pages from stored results: [SUITE=] [WANDB=auto]
 	@$(BENCH) leaderboard $(call flag,SUITE,--suite) $(COMMON) $(call flag,WANDB,--wandb)
+
+compare: $(VENV)/.installed ## two methods, paired by seed: METHOD=ntk-sap AGAINST=snip [SUITE=]
+	@test -n "$(METHOD)" -a -n "$(AGAINST)" || { echo "make compare needs METHOD=... AGAINST=..., e.g. METHOD=ntk-sap AGAINST=snip" >&2; exit 2; }
+	@$(BENCH) compare "$(METHOD)" "$(AGAINST)" $(call flag,SUITE,--suite) $(COMMON)
+
+export: $(VENV)/.installed ## a leaderboard as a file: SUITE=mnist FORMAT=csv|parquet|latex|markdown [OUTPUT=]
+	@test -n "$(SUITE)" || { echo "make export needs SUITE=..., e.g. SUITE=quick FORMAT=latex" >&2; exit 2; }
+	@$(BENCH) export $(SUITE) $(call flag,FORMAT,--format) $(call flag,OUTPUT,--output) $(COMMON)
+
+claims: $(VENV)/.installed ## what papers claim and what became of it here: [PAPER=ntk-sap]
+	@$(BENCH) claims $(PAPER) $(COMMON)
+
+report: $(VENV)/.installed ## write tables and verdicts in the READMEs anew from the evidence: [PAPER=]
+	@$(BENCH) report $(PAPER) $(COMMON)
 
 methods: $(VENV)/.installed ## list methods and what they declare
 	@$(BENCH) methods $(COMMON)

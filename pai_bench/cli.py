@@ -12,9 +12,10 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 
-from pai_bench import commands, config, plugin
+from pai_bench import commands, config, plugin, reading
 from pai_bench.commands import Arguments, Context
 from pai_bench.errors import BenchError, near_miss
+from pai_bench.leaderboard.formats import FORMATS
 from pai_bench.methods import registry
 
 
@@ -41,7 +42,10 @@ def _context(parsed: Arguments) -> Context:
     plugins = tuple(path.resolve() for path in parsed.plugin)
     methods = registry.available(plugins)
     settings = plugin.extend(config.load(parsed.config, methods), plugins)
-    return Context(_console(), settings, methods, plugins, parsed.runs)
+    runs = parsed.runs or [Path("runs")]
+    if len(runs) > 1 and parsed.command is not reading.claims:
+        raise BenchError("--runs: only `pai-bench claims` reads several folders")
+    return Context(_console(), settings, methods, plugins, runs[0])
 
 
 def _console() -> Console:
@@ -96,6 +100,20 @@ def _parser() -> argparse.ArgumentParser:
     sub = add(commands.evidence, "evidence mnist reproductions/ntk_sap/evidence")
     sub.add_argument("suite", help="a suite with results")
     sub.add_argument("folder", type=Path, help="where to; read it with --runs FOLDER")
+    sub = add(reading.compare, "compare ntk-sap snip --suite mnist")
+    sub.add_argument("ours", metavar="METHOD_A", help="a method, or a line as 'random (scope=erk)'")
+    sub.add_argument("theirs", metavar="METHOD_B", help="another one")
+    sub.add_argument("--suite", help="a suite (default: all with results of both)")
+    sub = add(reading.export, "export mnist --format latex --output table.tex")
+    sub.add_argument("suite", help="a suite with results")
+    sub.add_argument("--format", default="csv", choices=FORMATS, help="(csv)")
+    sub.add_argument("--output", type=Path, help="file to write (default: print it)")
+    sub = add(reading.claims, "claims rigl --runs runs")
+    sub.add_argument("paper", nargs="?", help="a paper (default: all of them)")
+    sub.add_argument("--json", action="store_true", help="every claim with all that it rests on")
+    sub.add_argument("--bibtex", action="store_true", help="how to cite the paper and PaI-Bench")
+    sub = add(reading.report, "report ntk-sap")
+    sub.add_argument("paper", nargs="?", help="a paper (default: all of them)")
     sub = add(commands.methods, "methods --json")
     sub.add_argument("--json", action="store_true", help="all that is declared, as JSON")
     sub = add(commands.new_method, "new-method my-method")
@@ -125,7 +143,9 @@ def _common(sub: _Parser) -> None:
     sub.add_argument(
         "--config", type=Path, default=Path("benchmark.yaml"), help="settings (benchmark.yaml)"
     )
-    sub.add_argument("--runs", type=Path, default=Path("runs"), help="folder of results (runs)")
+    sub.add_argument(
+        "--runs", type=Path, action="append", metavar="FOLDER", help="folder of results (runs)"
+    )
     sub.add_argument(
         "--plugin", type=Path, action="append", default=[], metavar="FILE.py",
         help="a file with methods of your own; may be given again",

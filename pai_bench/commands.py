@@ -91,6 +91,7 @@ def _run_suite(
     _say(context, "cells", _tally_line(tally))
     if paper is not None:
         _say(context, "paper", _protocol_line(context, paper, jobs))
+        _say(context, "claims", f"pai-bench claims {paper} · to cite it: --bibtex")
     return 1 if tally.failed else 0
 
 
@@ -157,7 +158,7 @@ def _print_plan(
 
 def leaderboard(context: Context, parsed: Arguments) -> int:
     """Rebuild the leaderboard of a suite from the store; `--wandb` rewrites all of its W&B runs."""
-    suites = [parsed.suite] if parsed.suite else _suites_with_results(context)
+    suites = [parsed.suite] if parsed.suite else suites_with_results(context)
     for suite in suites:
         try:
             settings = with_suite(context.settings, suite)
@@ -170,7 +171,8 @@ def leaderboard(context: Context, parsed: Arguments) -> int:
     return 0
 
 
-def _suites_with_results(context: Context) -> list[str]:
+def suites_with_results(context: Context) -> list[str]:
+    """Name the suites of the folder of results. Raises BenchError where there is none."""
     names = [*context.settings.suites, *sorted(p.name for p in context.runs.glob("*+*"))]
     found = [name for name in names if Store(context.runs, name).ids()]
     if not found:
@@ -185,27 +187,24 @@ def _publish(
 
     With none asked for, all are printed, and W&B is written anew.
     """
-    from pai_bench import runner
     from pai_bench.leaderboard.page import Heading
     from pai_bench.leaderboard.publish import publish
     from pai_bench.leaderboard.statistics import board
+    from pai_bench.leaderboard.stored import stored_board
 
-    store = Store(context.runs, suite)
+    store, settings = Store(context.runs, suite), context.settings
     precision = asked[0].precision if asked else "32-true"
-    everything = Selection(precision=precision)
-    planned = grid.cells(context.settings, context.methods, suite, everything)
-    cells, stale = runner.stored_cells(store, planned, context.methods)
+    whole, stale = stored_board(settings, context.methods, context.runs, suite, precision)
     heading = Heading(
         title=title,
-        about=context.settings.suites[suite].about,
+        about=settings.suites[suite].about,
         command=environment.command_line() if asked else f"pai-bench run {suite}",
         rebuild=f"pai-bench leaderboard --suite {suite}",
     )
-    of_papers = context.settings.methods_of_papers()
-    whole = board(store, suite, cells, of_papers)
+    of_papers = settings.methods_of_papers()
     shown = whole if asked is None else board(store, suite, asked, of_papers)
     path, mirrored = publish(
-        context.console, shown, whole, heading, context.settings, store, wandb, asked is None
+        context.console, shown, whole, heading, settings, store, wandb, asked is None
     )
     if stale:
         _say(context, "left out", f"{stale} stored cells of other versions or settings")

@@ -58,6 +58,14 @@ def call(tmp_path, monkeypatch, capsys):
         (("run", "quick", "--set", "epochs=x"), "epochs: input should be a valid integer"),
         (("run", "quick", "--validation", "2"), "holdout: input should be less than 1"),
         (("leaderboard", "--suite", "quick+epoch=2"), 'did you mean "epochs"?'),
+        (("claims", "rigel"), 'unknown paper with claims "rigel"; did you mean "rigl"?'),
+        (("report", "rigel"), 'unknown paper with claims "rigel"; did you mean "rigl"?'),
+        (("compare", "snip", "synflow"), "holds no results yet"),
+        (("compare", "snip", "synflow", "--suite", "quick"), "no seed in common"),
+        (("export", "quik"), 'unknown suite "quik"; did you mean "quick"?'),
+        (("export", "quick"), "no result to export"),
+        (("export", "quick", "--format", "xls"), "argument --format: invalid choice"),
+        (("run", "quick", "--runs", "a", "--runs", "b"), "only `pai-bench claims` reads several"),
         (("frobnicate",), "invalid choice"),
     ],
 )
@@ -76,7 +84,9 @@ def test_a_missing_config_says_what_to_do(tmp_path, monkeypatch, capsys):
     assert "name the file with --config" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["methods", "plan", "leaderboard --suite quick", "--help"])
+@pytest.mark.parametrize(
+    "command", ["methods", "plan", "leaderboard --suite quick", "claims", "--help"]
+)
 def test_commands_that_list_import_no_torch(command, tmp_path):
     code = (
         "import sys; from pai_bench.cli import main\n"
@@ -94,7 +104,8 @@ def test_commands_that_list_import_no_torch(command, tmp_path):
 
 def test_every_command_has_help_with_an_example(call, capsys):
     for command in ("reproduce", "run", "plan", "leaderboard", "evidence", "methods", "show",
-                    "data", "doctor", "bench"):  # fmt: skip
+                    "data", "doctor", "bench", "compare", "export", "claims",
+                    "report"):  # fmt: skip
         with pytest.raises(SystemExit) as done:
             main([command, "--help"])
         assert done.value.code == 0
@@ -148,6 +159,62 @@ def test_stored_cells_of_another_version_are_left_out_and_said(call, stored):
     stored.put(replace(entry.cell, method_version=99, seed=7), entry.result, entry.curves())
     _, out, _ = call("leaderboard", "--suite", "quick")
     assert "1 stored cells of other versions" in out
+
+
+def test_exported_tables_go_to_a_file_or_to_the_screen(call, stored, tmp_path):
+    code, out, _ = call("export", "quick", "--format", "markdown")
+    assert code == 0
+    assert "| snip | 0.1 | 90 | 91.50 ± 6.35 | 2 |" in out
+    code, out, err = call("export", "quick", "--format", "parquet", "--output", "table.parquet")
+    assert (code, out) == (0, "")
+    assert "table.parquet" in err
+    assert (tmp_path / "table.parquet").read_bytes()[:4] == b"PAR1"
+    code, _, err = call("export", "quick", "--format", "parquet")
+    assert code == 2
+    assert "name a file with --output" in err
+
+
+def test_two_methods_are_compared_wherever_both_have_results(call, stored, settings, methods):
+    from pai_bench import grid
+
+    for cell in grid.cells(settings, methods, "quick", grid.Selection(("grasp",), (0.1,), (1, 2))):
+        stored.put(cell, Result("done", accuracy=Accuracy(0.9, 0.9, 1)), {})
+    code, out, _ = call("compare", "snip", "grasp")
+    assert code == 0
+    assert "quick: snip − grasp" in out
+    assert "+1.50" in out
+
+
+def test_claims_are_listed_with_their_state_from_several_folders(call, stored):
+    code, out, _ = call("claims", "ntk-sap", "--runs", "runs", "--runs", "elsewhere")
+    assert code == 0
+    assert "its cells have not run" in out
+    assert "400 claims: 0 reproduced · 0 not reproduced · 0 inconclusive · 400 not run" in out
+
+
+def test_claims_as_json_hold_all_that_they_rest_on(call):
+    code, out, _ = call("claims", "ntt", "--json")
+    (paper,) = json.loads(out)
+    assert code == 0
+    assert sum(paper["states"].values()) == len(paper["claims"])
+    (claim,) = [c for c in paper["claims"] if c["id"] == "mnist-mlp/Random/0.03"]
+    assert claim["method"] == {"printed": "Random", "ours": {"random": {"scope": "local"}}}
+    assert claim["value"]["text"] == "93.78,93.15"
+    assert claim["deviations"] == [] or claim["suite"] == "ntt-mnist"
+    assert paper["missing"]
+
+
+def test_papers_and_the_benchmark_are_cited_as_citation_cff_has_it(call):
+    import yaml
+
+    code, out, _ = call("claims", "ntk-sap", "--bibtex")
+    assert code == 0
+    known = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert f"title = {{{{{known['title']}}}}}" in out
+    assert f"author = {{{{{known['authors'][0]['name']}}}}}" in out
+    assert f"version = {{{known['version']}}}" in out
+    assert "author = {Yite Wang and Dawei Li and Ruoyu Sun}" in out
+    assert "booktitle = {ICLR 2023}" in out
 
 
 def test_show_says_everything_about_a_cell_and_finds_damage(call, stored):

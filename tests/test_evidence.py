@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pai_bench import grid
+from pai_bench import grid, report
 from pai_bench.leaderboard.statistics import board
 from pai_bench.leaderboard.terminal import print_board
 from pai_bench.store import Store
@@ -37,6 +37,13 @@ def test_each_printed_line_is_a_line_of_the_table_in_its_order(
     for line in lines:
         assert line in rendered[position + 1 :], line
         position = rendered.index(line, position + 1)
+
+
+@pytest.mark.parametrize("page", report.pages(None), ids=lambda path: path.parent.name)
+def test_what_a_readme_repeats_is_what_the_evidence_says_today(page, settings, methods):
+    """`make report` writes it anew."""
+    text = page.read_text()
+    assert report.refresh(text, settings, methods) == text
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)

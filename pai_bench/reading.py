@@ -1,0 +1,101 @@
+"""Commands that read results: compare methods, export tables, judge claims, refresh reports."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.text import Text
+
+from pai_bench.commands import Arguments, Context, suites_with_results
+from pai_bench.errors import BenchError
+from pai_bench.variant import with_suite
+
+
+def compare(context: Context, parsed: Arguments) -> int:
+    """Compare two methods over the seeds that both have, at each density and over all of them."""
+    from pai_bench.leaderboard.comparison import compared, print_compared
+    from pai_bench.leaderboard.stored import stored_board
+
+    shown, problems = 0, []
+    for suite in [parsed.suite] if parsed.suite else suites_with_results(context):
+        try:
+            settings = with_suite(context.settings, suite)
+            board, _ = stored_board(settings, context.methods, context.runs, suite)
+            found = compared(board, parsed.ours, parsed.theirs)
+        except BenchError as error:
+            problems.append(error)
+            continue
+        print_compared(context.console, found)
+        shown += 1
+    if not shown:
+        raise problems[0]
+    return 0
+
+
+def export(context: Context, parsed: Arguments) -> int:
+    """Write the leaderboard of a suite as CSV, Parquet, LaTeX or Markdown."""
+    from pai_bench.leaderboard.export import export as made
+    from pai_bench.leaderboard.stored import stored_board
+
+    settings = with_suite(context.settings, parsed.suite)
+    board, _ = stored_board(settings, context.methods, context.runs, parsed.suite)
+    if not any(row.entries for row in board.rows):
+        raise BenchError(f"{context.runs / parsed.suite}: no result to export")
+    content = made(board, parsed.format)
+    if parsed.output:
+        parsed.output.write_bytes(content)
+        print(f"{parsed.output}: {len(board.rows)} rows", file=sys.stderr)
+    elif parsed.format == "parquet":
+        raise BenchError("parquet is not text: name a file with --output")
+    else:
+        print(content.decode(), end="")
+    return 0
+
+
+def claims(context: Context, parsed: Arguments) -> int:
+    """List what papers claim, and what became of it here; `--runs` may name several folders."""
+    from pai_bench import citation, verdicts
+    from pai_bench.claims import of_papers
+    from pai_bench.leaderboard.claims_table import as_json, print_claims
+    from pai_bench.measured import Measured
+
+    known = of_papers(parsed.paper)
+    cited = {
+        found.content.paper: citation.of_paper(
+            found.content, context.settings.papers.get(found.content.paper)
+        )
+        for found in known
+    }
+    if parsed.bibtex:
+        print("\n".join([*cited.values(), citation.of_benchmark()]), end="")
+        return 0
+    measured = Measured(context.settings, context.methods, _folders(context, parsed.runs))
+    judged = [(found, verdicts.judge(found, measured)) for found in known]
+    if parsed.json:
+        shown = [as_json(found, each, cited[found.content.paper]) for found, each in judged]
+        context.console.print_json(json.dumps(shown))
+        return 0
+    for found, each in judged:
+        print_claims(context.console, found, each)
+    context.console.print(Text("rules: pai_bench/verdicts.py · to cite: pai-bench claims --bibtex"))
+    return 0
+
+
+def _folders(context: Context, given: Sequence[Path] | None) -> list[Path]:
+    """The folders that were named, or else the evidence that is kept here and runs/."""
+    from pai_bench.measured import evidence_folders
+
+    return list(given) if given else [*evidence_folders(), context.runs]
+
+
+def report(context: Context, parsed: Arguments) -> int:
+    """Write the tables and verdicts in the READMEs anew, from the evidence kept with the code."""
+    from pai_bench import report as reports
+
+    for path in reports.pages(parsed.paper):
+        changed = reports.refresh_file(path, context.settings, context.methods)
+        context.console.print(Text(f"{path}: {'written anew' if changed else 'as it was'}"))
+    return 0
