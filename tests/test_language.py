@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 from torch.nn.functional import cross_entropy
 
-from pai_bench import fit
+from pai_bench import fit, grid
 from pai_bench.cell import Cell, data_fields
 from pai_bench.config import Data, Network, Recipe
 from pai_bench.leaderboard.page import row_data
@@ -32,7 +32,7 @@ def small(shape, classes):
     return CharacterModel(classes, tied=True, widths=Widths(24, 48, 32))
 """
 RECIPE = Recipe(
-    epochs=2, batch_size=32, optimizer="adam", lr=1e-2, weight_decay=1e-4, clip="norm", clip_at=1.0
+    epochs=1, batch_size=32, optimizer="adam", lr=1e-2, weight_decay=1e-4, clip="norm", clip_at=1.0
 )
 TEXT = Data(hub="nobody/code", text="text", classes=256, shape=(1, 1, 24), images=(2500, 200))
 
@@ -99,6 +99,43 @@ def test_masks_of_recurrent_weights_are_exact_and_stay(language, method):
         assert torch.count_nonzero(weight[~mask]) == 0
         assert not torch.equal(weight[mask], before[name][mask])
     assert torch.count_nonzero(module.network.embedding.weight == 0) == 0
+
+
+MOVING = {
+    "rigl": {"delta_t": 2, "alpha": 0.1, "end": 1.0},
+    "set": {"delta_t": 2, "alpha": 0.1, "end": 1.0},
+    "snfs": {"delta_t": 2, "alpha": 0.1, "end": 1.0},
+    "gradual": {"frequency": 2},
+}
+
+
+@pytest.mark.parametrize("method", MOVING)
+def test_recurrent_connections_move_and_their_number_is_exact(language, method):
+    """As many weights are kept of each matrix as was asked for, at places that training chose."""
+    cell, settings = language
+    hyper = {"scope": "local", **MOVING[method]}
+    module, _, _ = trained(replace(cell, method=method, density=0.25, hyper=hyper), settings, 8)
+    static = replace(cell, method="random", density=0.25, hyper={"scope": "local"})
+    start, _, _ = trained(static, settings, 1)
+    for name, weight in prunable(module.network):
+        mask = module.masks[name]
+        assert int(mask.sum()) == kept_count(mask.numel(), 0.25)
+        assert torch.count_nonzero(weight[~mask]) == 0
+    moved = module.masks["gru.recurrent.weight"] & ~start.masks["gru.recurrent.weight"]
+    assert moved.any()
+
+
+def test_the_suite_has_the_papers_numbers(settings, methods):
+    cells = grid.cells(settings, methods, "rigl-wikitext")
+    assert {cell.method for cell in cells} == {"dense", "random", *MOVING}
+    assert {cell.density for cell in cells if cell.method != "dense"} == {0.25}
+    recipe = cells[0].recipe
+    assert (recipe.optimizer, recipe.lr, recipe.weight_decay) == ("adam", 7e-4, 5e-4)
+    assert (recipe.batch_size, recipe.steps, recipe.clip_at) == (32, 200_000, 10)
+    hyper = {cell.method: cell.hyper for cell in cells}
+    assert all(hyper[name] == hyper["rigl"] for name in ("set", "snfs"))
+    assert hyper["rigl"] == {"scope": "local", "alpha": 0.1, "end": 1.0}
+    assert hyper["gradual"].get("frequency") == 1000
 
 
 @pytest.mark.parametrize(("clip", "at"), [("norm", 0.05), ("value", 0.001), ("none", None)])
