@@ -8,8 +8,10 @@ import torch
 from torch import nn
 
 from pai_bench import ntk
+from pai_bench.data import sources
 from pai_bench.methods import registry
 from pai_bench.methods.door import prune
+from pai_bench.networks.lenet import lenet_5, lenet_300_100
 from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.sparsity.select import keep_top
 from reproductions.ntt.student import Objective, Student
@@ -152,3 +154,100 @@ def test_trajectory_with_moving_masks(golden):
     assert losses == pytest.approx(golden["traj_loss"].tolist(), abs=tolerances[0])
     assert furthest(student.parameters, golden.parameters("trajfinal")) <= tolerances[1]
     assert same(student.masks, golden.masks("trajmask"))
+
+
+OFFICIAL = np.load(FOLDER / "ntt_official_mnist.npz")
+"""MNIST as the authors' notebook saw it, and what it printed of its first run."""
+
+
+class InHWC(nn.Flatten):
+    """The authors flatten pictures by rows, columns, channels."""
+
+    def forward(self, pictures):
+        return pictures.movedim(1, -1).flatten(1)
+
+
+def official(name):
+    """The notebook's untrained networks; kernels there are (height, width, in, out)."""
+    if name == "lenet_300_100":
+        parts, net = ["lenet_300_100"], lenet_300_100((1, 28, 28), 10)
+    else:
+        parts, net = ["lenet_5_first", "lenet_5_second"], lenet_5((1, 28, 28), 10)
+        net.flatten = InHWC()
+    given = {}
+    for part in parts:
+        for key, array in np.load(FOLDER / f"ntt_official_{part}.npz").items():
+            tensor = torch.from_numpy(array)
+            given[key] = torch.cat([given[key], tensor]) if key in given else tensor
+    with torch.no_grad():
+        for number, (_, weight) in enumerate(prunable(net)):
+            value = given[f"W{number}"]
+            weight.copy_(value.permute(3, 2, 0, 1) if value.ndim == 4 else value.T)
+        biases = [value for name, value in net.named_parameters() if name.endswith("bias")]
+        for number, bias in enumerate(biases):
+            bias.copy_(given[f"b{number}"])
+    return net.eval()
+
+
+def pixels(raw):
+    mean, std = float(OFFICIAL["mean"]), float(OFFICIAL["std"])
+    return (torch.as_tensor(raw).float().view(-1, 1, 28, 28) / 255 - mean) / std
+
+
+def official_student(name, l2):
+    net = official(name)
+    scores = {n: weight.detach().abs() for n, weight in prunable(net)}
+    masks = keep_top(scores, 0.03, scope="local", rule="above")
+    return Student(net, masks, Objective(1e-3, l2 / 0.03, "dense"), 5e-4)
+
+
+def check_log(student, name, step):
+    """Loss, distances of kernels and of outputs, and L2 term: as the notebook printed them."""
+    printed = next(row[2:] for row in OFFICIAL[f"log_{name}"] if row[1] == step)
+    validation = pixels(OFFICIAL["validation"])
+    with torch.no_grad():
+        distances = student.distances(student.masked(), validation)
+    found = student.loss(validation), distances.kernel, distances.outputs, student.l2()
+    tolerances = (1e-3, 0.02, 6e-4, 1e-3) if step == 0 else (1e-3, 0.5, 1e-3, 0.02)
+    for value, expected, tolerance in zip(found, printed, tolerances, strict=True):
+        assert float(value) == pytest.approx(expected, abs=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("name", "l2", "kept"),
+    [
+        ("lenet_300_100", 1e-4, [7055, 899, 29]),
+        ("lenet_5", 1e-5, [14, 749, 11999, 149]),
+    ],
+)
+def test_before_transfer_as_the_notebook_printed_it(name, l2, kept):
+    student = official_student(name, l2)
+    assert list(student.masks.kept_by_layer().values()) == kept
+    check_log(student, name, 0)
+
+
+def test_200_steps_as_the_notebook_printed_them(mirror, settings):
+    images = sources.load("mnist", settings.data["mnist"], str(mirror)).train_images
+    student, flips = official_student("lenet_300_100", 1e-4), []
+    for step, chosen in enumerate(OFFICIAL["batches"].astype(np.int64), 1):
+        student.step(pixels(images[chosen]))
+        if step % 100 == 0:
+            scores = {name: student.parameters[name].abs() for name in student.masks}
+            masks = keep_top(scores, 0.03, scope="local", rule="above")
+            flips.append([int((masks[n] & ~student.masks[n]).sum()) for n in masks])
+            check_log(student, "lenet_300_100", step)
+            student.take(masks)
+    assert flips == [[4386, 541, 4], [3774, 391, 4]]
+
+
+def test_random_masks_keep_as_many_weights_of_each_unit_as_the_authors():
+    """Theirs are made of a mask with one weight fewer than the density asks for."""
+    found = prune(
+        official("lenet_300_100"), "random", 0.03, [], scope="local", draw="shuffled-magnitude"
+    )
+    for number, mask in enumerate(found.values()):
+        theirs = np.unpackbits(OFFICIAL[f"randmask{number}"])[: mask.numel()]
+        by_unit = torch.from_numpy(theirs.reshape(mask.T.shape)).sum(0)
+        difference = mask.sum(1) - by_unit
+        assert difference.sum() == 1
+        assert difference.abs().sum() == 1

@@ -86,12 +86,14 @@ def _check(network: nn.Module, tangent: Tangent, masks: Mapping[str, Tensor] | N
     if tangent == "masked" and masks is None:
         raise BenchError('tangent="masked" needs masks: which directions are left out?')
     for name, module in network.named_modules():
-        mixes = isinstance(module, nn.modules.batchnorm._BatchNorm | nn.modules.dropout._DropoutNd)
-        if mixes and module.training:
+        norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
+        if (norm or isinstance(module, nn.modules.dropout._DropoutNd)) and module.training:
             raise BenchError(
                 f"{name} is in training mode, in which an image has no derivative of its own: "
                 "call network.eval()"
             )
+        if norm and not module.track_running_stats:
+            raise BenchError(f"{name} keeps no running statistics: it mixes the images of a batch")
 
 
 __all__ = ["Trace", "empirical_ntk", "outputs_and_kernel"]
