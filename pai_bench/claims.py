@@ -60,6 +60,8 @@ class SuiteOfClaims(_Block):
 
     deviations: tuple[str, ...]
     """How its cells are known to differ from what the paper ran."""
+    lines: dict[str, Entry] = {}
+    """Printed name -> method, where it differs from that of the file."""
 
 
 class _About(_Block):
@@ -70,8 +72,10 @@ class _About(_Block):
     suite: str | None = None
     why: str = ""
     """Why nothing is run, where there is no suite."""
+    elsewhere: dict[str, str] = {}
+    """Printed name -> suite, for methods that another suite runs."""
     lines: dict[str, Entry] = {}
-    """Printed name -> method, where it differs from that of the file."""
+    """Printed name -> method, where it differs from that of the suite."""
 
 
 class Table(_About):
@@ -159,6 +163,7 @@ class Claim:
     method: Entry | None = None
     against_name: str = ""
     against: Entry | None = None
+    against_suite: str | None = None
     at: str = ""
     """The density or the other column, as text."""
     value: Printed | None = None
@@ -236,9 +241,8 @@ def _expand(content: ClaimsFile, document: Document) -> Iterator[Claim]:
         yield from _of_ordering(content, name, ordering, document)
     for name, statement in content.statements.items():
         source = _source(content, statement.source, ("statements", name, "source"), document)
-        yield Claim(
-            content.paper, name, statement.kind, source, statement.text, untestable=statement.why
-        )
+        known = content.paper, name, statement.kind, source, statement.text
+        yield Claim(*known, untestable=statement.why)
 
 
 def _of_table(content: ClaimsFile, name: str, table: Table, document: Document) -> Iterator[Claim]:
@@ -260,6 +264,7 @@ def _of_table(content: ClaimsFile, name: str, table: Table, document: Document) 
                     kind="flops" if table.metric.endswith("flops") else "absolute",
                     metric=table.metric,
                     epoch=table.epoch,
+                    suite=_suite(table, row),
                     printed_name=row,
                     method=method,
                     at=column,
@@ -274,10 +279,11 @@ def _common(
     """Collect what all claims of a block share; untestable without a suite."""
     if block.suite is None and not block.why:
         raise document.error(at, "name the suite that tests it, or say why there is none")
-    if block.suite is not None and block.suite not in content.suites:
-        hint = near_miss(block.suite, content.suites)
-        problem = f'suite "{block.suite}" is not under suites, with its deviations; {hint}'
-        raise document.error((*at, "suite"), problem)
+    for suite in (*filter(None, [block.suite]), *block.elsewhere.values()):
+        if suite not in content.suites:
+            hint = near_miss(suite, content.suites)
+            problem = f'suite "{suite}" is not under suites, with its deviations; {hint}'
+            raise document.error((*at, "suite"), problem)
     return {
         "paper": content.paper,
         "block": name,
@@ -285,9 +291,13 @@ def _common(
         "about": block.about,
         "network": block.network,
         "data": block.data,
-        "suite": block.suite,
         "untestable": "" if block.suite else block.why,
     }
+
+
+def _suite(block: _About, name: str) -> str | None:
+    """Name the suite that runs the method of a printed name."""
+    return block.elsewhere.get(name, block.suite)
 
 
 def _source(content: ClaimsFile, name: str, at: Location, document: Document) -> Source:
@@ -315,7 +325,9 @@ def _method(
     content: ClaimsFile, block: _About, name: str, at: Location, document: Document
 ) -> tuple[Entry | None, str]:
     """Find the method that a printed name stands for, or why there is none."""
-    lines: Mapping[str, Entry] = {**content.lines, **block.lines}
+    suite = _suite(block, name)
+    of_suite = content.suites[suite].lines if suite else {}
+    lines: Mapping[str, Entry] = {**content.lines, **of_suite, **block.lines}
     if name in lines:
         if len(hyper := lines[name]) != 1 and isinstance(hyper, dict):
             raise document.error(at, f'"{name}" stands for {len(hyper)} methods: write one')
@@ -365,10 +377,12 @@ def _of_ordering(
             yield Claim(
                 **{**common, "untestable": common["untestable"] or why or other},
                 kind="ordering",
+                suite=_suite(ordering, ordering.above),
                 printed_name=ordering.above,
                 method=above,
                 against_name=below,
                 against=under,
+                against_suite=_suite(ordering, below),
                 at=density,
             )
 

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from pai_bench import grid, runner
 from pai_bench.cell import Cell
-from pai_bench.claims import Claim, Metric, hyper_of
+from pai_bench.claims import Claim, hyper_of
 from pai_bench.claims import Entry as Method
 from pai_bench.config import Benchmark
 from pai_bench.errors import BenchError
 from pai_bench.methods.declaration import ROOT, MethodInfo
 from pai_bench.store import Entry, Store
+from pai_bench.variant import with_suite
 
 SAME = 1e-3
 """Relative difference below which two densities are the same: papers print few digits."""
@@ -35,10 +36,9 @@ class Measured:
         self.settings, self.methods, self.folders = settings, methods, tuple(folders)
         self._suites: dict[str, tuple[list[Cell], list[Entry]]] = {}
 
-    def values(self, claim: Claim, method: Method) -> dict[int, float] | str:
+    def values(self, claim: Claim, method: Method, suite: str) -> dict[int, float] | str:
         """Measure a claim's metric by seed, or say why there is nothing to measure."""
-        suite = claim.suite or ""
-        if suite not in self.settings.suites:
+        if suite.partition("+")[0] not in self.settings.suites:
             return f"no suite {suite} in benchmark.yaml"
         planned, entries = self._suite(suite)
         line = self._line(method, planned[0])
@@ -48,7 +48,7 @@ class Measured:
         if not any(isclose(density, claim.density, rel_tol=SAME) for density in densities):
             return f"the suite {suite} has no density {claim.at}"
         found = {
-            entry.cell.seed: _value(entry, claim, self.settings)
+            entry.cell.seed: _value(entry, claim, self._images(suite))
             for entry in entries
             if entry.cell.line == line
             and isclose(entry.cell.density, claim.density, rel_tol=SAME)
@@ -69,7 +69,7 @@ class Measured:
     def _suite(self, suite: str) -> tuple[list[Cell], list[Entry]]:
         """The planned cells of a suite, and all comparable finished ones."""
         if suite not in self._suites:
-            planned = grid.cells(self.settings, self.methods, suite)
+            planned = grid.cells(with_suite(self.settings, suite), self.methods, suite)
             found: dict[str, Entry] = {}
             for folder in self.folders:
                 store = Store(folder, suite)
@@ -79,8 +79,15 @@ class Measured:
             self._suites[suite] = planned, list(found.values())
         return self._suites[suite]
 
+    def _images(self, suite: str) -> int:
+        """Images of one ordinary training, which FLOPs of longer ones are relative to."""
+        name, *changes = suite.split("+")
+        ordinary = "+".join([name, *(c for c in changes if not c.startswith("length="))])
+        cell = self._suite(ordinary)[0][0]
+        return cell.recipe.images_seen(grid.training_images(cell, self.settings))
 
-def _value(entry: Entry, claim: Claim, settings: Benchmark) -> float | None:
+
+def _value(entry: Entry, claim: Claim, images: int) -> float | None:
     """One number of a result, in the unit of the claim: per cent, or a part of dense FLOPs."""
     if claim.metric in ("accuracy", "error"):
         accuracy = entry.result.accuracy
@@ -88,16 +95,11 @@ def _value(entry: Entry, claim: Claim, settings: Benchmark) -> float | None:
             return None
         share = accuracy.best if claim.epoch == "best" else accuracy.last
         return 100 * (share if claim.metric == "accuracy" else 1 - share)
-    return _relative_flops(entry, claim.metric, settings)
-
-
-def _relative_flops(entry: Entry, metric: Metric, settings: Benchmark) -> float | None:
-    flops, cell = entry.result.flops, entry.cell
+    flops = entry.result.flops
     if flops is None:
         return None
-    if metric == "inference-flops":
+    if claim.metric == "inference-flops":
         return flops.inference / flops.inference_dense
-    images = cell.recipe.images_seen(grid.training_images(cell, settings))
     return flops.training / (3 * flops.inference_dense * images)
 
 

@@ -36,7 +36,7 @@ from typing import Literal
 
 from scipy.special import stdtr, stdtrit
 
-from pai_bench.claims import MEASURED, Claim, Claims, Printed
+from pai_bench.claims import MEASURED, Claim, Claims, Kind, Printed, hyper_of
 from pai_bench.leaderboard.paired import holm
 from pai_bench.leaderboard.statistics import CONFIDENCE, Estimate, estimate
 from pai_bench.measured import NOT_YET, Measured
@@ -47,6 +47,12 @@ SEEDS = 3
 """Fewest seeds of a verdict."""
 POINTS, OF_ERROR, SPREADS, OF_FLOPS = 0.5, 0.1, 2.0, 0.02
 """The tolerance: points, part of the error rate, spreads over runs, part of relative FLOPs."""
+RULES: Mapping[Kind, str] = {
+    "absolute": "the 95 % t interval of our mean minus the printed value lies inside the tolerance",
+    "flops": "the 95 % t interval of our ratio minus the printed one lies inside the tolerance",
+    "ordering": "the 95 % t interval of the differences, paired by seed, lies above 0",
+}
+"""When a claim is reproduced, in a line; Holm's adjusted p must be below 5 % too."""
 
 
 @dataclass(frozen=True)
@@ -107,11 +113,14 @@ def _alone(claim: Claim, claims: Claims, measured: Measured) -> Verdict:
     """Test one claim, not yet among the others."""
     if claim.untestable or claim.suite is None or claim.metric not in MEASURED:
         return Verdict(claim, "not run", claim.untestable or f"{claim.metric} is not measured")
-    deviations = claims.content.suites[claim.suite].deviations
-    found = [measured.values(claim, m) for m in (claim.method, claim.against) if m is not None]
+    parts = [(claim.method, claim.suite), (claim.against, claim.against_suite)]
+    asked = [(method, suite) for method, suite in parts if method is not None and suite]
+    suites = claims.content.suites
+    deviations = tuple(dict.fromkeys(d for _, suite in asked for d in suites[suite].deviations))
+    found = [measured.values(claim, method, suite) for method, suite in asked]
     reasons = [values for values in found if isinstance(values, str)]
     if reasons:
-        again = command(claim) if reasons[0] == NOT_YET else ""
+        again = command(claim) if set(reasons) == {NOT_YET} else ""
         return Verdict(claim, "not run", reasons[0], deviations=deviations, command=again)
     test, n = _tested(claim, [values for values in found if not isinstance(values, str)])
     verdict = Verdict(claim, "inconclusive", "", n, test, None, deviations, command(claim))
@@ -222,9 +231,12 @@ def _where(claim: Claim, test: Outcome, inside: bool, clear: bool) -> str:
 
 def command(claim: Claim) -> str:
     """The command that runs the cells of a claim again."""
-    entries = [entry for entry in (claim.method, claim.against) if entry is not None]
-    names = dict.fromkeys(
-        entry if isinstance(entry, str) else next(iter(entry)) for entry in entries
-    )
+    names: dict[str, list[str]] = {}
+    for entry, suite in ((claim.method, claim.suite), (claim.against, claim.against_suite)):
+        if entry is not None and suite:
+            names.setdefault(suite, []).append(hyper_of(entry)[0])
     densities = "" if claim.density == 1 else f" --densities {claim.at}"
-    return f"pai-bench run {shlex.quote(claim.suite or '')} --methods {','.join(names)}{densities}"
+    return " && ".join(
+        f"pai-bench run {shlex.quote(suite)} --methods {','.join(dict.fromkeys(found))}{densities}"
+        for suite, found in names.items()
+    )

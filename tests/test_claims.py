@@ -19,7 +19,8 @@ sources:
   table: {what: Table 1}
   figure: {what: figure 1, reading: digitised, precision: 0.1, rough: 0.2}
 suites:
-  quick: {deviations: [another recipe]}
+  quick: {deviations: [another recipe], lines: {Magnitude: {magnitude: {scope: local}}}}
+  other: {deviations: []}
 lines: {SNIP: snip, Magnitude: magnitude, Long: {ntk-sap: {rounds: 100}}}
 not_ours: {DSR: not a method here}
 tables:
@@ -47,6 +48,7 @@ orderings:
     source: table
     suite: quick
     densities: 0.5 0.1
+    elsewhere: {Magnitude: other}
     above: SNIP
     below: [Magnitude, DSR]
 statements:
@@ -76,6 +78,9 @@ def test_every_value_and_every_pair_is_a_claim(read):
         "three/SNIP/DSR/0.5", "three/SNIP/DSR/0.1", "four",
     ]  # fmt: skip
     assert found["three/SNIP/Magnitude/0.5"].against == "magnitude"
+    assert found["one/Magnitude/0.5"].method == {"magnitude": {"scope": "local"}}
+    ordered = found["three/SNIP/Magnitude/0.5"]
+    assert (ordered.suite, ordered.against_suite) == ("quick", "other")
     assert found["three/SNIP/DSR/0.5"].untestable == "not a method here"
     assert found["four"].untestable == "speed is not measured"
 
@@ -100,6 +105,7 @@ def test_values_keep_their_digits_their_spread_and_how_exactly_they_are_known(re
         ("    n: 3", "    m: 3", "tables.one.m: unknown key"),
         ("source: figure\n", "source: figur\n", 'tables.one.source: unknown source "figur"; did'),
         ("suite: quick", "suite: quik", 'suite "quik" is not under suites, with its deviations'),
+        ("elsewhere: {Magnitude: other}", "elsewhere: {Magnitude: ohter}", 'did you mean "other"'),
         ("      SNIP: 91", "      SNPI: 91", '"SNPI" is neither under lines nor under not_ours'),
         ("<75 .", "<75", "tables.one.rows.Magnitude: 1 values for 2 columns"),
         ("~87.4", "87.4a", 'not a value as 91.36±0.41, 1.2,1.3, ~87.4, <75 or .: "87.4a"'),
@@ -155,7 +161,7 @@ def test_an_ordering_holds_in_the_numbers_that_it_is_read_from():
         }  # fmt: skip
         for claim in (c for c in found.claims if c.kind == "ordering" and c.suite):
             ours = values[claim.suite, claim.printed_name, claim.at]
-            theirs = values[claim.suite, claim.against_name, claim.at]
+            theirs = values[claim.against_suite, claim.against_name, claim.at]
             gap = ours.value - theirs.value
             assert gap > (0 if theirs.bound else theirs.precision), claim.id
             checked += 1

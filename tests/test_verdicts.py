@@ -12,13 +12,17 @@ from pai_bench.claims import Printed
 from pai_bench.measured import Measured
 from pai_bench.result import Accuracy, Flops, Result
 from pai_bench.store import Store
+from pai_bench.variant import with_suite
 
 FILE = """
 paper: some
 authors: [Ann One]
 year: 2020
 sources: {table: {what: Table 1}}
-suites: {quick: {deviations: [digits for photographs]}}
+suites:
+  quick: {deviations: [digits for photographs]}
+  quick+length=2: {deviations: [twice as long]}
+  sanity: {deviations: [two densities]}
 lines: {SNIP: snip, Random: {random: {scope: local}}, Long: {ntk-sap: {rounds: 100}}, New: newer}
 tables:
   accuracy:
@@ -37,6 +41,12 @@ tables:
 orderings:
   order: {about: above, source: table, suite: quick, densities: 0.5 0.1, above: SNIP,
           below: [Random]}
+"""
+ACROSS = """  longer: {about: FLOPs, source: table, suite: quick+length=2, metric: training-flops,
+           densities: "0.5", rows: {SNIP: 1.02}}
+orderings:
+  across: {about: above, source: table, suite: quick, elsewhere: {Magnitude: sanity},
+           densities: "0.1", above: SNIP, below: [Magnitude], lines: {Magnitude: magnitude}}
 """
 
 
@@ -90,7 +100,7 @@ def test_what_cannot_be_tested_is_not_run_and_says_why(judged):
 
 def test_a_suite_that_is_not_there_is_no_error(judged, tmp_path, settings, methods):
     path = tmp_path / "other.yaml"
-    path.write_text(FILE.replace("quick", "nowhere"))
+    path.write_text(FILE.replace("quick", "nowhere").replace("sanity", "none"))
     found = verdicts.judge(claims.load(path), Measured(settings, methods, [tmp_path]))
     assert {v.state for v in found} == {"not run"}
     assert found[0].reason == "no suite nowhere in benchmark.yaml"
@@ -169,6 +179,33 @@ def test_a_cell_in_two_folders_counts_once(judged, tmp_path):
     judged(values)
     Store(tmp_path / "runs", "quick").export(Store(tmp_path / "kept", "quick"))
     assert judged(values, tmp_path / "kept")["accuracy/SNIP/0.5"].n == 3
+
+
+def test_methods_of_two_suites_are_paired_and_longer_trainings_count_in_ordinary_ones(
+    tmp_path, settings, methods
+):
+    values = {"quick": ("snip", 0.9), "sanity": ("magnitude", 0.8), "quick+length=2": ("snip", 0.9)}
+    for suite, (name, value) in values.items():
+        chosen = grid.Selection((name,))
+        for cell in grid.cells(with_suite(settings, suite), methods, suite, chosen):
+            accuracy = value + 0.001 * cell.seed**2
+            flops = Flops(100.0, 50.0, 0.0, 3 * 51.0 * 40 * 1438)
+            result = Result("done", accuracy=Accuracy(accuracy, accuracy, 1), flops=flops)
+            if not cell.ablation:
+                Store(tmp_path, suite).put(cell, result)
+    path = tmp_path / "claims.yaml"
+    path.write_text(FILE.partition("orderings")[0] + ACROSS)
+    judged = verdicts.judge(claims.load(path), Measured(settings, methods, [tmp_path]))
+    found = {verdict.claim.id: verdict for verdict in judged}
+    across = found["across/SNIP/Magnitude/0.1"]
+    assert across.test.difference.mean == pytest.approx(10.0)
+    assert across.state == "reproduced"
+    assert across.deviations == ("digits for photographs", "two densities")
+    assert across.command == (
+        "pai-bench run quick --methods snip --densities 0.1 && "
+        "pai-bench run sanity --methods magnitude --densities 0.1"
+    )
+    assert found["longer/SNIP/0.5"].test.ours.mean == pytest.approx(1.02)
 
 
 def test_two_one_sided_tests_are_scipys():

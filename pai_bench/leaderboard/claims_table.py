@@ -14,7 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pai_bench.claims import Claim, Claims
-from pai_bench.verdicts import STATES, Verdict, tally
+from pai_bench.leaderboard.statistics import CONFIDENCE
+from pai_bench.verdicts import RULES, Verdict, tally
 
 _STYLES = {"reproduced": "green", "not reproduced": "red", "inconclusive": "yellow"}
 
@@ -43,6 +44,8 @@ def _print_tested(console: Console, paper: str, tested: Sequence[Verdict]) -> No
         table.add_row(Text(verdict.claim.id), *map(Text, numbers(verdict)), state)
     console.print(table)
     console.print(LEGEND, style="dim", highlight=False)
+    for kind in dict.fromkeys(verdict.claim.kind for verdict in tested):
+        console.print(Text(f"{kind} claims are reproduced where {RULES[kind]}"), style="dim")
     for verdict in tested:
         console.print(Text(f"  {verdict.claim.id}: {verdict.reason}"))
         console.print(Text(f"    again: {verdict.command}"), style="dim")
@@ -99,7 +102,6 @@ def as_json(claims: Claims, verdicts: Sequence[Verdict], bibtex: str) -> dict[st
         "claims": [_one(verdict) for verdict in verdicts],
         "missing": list(claims.content.missing),
         "bibtex": bibtex,
-        "all_states": list(STATES),
     }
 
 
@@ -128,6 +130,7 @@ def _one(verdict: Verdict) -> dict[str, Any]:
         "claimed": claim.claimed,
         "value": claim.value and asdict(claim.value),
         "doubt": claim.doubt,
+        "rule": f"{RULES[claim.kind]}, and p adjusted by Holm is below {1 - CONFIDENCE:.2g}",
         "state": verdict.state,
         "reason": verdict.reason,
         "n": verdict.n,
