@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pai_bench.methods.base import Batches, PruneAtInit
 from pai_bench.methods.registry import register
-from pai_bench.sparsity.saliency import float_masks, mask_gradients, masked_forward
+from pai_bench.sparsity.masks import prunable
 
 
 @register("synflow")
@@ -32,12 +32,14 @@ class SynFlow(PruneAtInit):
         In float64: deep networks overflow float32 (ResNet-50 at 224 pixels does).
         """
         self.check_batches(batches)
-        network.double().eval()
-        for tensor in network.state_dict().values():
-            if tensor.is_floating_point():
-                tensor.abs_()
-        ones = torch.ones_like(batches[0][0][:1], dtype=torch.float64)
-        masks = float_masks(self.masks, network)
-        flow = masked_forward(network, masks)(ones).sum()
-        gradients = mask_gradients(flow, masks)
-        return {name: (gradients[name] * self.masks[name]).abs() for name in gradients}
+        network.double().eval().requires_grad_(False)
+        tensors = [t for t in network.state_dict().values() if t.is_floating_point()]
+        torch._foreach_abs_(tensors)
+        self.masks.apply(network)
+        weights = {name: weight.requires_grad_() for name, weight in prunable(network)}
+        flow = network(torch.ones_like(batches[0][0][:1], dtype=torch.float64)).sum()
+        gradients = torch.autograd.grad(flow, list(weights.values()), materialize_grads=True)
+        return {
+            name: (weight.detach() * gradient).abs()
+            for (name, weight), gradient in zip(weights.items(), gradients, strict=True)
+        }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,13 +13,14 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.utils.flop_counter import FlopCounterMode
 from torchmetrics import MeanMetric
 
 from pai_bench.config import Recipe
 from pai_bench.errors import BenchError
 from pai_bench.methods import optimizer
 from pai_bench.methods.ablation import CORRUPTING, Corrupted, shuffled
+from pai_bench.methods.flop_counter import FlopCounter
+from pai_bench.methods.scratch import scratch_copy
 from pai_bench.searches import Search, Searches
 from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.sparsity.select import keep_top, round_density
@@ -388,12 +388,12 @@ class PruneAtInit(SparseClassifier):
         return self.masks
 
     def _prune_once(self, batches: Batches) -> Masks:
-        scratch = copy.deepcopy(self.network)
+        scratch = scratch_copy(self.network)
         if self.round == 1:
             # Each round costs the same: counting one is enough, and counting slows it down.
-            with FlopCounterMode(display=False) as counter:
+            with FlopCounter() as counter:
                 scores = self.scores(scratch, batches)
-            self.scoring_flops = float(counter.get_total_flops()) * self.hyper.rounds
+            self.scoring_flops = float(counter.total) * self.hyper.rounds
         else:
             scores = self.scores(scratch, batches)
         _check_layers(scores, self.network, f"{type(self).__name__}: scores")

@@ -16,6 +16,8 @@ Scope = Literal["global", "local", "er", "erk", "rigl-mnist"]
 Rule = Literal["exact", "strict", "above", "histogram"]
 
 BINS = 256
+SAMPLED_FROM, SAMPLE = 100_000, 4096
+"""Numbers from which on a threshold is first looked for in a sample, and the size of that."""
 
 
 def kept_count(total: int, density: float) -> int:
@@ -64,14 +66,13 @@ def keep_top(
     >>> keep_top({"w": torch.zeros(4)}, 0.5)["w"].tolist()
     [True, True, False, False]
     """
-    for name, score in scores.items():
-        if not bool(torch.isfinite(score).all()):
-            raise BenchError(f"the scores of {name} are not finite: nothing can be ranked by them")
     kept: dict[str, Tensor] = {}
     rules = {"exact": _exact, "strict": _strict, "above": _above, "histogram": _histogram}
     for names, goal in _groups(scores, density, scope):
         share = goal if progress == 1 else 1 - (1 - goal) * progress
         flat = torch.cat([scores[name].detach().flatten() for name in names])
+        if not _finite(flat):
+            _name_the_first_not_finite(scores, names)
         first = None
         if alive is not None:
             first = torch.cat([alive[name].flatten() for name in names])
@@ -111,12 +112,12 @@ def keep_largest(flat: Tensor, keep: int, first: Tensor | None = None) -> Tensor
         return torch.ones_like(flat, dtype=torch.bool)
     if keep == 0:
         return torch.zeros_like(flat, dtype=torch.bool)
-    threshold = flat.kthvalue(flat.numel() - keep + 1).values
+    threshold = kth_smallest(flat, flat.numel() - keep + 1)
     chosen = flat > threshold
     ties = (flat == threshold).nonzero().flatten()
     if first is not None:
         ties = torch.cat([ties[first[ties]], ties[~first[ties]]])
-    chosen[ties[: keep - int(chosen.sum())]] = True
+    chosen[ties[: keep - int(chosen.count_nonzero())]] = True
     return chosen
 
 
@@ -133,7 +134,7 @@ def _above(flat: Tensor, density: float, _first: Tensor | None) -> Tensor:
 def _above_smallest(flat: Tensor, place: int) -> Tensor:
     if place < 1:
         return torch.ones_like(flat, dtype=torch.bool)
-    return flat > flat.kthvalue(place).values
+    return flat > kth_smallest(flat, place)
 
 
 def _histogram(flat: Tensor, density: float, _first: Tensor | None) -> Tensor:
@@ -146,6 +147,43 @@ def _histogram(flat: Tensor, density: float, _first: Tensor | None) -> Tensor:
     counts = torch.histc(flat.float(), BINS, 0.0, float(highest))
     to_go = (counts.cumsum(0) < (1 - density) * flat.numel()).sum()
     return flat > highest * (to_go / BINS)
+
+
+def _finite(flat: Tensor) -> bool:
+    """Whether all are finite: NaN and infinities show in the extremes, read in one pass."""
+    return not flat.numel() or bool(torch.stack(flat.aminmax()).isfinite().all())
+
+
+def _name_the_first_not_finite(scores: Mapping[str, Tensor], names: list[str]) -> None:
+    found = next(name for name in names if not _finite(scores[name]))
+    raise BenchError(f"the scores of {found} are not finite: nothing can be ranked by them")
+
+
+def kth_smallest(flat: Tensor, k: int) -> Tensor:
+    """Return the k-th smallest of `flat` (N,), k from 1: `kthvalue`, in O(N) with a small constant.
+
+    On a CPU, `kthvalue` reads many numbers many times. An evenly spaced sample tells between which
+    two numbers the k-th one almost surely lies; only those between them are then partially sorted
+    (after Floyd and Rivest). The result never depends on the sample: where it misled, all are.
+
+    >>> kth_smallest(torch.tensor([3.0, 1.0, 2.0]), 2)
+    tensor(2.)
+    """
+    if flat.device.type != "cpu" or flat.numel() < SAMPLED_FROM:
+        return flat.kthvalue(k).values
+    sample = flat[:: flat.numel() // SAMPLE].sort().values
+    place, margin = k / flat.numel() * len(sample), 2 * len(sample) ** 0.5
+    low = sample[max(0, int(place - margin))]
+    high = sample[min(len(sample) - 1, int(place + margin))]
+    not_above = flat <= low
+    count = int(not_above.count_nonzero())
+    if k > count:
+        between = flat[(flat <= high).logical_xor_(not_above)]
+        if k <= count + len(between):
+            return between.kthvalue(k - count).values
+    elif k > int((flat < low).count_nonzero()):
+        return low
+    return flat.kthvalue(k).values
 
 
 def round_density(density: float, step: int, steps: int, schedule: str = "exponential") -> float:

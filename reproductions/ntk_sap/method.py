@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -13,6 +12,7 @@ from torch import Generator, Tensor, nn
 from pai_bench.errors import BenchError
 from pai_bench.methods.base import Batches, PruneAtInit, Task
 from pai_bench.methods.registry import register
+from pai_bench.methods.scratch import scratch_copy
 from pai_bench.sparsity.account import BATCH_NORMS
 from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.sparsity.saliency import add_into, float_masks, mask_gradients, masked_forward
@@ -150,7 +150,7 @@ def calibrate(
     for name, module in network.named_modules():
         if isinstance(module, BATCH_NORMS) and module.track_running_stats:
             module.momentum = 1.0
-            fresh = copy.deepcopy(module)
+            fresh = scratch_copy(module)
             fresh.reset_parameters()
             state |= {f"{name}.{key}": value for key, value in fresh.state_dict().items()}
     if state:

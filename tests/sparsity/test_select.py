@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from pai_bench import config
 from pai_bench.errors import BenchError
 from pai_bench.methods import registry
-from pai_bench.sparsity.select import keep_top, kept_count, round_density
+from pai_bench.sparsity.select import (
+    SAMPLE,
+    SAMPLED_FROM,
+    keep_top,
+    kept_count,
+    kth_smallest,
+    round_density,
+)
 
 GRID = [2, 4, 6, 8, 10, 12, 14, 16, 18]
 # Prunable weights, and how many the authors' code keeps of them at densities 0.8^2 ... 0.8^18.
@@ -226,3 +233,48 @@ def test_layers_may_be_kept_at_densities_of_their_own(scope):
         kept, total = int(masks[name].sum()), scores[name].numel()
         assert kept == kept_count(total, density)
         assert scores[name][masks[name]].min() >= scores[name][~masks[name]].max()
+
+
+LARGE = SAMPLED_FROM + 12_345
+
+
+def large(kind):
+    """Numbers enough to be sampled: without ties, with many, in order, or out of the sample."""
+    drawn = torch.randn(LARGE, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    if kind == "half zero":
+        return drawn.clamp(min=0)
+    if kind == "few values":
+        return drawn.round()
+    if kind == "sorted":
+        return drawn.sort().values
+    if kind == "misleading":  # What an evenly spaced sample sees is larger than all the rest.
+        drawn[:: LARGE // SAMPLE] += 100
+    return drawn
+
+
+@pytest.mark.parametrize("kind", ["drawn", "half zero", "few values", "sorted", "misleading"])
+@pytest.mark.parametrize("share", [0, 0.001, 0.3, 0.5, 0.6, 0.97, 1])
+def test_thresholds_found_by_a_sample_are_those_of_all_numbers(kind, share):
+    numbers, k = large(kind), max(1, round(share * LARGE))
+    assert kth_smallest(numbers, k) == numbers.sort().values[k - 1]
+
+
+def test_a_sample_that_misleads_is_not_trusted(monkeypatch):
+    numbers, asked = large("misleading"), []
+    kthvalue = torch.Tensor.kthvalue
+    monkeypatch.setattr(
+        torch.Tensor, "kthvalue", lambda t, k: asked.append(len(t)) or kthvalue(t, k)
+    )
+    kth_smallest(numbers, LARGE // 2)
+    kth_smallest(large("drawn"), LARGE // 2)
+    assert asked[0] == LARGE
+    assert asked[1] < LARGE // 10
+
+
+def test_large_layers_are_ranked_as_by_sorting():
+    scores = {"a": large("half zero"), "b": large("drawn")}
+    masks = keep_top(scores, 0.3)
+    order = torch.cat(list(scores.values())).argsort(descending=True, stable=True)
+    chosen = torch.zeros(2 * LARGE, dtype=torch.bool)
+    chosen[order[: kept_count(2 * LARGE, 0.3)]] = True
+    assert torch.equal(torch.cat(list(masks.values())), chosen)

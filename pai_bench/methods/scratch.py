@@ -1,0 +1,95 @@
+"""Copies of a network to work on, for as little as the copied numbers cost."""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter, OrderedDict
+from functools import cache
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+Network = TypeVar("Network", bound=nn.Module)
+_ATOMS = frozenset((bool, int, float, str, type(None)))
+_ROOMS = frozenset((OrderedDict, dict, set, list))
+_OWN_WAYS = (
+    "__deepcopy__", "__reduce_ex__", "__reduce__", "__getstate__", "__getnewargs__",
+    "__getnewargs_ex__", "__slots__",
+)  # fmt: skip
+"""What a class defines that wants to be copied in a way of its own."""
+
+
+def scratch_copy(network: Network) -> Network:
+    """Return what `copy.deepcopy(network)` returns, in a quarter of its time.
+
+    A network consists of some hundred modules with a dozen dictionaries each, most of them empty,
+    and `deepcopy` takes a detour through pickling for each: longer than a pass of one image takes.
+    Modules, dictionaries and tensors are copied directly here; all that is not as usual is left to
+    `deepcopy`, within the same copy: modules with a way of their own, views, other objects.
+
+    >>> network = nn.Sequential(nn.Linear(2, 2))
+    >>> twin = scratch_copy(network)
+    >>> twin[0].weight is network[0].weight, torch.equal(twin[0].weight, network[0].weight)
+    (False, True)
+    """
+    memo: dict[int, Any] = {
+        id(parameter): nn.Parameter(parameter.data.clone(), parameter.requires_grad)
+        for parameter in network.parameters()
+        if type(parameter) is nn.Parameter
+    }
+    memo |= {id(buffer): buffer.clone() for buffer in _plain_buffers(network)}
+    twin: Network = _copied(network, memo)
+    return twin
+
+
+def _plain_buffers(network: nn.Module) -> list[Tensor]:
+    """Buffers that are nothing but their numbers: no gradient, no view, a storage of their own."""
+    buffers = [
+        buffer
+        for buffer in network.buffers()
+        if type(buffer) is Tensor and buffer.layout is torch.strided
+        if not (buffer.requires_grad or vars(buffer))
+    ]
+    storages = [buffer.untyped_storage() for buffer in buffers]
+    users = Counter(storage.data_ptr() for storage in storages)
+    return [
+        buffer
+        for buffer, storage in zip(buffers, storages, strict=True)
+        if users[storage.data_ptr()] == 1 and storage.nbytes() == buffer.nbytes
+    ]
+
+
+def _copied(value: Any, memo: dict[int, Any]) -> Any:
+    """What `copy.deepcopy(value, memo)` returns; `memo` holds the copies made so far."""
+    kind = type(value)
+    if kind in _ATOMS:
+        return value
+    if id(value) in memo:
+        return memo[id(value)]
+    if kind in _ROOMS and not value:
+        twin = memo[id(value)] = kind()
+        return twin
+    if kind is OrderedDict or kind is dict:
+        twin = memo[id(value)] = kind()
+        for key, item in value.items():
+            twin[_copied(key, memo)] = _copied(item, memo)
+        return twin
+    if isinstance(value, nn.Module) and _copied_as_usual(kind):  # type: ignore[arg-type]
+        return _copied_module(value, memo)
+    if kind is tuple and all(type(item) in _ATOMS for item in value):
+        return value
+    return copy.deepcopy(value, memo)
+
+
+def _copied_module(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
+    twin = memo[id(module)] = type(module).__new__(type(module))
+    state = vars(module).items()
+    twin.__setstate__({k: v if type(v) in _ATOMS else _copied(v, memo) for k, v in state})
+    return twin
+
+
+@cache
+def _copied_as_usual(kind: type[nn.Module]) -> bool:
+    """Whether a class of modules is copied by its attributes, as modules are by default."""
+    return all(getattr(kind, way, None) is getattr(nn.Module, way, None) for way in _OWN_WAYS)
