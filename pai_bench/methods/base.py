@@ -128,8 +128,6 @@ class SparseClassifier(pl.LightningModule):
     """True: masks are chosen by training, on all training batches instead of a few."""
     changes_weights: ClassVar[bool] = False
     """True: training may start from other weights than the initial ones."""
-    whole_units: ClassVar[bool] = False
-    """True: filters are kept whole, and the density is reached to within one of them."""
     exact_density: ClassVar[bool] = True
     """False: masks come in steps, and the density that is asked for is their upper bound."""
 

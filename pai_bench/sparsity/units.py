@@ -22,17 +22,18 @@ def keep_units(
     density: float,
     scope: Literal["global", "local"] = "global",
 ) -> Masks:
-    """Keep whole units, best first, until at least `kept_count` weights are kept.
+    """Keep whole units, best first, as long as no more than `kept_count` weights are kept.
 
     A score stands for all weights that it is broadcast over: (out, 1, 1, 1) scores the filters of a
     convolution, a tensor of the weight's own shape its single weights. Units are ranked over all
-    tensors, or within each (`local`); among equal scores the earlier position goes first. With
-    units of several weights the density is overshot by less than the last unit.
+    tensors, or within each (`local`); among equal scores the earlier position goes first. Nothing
+    is kept that ranks behind the first unit that is too large for what is left: with units of
+    several weights, the density is undershot by less than that one.
 
     Raises BenchError, naming the layer, when a score is NaN or infinite.
 
     >>> filters = {"conv": torch.tensor([3.0, 1.0, 2.0]).view(3, 1, 1, 1)}
-    >>> keep_units(filters, {"conv": (3, 2, 1, 1)}, 0.5)["conv"].flatten().int().tolist()
+    >>> keep_units(filters, {"conv": (3, 2, 1, 1)}, 0.8)["conv"].flatten().int().tolist()
     [1, 1, 0, 0, 1, 1]
     """
     for name, score in scores.items():
@@ -46,6 +47,14 @@ def keep_units(
     return Masks({name: kept[name] for name in scores})
 
 
+def per_filter(weight: Tensor) -> Tensor:
+    """Norm of each output filter, or row: (out, 1, ...)."""
+    norms: Tensor = torch.linalg.vector_norm(
+        weight, dim=tuple(range(1, weight.dim())), keepdim=True
+    )
+    return norms
+
+
 def _best(scores: Mapping[str, Tensor], shapes: Shapes, density: float) -> dict[str, Tensor]:
     """The units that are kept, as bool tensors of the scores' shapes."""
     weights = {name: torch.Size(shapes[name]).numel() for name in scores}
@@ -57,8 +66,7 @@ def _best(scores: Mapping[str, Tensor], shapes: Shapes, density: float) -> dict[
     )
     flat = torch.cat([score.flatten() for score in scores.values()])
     order = flat.argsort(descending=True, stable=True)
-    before = sizes[order].cumsum(0) - sizes[order]
     chosen = torch.zeros_like(flat, dtype=torch.bool)
-    chosen[order] = before < kept_count(sum(weights.values()), density)
+    chosen[order] = sizes[order].cumsum(0) <= kept_count(sum(weights.values()), density)
     parts = chosen.split([score.numel() for score in scores.values()])
     return {n: part.view_as(s) for (n, s), part in zip(scores.items(), parts, strict=True)}

@@ -12,6 +12,7 @@ from torch import Tensor
 from pai_bench.errors import BenchError, unknown
 from pai_bench.sparsity.masks import Masks
 from pai_bench.sparsity.select import keep_top
+from pai_bench.sparsity.units import per_filter
 from reproductions.dessilbi import ranking
 
 Parameters = Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[dict[str, Any]]
@@ -174,7 +175,7 @@ class DessiLBI(torch.optim.Optimizer):
             lams = [_threshold_of(group, p) for p in chosen]
             torch._foreach_copy_(gammas, duals)
             if grouped:
-                scales = [ranking.per_filter(z) for z in duals]
+                scales = [per_filter(z) for z in duals]
                 torch._foreach_reciprocal_(scales)
                 torch._foreach_mul_(scales, [-lam for lam in lams])
                 torch._foreach_add_(scales, 1.0)

@@ -12,20 +12,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from pai_bench.sparsity.units import per_filter
+
 Prox = Literal["l1", "filter", "filter_sqrt"]
 
 
 def is_grouped(weight: Tensor, prox: Prox) -> bool:
     """Tell whether the prox thresholds whole output filters: never those of linear layers."""
     return prox != "l1" and weight.dim() > 2
-
-
-def per_filter(values: Tensor) -> Tensor:
-    """Norm of each output filter, (out, 1, ...)."""
-    norms: Tensor = torch.linalg.vector_norm(
-        values, dim=tuple(range(1, values.dim())), keepdim=True
-    )
-    return norms
 
 
 def size_factor(weight: Tensor, prox: Prox) -> float:

@@ -13,6 +13,7 @@ from pai_bench.config import Recipe
 from pai_bench.methods.training import Passes, train
 from pai_bench.searches import Search
 from pai_bench.sparsity.masks import Masks, layers, weight_name
+from pai_bench.sparsity.units import per_filter
 from reproductions.dessilbi import ranking
 from reproductions.dessilbi.optimizer import DessiLBI
 
@@ -118,7 +119,7 @@ class _Path:
     def _norms_now(self) -> dict[str, Tensor]:
         weights = dict(self._network.named_parameters())
         return {
-            name: ranking.per_filter(weights[name].detach()).flatten().cpu()
+            name: per_filter(weights[name].detach()).flatten().cpu()
             for name in self._optimizer.support()
         }
 

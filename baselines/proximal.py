@@ -1,0 +1,102 @@
+"""Proximal SGD with an l1 or group-lasso penalty, at one strength of it."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from pai_bench.errors import BenchError
+from pai_bench.methods import optimizer
+from pai_bench.methods.base import SparseClassifier
+from pai_bench.methods.registry import register
+from pai_bench.methods.training import train
+from pai_bench.searches import Search
+from pai_bench.sparsity.masks import Masks, prunable
+from pai_bench.sparsity.units import keep_units, per_filter
+
+
+@register("proximal")
+class Proximal(SparseClassifier):
+    """Train with an l1 penalty, keep the largest weights, retrain them from the start.
+
+    The penalty lam * sum |w| acts by its proximal map after each step of the recipe's optimizer: a
+    soft threshold of learning rate * lam, as in proximal gradient descent. One penalised training
+    serves all densities of a seed.
+    """
+
+    when = "path"
+    trains_to_score = True
+
+    @dataclass(frozen=True)
+    class Hyper:
+        """The strength of the penalty."""
+
+        lam: float = 1e-4
+        scope: Literal["global", "local"] = "global"
+
+        def __post_init__(self) -> None:
+            if self.lam < 0:
+                raise BenchError(f"lam must be at least 0, got {self.lam:g}")
+
+    def sparsify(self, batches: Any) -> Masks:
+        """Train with the penalty, or take what another cell has trained, and keep the largest."""
+        found = self.searched({"lam": self.hyper.lam}, lambda: self._penalised(batches))
+        weights = dict(prunable(self.network))
+        sign = -1 if self.task.ablation == "invert" else 1
+        scores = {
+            name: sign * self._size(found["weights"][name]).to(self.device) for name in weights
+        }
+        shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
+        return keep_units(scores, shapes, self.task.density, self.hyper.scope)
+
+    def _penalised(self, batches: Any) -> Search:
+        """Train a copy by the recipe, with a proximal step after each of its own."""
+        network, recipe = copy.deepcopy(self.network), self.task.recipe
+        chosen = optimizer.optimizer(network, recipe)
+        weights = [weight for _, weight in prunable(network)]
+        with self.task.streams.as_global("score"):
+            effort = train(
+                network, Masks.ones(network), recipe, batches, self._prox(weights, chosen), chosen
+            )
+        return Search(
+            {"weights": {name: w.detach().cpu() for name, w in prunable(network)}}, effort.flops
+        )
+
+    def _prox(self, weights: list[Tensor], of: torch.optim.Optimizer) -> Callable[[int], None]:
+        """What is done after each step, at the learning rate of that step."""
+
+        @torch.no_grad()
+        def shrink(_step: int) -> None:
+            threshold = float(of.param_groups[0]["lr"]) * self.hyper.lam
+            for weight in weights:
+                kept = 1 - threshold / self._size(weight)
+                weight.mul_(kept.clamp_(min=0.0).nan_to_num_(0.0))
+
+        return shrink
+
+    def _size(self, weight: Tensor) -> Tensor:
+        """What the threshold is compared with."""
+        return weight.abs()
+
+
+@register("proximal-filters")
+class ProximalFilters(Proximal):
+    """Train with a group lasso on filters, keep the largest ones whole, retrain from the start.
+
+    The penalty of a filter of n weights is lam * sqrt(n) times its norm, as in DessiLBI's search
+    for tickets; linear layers have the l1 penalty and keep single weights.
+    """
+
+    exact_density = False
+
+    def _size(self, weight: Tensor) -> Tensor:
+        """Root mean square of each filter, |w| of a linear layer."""
+        if weight.dim() == 2:
+            return super()._size(weight)
+        return per_filter(weight) / math.sqrt(weight[0].numel())

@@ -1,0 +1,38 @@
+"""Random filters: what a ranking of filters must beat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from pai_bench.methods.base import Batches, SparseClassifier
+from pai_bench.methods.registry import register
+from pai_bench.sparsity.masks import Masks, prunable
+from pai_bench.sparsity.units import keep_units
+
+
+@register("random-filters")
+class RandomFilters(SparseClassifier):
+    """Keep whole filters at random, and single weights of linear layers."""
+
+    needs_data = False
+    needs_labels = False
+    exact_density = False
+
+    @dataclass(frozen=True)
+    class Hyper:
+        """Over all layers, or as densely in each."""
+
+        scope: Literal["global", "local"] = "global"
+
+    def sparsify(self, batches: Batches) -> Masks:
+        """Draw one standard normal per unit, from the stream `mask`."""
+        generator = self.task.streams.generator("mask")
+        scores, shapes = {}, {}
+        for name, weight in prunable(self.network):
+            shapes[name] = tuple(weight.shape)
+            units = shapes[name] if weight.dim() == 2 else (len(weight), *[1] * (weight.dim() - 1))
+            scores[name] = torch.randn(units, generator=generator).to(weight.device)
+        return keep_units(scores, shapes, self.task.density, self.hyper.scope)
