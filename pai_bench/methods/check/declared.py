@@ -25,8 +25,7 @@ from pai_bench.sparsity.masks import Masks
 
 WHEN = ("init", "during", "path")
 BOOLS = (
-    "prunes", "needs_data", "needs_labels", "trains_to_score", "changes_weights", "whole_units",
-    "exact_density",
+    "prunes", "needs_data", "needs_labels", "trains_to_score", "changes_weights", "exact_density",
 )  # fmt: skip
 Batch = tuple[Tensor, Any]
 
