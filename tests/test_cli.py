@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -231,6 +232,25 @@ def test_show_says_everything_about_a_cell_and_finds_damage(call, stored):
     code, _, err = call("show", cell_id)
     assert code == 2
     assert "altered since it was written" in err
+
+
+@pytest.mark.parametrize(("network", "shown"), [("lenet-300-100", True), ("resnet-20", False)])
+def test_show_counts_the_neurons_that_are_left(call, tmp_path, quick, settings, network, shown):
+    from dataclasses import replace
+
+    from pai_bench import fit
+
+    cell = quick(methods=("random",), densities=(0.002,), seeds=(1,), epochs=1)[0]
+    small = replace(cell, network=network)
+    outcome = fit.fit(small, settings)
+    store = Store(tmp_path / "runs", "quick")
+    store.put(small, outcome.result, outcome.curves, outcome.masks)
+    code, out, _ = call("show", small.id)
+    assert code == 0
+    assert ("neurons   " in out) is shown
+    if shown:
+        assert re.search(r"neurons   \d+-\d+-\d+ left, inputs first · \d+ weights kept", out)
+        assert "64-300-100 left" not in out
 
 
 def test_evidence_is_the_store_without_masks(call, stored, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -9,7 +11,7 @@ from rich.text import Text
 
 from pai_bench.leaderboard.statistics import Board, Row
 from pai_bench.leaderboard.summary import Summaries, summarise
-from pai_bench.store import Entry
+from pai_bench.store import MASKS, Entry
 
 
 def print_board(console: Console, board: Board, title: str) -> None:
@@ -168,6 +170,8 @@ def print_cell(console: Console, entry: Entry) -> None:
         console.print(Text(f"collapsed {', '.join(result.collapsed) or 'no layer'}"))
     if result.layers:
         console.print(_layer_table(entry))
+    if _is_perceptron(entry) and (entry.folder / MASKS).is_file():
+        console.print(f"neurons   {_neurons(entry)}", highlight=False)
     blocks = {
         "FLOPs": vars(result.flops) if result.flops else {},
         "seconds": result.seconds,
@@ -183,6 +187,27 @@ def print_cell(console: Console, entry: Entry) -> None:
     console.print(Text(f"folder    {entry.folder}"))
     if result.traceback:
         console.print(Text(result.traceback))
+
+
+def _is_perceptron(entry: Entry) -> bool:
+    """Tell whether the masked layers are linear, one after the other, and all that there is."""
+    shapes = [layer.shape for layer in entry.result.layers]
+    if not shapes or any(len(shape) != 2 for shape in shapes) or entry.result.flops is None:
+        return False
+    in_a_row = all(before[0] == after[1] for before, after in pairwise(shapes))
+    weights = sum(layer.total for layer in entry.result.layers)
+    return in_a_row and entry.result.flops.inference_dense == 2 * weights
+
+
+def _neurons(entry: Entry) -> str:
+    """What is left without dead neurons, counted as in RigL's table of such networks."""
+    from pai_bench.sparsity.architecture import final_architecture
+
+    found = final_architecture(entry.masks())
+    return (
+        f"{found} left, inputs first · {found.kept:,} weights kept (sparsity "
+        f"{found.sparsity:.3f}) · {found.flops / 1000:.1f} kFLOPs · {int(found.bytes):,} bytes"
+    )
 
 
 def _layer_table(entry: Entry) -> Table:
