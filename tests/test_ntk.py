@@ -9,6 +9,7 @@ from pai_bench.errors import BenchError
 from pai_bench.methods.check.problems import Branches, resnet
 from pai_bench.networks.lenet import lenet_5
 from pai_bench.ntk import chain, hooks, layers
+from pai_bench.ntk.spectrum import spectrum
 from pai_bench.sparsity.masks import Masks, prunable
 
 N1, N2, K = 3, 2, 4
@@ -101,27 +102,25 @@ def near(one, two, what=""):
     assert float((one - two).abs().max()) <= 1e-12 * max(1.0, float(two.abs().max())), what
 
 
-def dropped(net):
+def dropped(net, density=0.4):
     torch.manual_seed(4)
-    return Masks({name: torch.rand(weight.shape) < 0.4 for name, weight in prunable(net)})
+    return Masks({name: torch.rand(weight.shape) < density for name, weight in prunable(net)})
+
+
+def by_rows(net, images, masks=None):
+    """The Jacobian, one output of one image after the other."""
+    rows = []
+    for image in images:
+        for output in net(image.unsqueeze(0))[0]:
+            found = torch.autograd.grad(output, list(net.parameters()), retain_graph=True)
+            parts = zip(net.named_parameters(), found, strict=True)
+            kept = [g * masks[n] if masks and n in masks else g for (n, _), g in parts]
+            rows.append(torch.cat([g.flatten() for g in kept]))
+    return torch.stack(rows)
 
 
 def written_out(net, images, masks=None):
-    """Differentiate one output of one image after the other."""
-    rows = []
-    names = [name for name, _ in net.named_parameters()]
-    for image in images:
-        outputs = net(image.unsqueeze(0))[0]
-        row = []
-        for output in outputs:
-            found = torch.autograd.grad(output, list(net.parameters()), retain_graph=True)
-            kept = [
-                g * masks[n] if masks and n in masks else g
-                for n, g in zip(names, found, strict=True)
-            ]
-            row.append(torch.cat([g.flatten() for g in kept]))
-        rows.append(torch.stack(row))
-    jacobian = torch.stack(rows)
+    jacobian = by_rows(net, images, masks).unflatten(0, (N1 + N2, -1))
     return torch.einsum("iap,jbp->ijab", jacobian[:N1], jacobian[N1:])
 
 
@@ -221,3 +220,27 @@ def test_what_cannot_be_is_said():
     mixing = nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2, track_running_stats=False))
     with pytest.raises(BenchError, match="running statistics"):
         ntk.empirical_ntk(mixing.eval().double(), one, two)
+
+
+@pytest.mark.parametrize("tangent", ["masked", "dense"])
+def test_spectrum_of_a_masked_network(tangent):
+    net, images, _ = made("mlp")
+    masks = dropped(net, 0.8)
+    found = spectrum(net.float(), masks, images, tangent)
+    net.double()
+    dense = by_rows(net, images)
+    masks.apply(net)
+    sparse = by_rows(net, images, masks if tangent == "masked" else None)
+    values = torch.linalg.svdvals(sparse).square()
+    expected = sparse @ sparse.T - dense @ dense.T
+    assert found.trace == pytest.approx(float(values.sum()))
+    assert found.condition == pytest.approx(float(values[0] / values[-1]), rel=1e-3)
+    assert found.distance == pytest.approx(float(expected.norm() / (dense @ dense.T).norm()))
+
+
+def test_a_mask_that_keeps_everything_changes_nothing_and_equal_images_have_no_condition():
+    net, images, _ = made("mlp")
+    found = spectrum(net, Masks.ones(net), images)
+    assert found.distance < 1e-12
+    assert 1 <= found.condition < 1e6
+    assert spectrum(net, Masks.ones(net), images[:1].repeat(3, 1, 1, 1)).condition == float("inf")

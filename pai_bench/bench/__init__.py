@@ -11,7 +11,7 @@ from pai_bench.config import Benchmark
 
 def measure(console: Console, settings: Benchmark) -> None:
     """Measure every path in turn, on as many threads as a cell has, and print the tables."""
-    from pai_bench.bench import batches, photographs, scoring, training
+    from pai_bench.bench import batches, kernels, photographs, scoring, training
 
     torch.set_num_threads(settings.threads)
     fit.quiet()
@@ -19,3 +19,4 @@ def measure(console: Console, settings: Benchmark) -> None:
     batches.measure(console, settings)
     photographs.measure_photographs(console, settings)
     scoring.measure(console, settings)
+    kernels.measure(console, settings)

@@ -1,0 +1,111 @@
+"""What a tangent kernel costs: a step that matches kernels, in units of a training step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from statistics import median
+
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from pai_bench import environment, networks, ntk
+from pai_bench.bench import turns
+from pai_bench.config import Benchmark
+from pai_bench.sparsity.masks import Masks, prunable
+from pai_bench.sparsity.select import keep_top
+
+IMAGES = 64
+DENSITY = 0.03
+
+
+def measure(console: Console, settings: Benchmark) -> None:
+    """Print the time of NTT's step on LeNet-300-100, and the memory of that on LeNet-5.
+
+    A step takes the kernel of the dense network and that of a sparse one between the halves of a
+    batch of 64, and the gradient of their distance; the other way to it goes by whole Jacobians,
+    three times.
+    """
+    task = _Task("lenet-300-100-ntt", settings)
+    fast = {
+        "training step": task.train,
+        "NTT step": lambda: task.match("auto"),
+        "NTT step, by autograd": lambda: task.match("hooks"),
+    }
+    title = f"LeNet-300-100, {IMAGES} images, density {DENSITY}"
+    taken = turns.take({name: _several(step, 10) for name, step in fast.items()})
+    turns.print_turns(console, title, "ms", taken, "training step")
+    slow = turns.take(
+        {
+            "NTT step": _several(lambda: task.match("auto"), 10),
+            "NTT step, by Jacobians": _several(lambda: task.match("jacobian"), 1),
+        },
+        repeats=3,
+    )
+    turns.print_turns(console, f"{title}, by Jacobians", "ms", slow, "NTT step")
+    _memory(console, _Task("lenet-5", settings))
+
+
+class _Task:
+    """A sparse copy of a dense network, and a batch on which to match it to that."""
+
+    def __init__(self, name: str, settings: Benchmark) -> None:
+        data = settings.data["mnist"]
+        self.network: nn.Module = networks.build(settings.networks[name], data.shape, data.classes)
+        self.network.eval()
+        self.images = torch.randn(IMAGES, *data.shape)
+        scores = {n: weight.detach().abs() for n, weight in prunable(self.network)}
+        self.masks: Masks = keep_top(scores, DENSITY, scope="local")
+        parameters = self.network.named_parameters()
+        self.student = {n: p.detach().clone().requires_grad_() for n, p in parameters}
+        self.adam = torch.optim.Adam(list(self.student.values()), 5e-4, fused=True)
+        own = list(self.network.parameters())
+        self.own_adam = torch.optim.Adam(own, 1e-3, fused=True)
+
+    def train(self) -> None:
+        """A training step of the dense network, without the Trainer."""
+        self.own_adam.zero_grad()
+        labels = torch.arange(IMAGES) % 10
+        cross_entropy(self.network(self.images), labels).backward()
+        self.own_adam.step()
+
+    def match(self, method: ntk.Method) -> None:
+        """One step of the student."""
+        with torch.no_grad():
+            target = self._look(dict(self.network.named_parameters()), method)
+        masked = {n: p * self.masks[n] if n in self.masks else p for n, p in self.student.items()}
+        found = self._look(masked, method)
+        self.adam.zero_grad()
+        distances = [(one - two).square().mean() for one, two in zip(found, target, strict=True)]
+        (distances[0] + 1e-3 * distances[1]).backward()
+        self.adam.step()
+
+    def _look(self, parameters: dict[str, Tensor], method: ntk.Method) -> tuple[Tensor, Tensor]:
+        return ntk.outputs_and_kernel(
+            self.network, self.images, IMAGES // 2, method=method, parameters=parameters
+        )
+
+
+def _several(step: Callable[[], None], times: int) -> Callable[[], float]:
+    """Milliseconds of one of so many steps in a row."""
+
+    def measured() -> float:
+        started = time.perf_counter()
+        for _ in range(times):
+            step()
+        return 1e3 * (time.perf_counter() - started) / times
+
+    return measured
+
+
+def _memory(console: Console, task: _Task) -> None:
+    """Print what two steps on LeNet-5 add to the process's memory, where the system tells."""
+    environment.peak_memory_reset()
+    before = environment.peak_memory_mb()
+    seconds = [_several(lambda: task.match("auto"), 1)() / 1e3 for _ in range(2)]
+    after = environment.peak_memory_mb()
+    if before is not None and after is not None:
+        said = f"LeNet-5: {after - before:.0f} MiB more at the peak, {median(seconds):.1f} s a step"
+        console.print(said, highlight=False)
