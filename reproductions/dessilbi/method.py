@@ -156,7 +156,8 @@ class DessiLBIFilters(DessiLBISearch):
 
         nu: float = 100.0
         lam: float = 0.05
-        fc_lam: float = 1.0
+        fc_lam: float = 0.05
+        """Theirs is 1: linear layers stay whole, and their weights need not compare with filters."""
         prox: Literal["filter", "filter_sqrt"] = "filter_sqrt"
         nesterov: bool = True
         weight_decay: float = 1e-4
