@@ -11,11 +11,12 @@ from pai_bench.config import Benchmark
 
 def measure(console: Console, settings: Benchmark) -> None:
     """Measure every path in turn, on as many threads as a cell has, and print the tables."""
-    from pai_bench.bench import batches, kernels, photographs, scoring, training
+    from pai_bench.bench import batches, dynamic, kernels, photographs, scoring, training
 
     torch.set_num_threads(settings.threads)
     fit.quiet()
     training.measure(console, settings)
+    dynamic.measure(console, settings)
     batches.measure(console, settings)
     photographs.measure_photographs(console, settings)
     scoring.measure(console, settings)

@@ -136,7 +136,7 @@ class DynamicSparse(MovingMasks):
         if self.hyper.update == "extra" and self.schedule.due(step):
             gradients = {}
             if self.looks_at_gradients:
-                gradients = self._gradients_of_another_batch(step // self.hyper.delta_t)
+                gradients = self.gradients_of_another_batch(step // self.hyper.delta_t)
             self.update_masks(step, gradients)
 
     def on_before_optimizer_step(self, optimizer: Any) -> None:
@@ -170,7 +170,7 @@ class DynamicSparse(MovingMasks):
         self.count_dense_gradient(self._images)
         return self.dense_gradients()
 
-    def _gradients_of_another_batch(self, number: int) -> dict[str, Tensor]:
+    def gradients_of_another_batch(self, number: int) -> dict[str, Tensor]:
         """Dense gradients of extra batch `number`, in training mode, averaged over ranks.
 
         They depend on the network and `number` alone: chance (dropout) has a stream of its own.

@@ -90,7 +90,8 @@ def drop_and_grow(
     stays = active[keep_largest(magnitudes, len(active) - drop)]
     kept = torch.zeros(mask.numel(), dtype=torch.bool, device=mask.device)
     kept[stays] = True
-    candidates = growth.flatten().masked_fill(kept, -math.inf)
+    candidates = growth.flatten().clone()
+    candidates[stays] = -math.inf
     grown = keep_largest(candidates, drop if grow is None else grow)
     return (kept | grown).view_as(mask)
 

@@ -1,0 +1,99 @@
+"""What it costs to move masks: RigL's updates beside the hundred steps from one to the next."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+from rich.console import Console
+
+from pai_bench import fit
+from pai_bench.bench import turns
+from pai_bench.bench.random_data import random_arrays
+from pai_bench.cell import Cell, data_fields
+from pai_bench.config import Benchmark
+from pai_bench.data.module import InMemoryData
+from pai_bench.data.sources import Arrays
+from pai_bench.hardware import Hardware
+from pai_bench.methods.base import SparseClassifier
+from pai_bench.methods.dynamic import DynamicSparse
+from pai_bench.streams import Streams
+
+DELTA_T = 100
+STEPS = f"{DELTA_T} steps"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network, its data and recipe; of how many steps the time of one is taken."""
+
+    network: str
+    data: str
+    recipe: str
+    steps: int
+    repeats: int = turns.REPEATS
+
+
+CASES = (
+    Case("lenet-300-100-rigl", "mnist", "rigl-mnist", steps=200),
+    Case("wrn-22-2", "cifar10", "rigl-cifar10", steps=2, repeats=3),
+)
+
+
+def measure(console: Console, settings: Benchmark) -> None:
+    """Print the time of an update at density 0.1, and that of the steps between two updates.
+
+    Drop, growth, new masks and the optimizer's state are the update; the dense gradient of the
+    extra batch, a training step by itself, stands apart. Pixels are random: time does not depend
+    on them.
+    """
+    for case in CASES:
+        arrays = random_arrays(settings.data[case.data])
+        cell = _cell(case, settings)
+        taken = turns.take(_ways(case, cell, settings, arrays), case.repeats)
+        title = f"Moving masks: {case.network} at density {cell.density:g}"
+        turns.print_turns(console, title, "ms", taken, STEPS)
+
+
+def _ways(
+    case: Case, cell: Cell, settings: Benchmark, arrays: Arrays
+) -> dict[str, Callable[[], float]]:
+    moving, _ = _trained(replace(cell, method="rigl"), settings, arrays, steps=2)
+    assert isinstance(moving, DynamicSparse)
+    gradients = moving.gradients_of_another_batch(0)
+    return {
+        STEPS: partial(_steps, cell, settings, arrays, case.steps),
+        "an update": partial(_timed, partial(moving.update_masks, 0, gradients)),
+        "its dense gradient": partial(_timed, partial(moving.gradients_of_another_batch, 0)),
+    }
+
+
+def _cell(case: Case, settings: Benchmark) -> Cell:
+    recipe = settings.recipes[case.recipe].model_copy(update={"epochs": 1, "steps": None})
+    data = data_fields(settings.data[case.data])
+    return Cell("random", case.network, case.data, recipe, 0.1, 1, hyper={"scope": "erk"}, **data)
+
+
+def _trained(
+    cell: Cell, settings: Benchmark, arrays: Arrays, steps: int
+) -> tuple[SparseClassifier, float]:
+    """Train for so many steps; returns the module, and the seconds of its steps."""
+    module = fit.build_module(cell, settings, ())
+    data = InMemoryData(arrays, settings.data[cell.data], cell.recipe, Streams(cell.seed))
+    data.train_size, data.test_size = steps * cell.recipe.batch_size, 1
+    trainer = fit.build_trainer(cell, Hardware("cpu", "1"), lambda _epoch, _epochs: None)
+    trainer.fit(module, datamodule=data)
+    return module, module.seconds["train"]
+
+
+def _steps(cell: Cell, settings: Benchmark, arrays: Arrays, steps: int) -> float:
+    """Milliseconds from update to update, without one: the masks of `random` stay."""
+    return 1e3 * DELTA_T * _trained(cell, settings, arrays, steps)[1] / steps
+
+
+def _timed(call: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    call()
+    return 1e3 * (time.perf_counter() - started)
