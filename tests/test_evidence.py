@@ -11,6 +11,7 @@ from pai_bench import grid, report
 from pai_bench.leaderboard.statistics import board
 from pai_bench.leaderboard.terminal import print_board
 from pai_bench.store import Store
+from pai_bench.variant import with_suite
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"<!-- evidence: (\S+) (\S+) -->\n```\n(.*?)```", re.DOTALL)
@@ -27,6 +28,7 @@ def test_each_printed_line_is_a_line_of_the_table_in_its_order(
     folder, suite, printed, settings, methods
 ):
     store = Store(ROOT / folder, suite)
+    settings = with_suite(settings, suite)
     cells = grid.cells(settings, methods, suite)
     console = Console(file=io.StringIO(), width=110)
     print_board(console, board(store, suite, cells, settings.methods_of_papers()), suite)
@@ -50,7 +52,8 @@ def test_what_a_readme_repeats_is_what_the_evidence_says_today(page, settings, m
 def test_evidence_is_whole_and_belongs_to_the_cells_of_today(folder, settings, methods):
     store = Store(folder.parent, folder.name)
     assert [problem for cell_id in store.ids() for problem in store.verify(cell_id)] == []
-    planned = {cell.id for cell in grid.cells(settings, methods, folder.name)}
+    resolved = with_suite(settings, folder.name)
+    planned = {cell.id for cell in grid.cells(resolved, methods, folder.name)}
     assert set(store.ids()) == planned
     commits = {entry.result.environment["commit"] for entry in store.entries()}
     assert all(commit and not commit.endswith("+changes") for commit in commits)
