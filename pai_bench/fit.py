@@ -29,10 +29,11 @@ from pai_bench.hardware import Hardware, loader_workers
 from pai_bench.methods import registry
 from pai_bench.methods.base import Collapsed, SparseClassifier, Task
 from pai_bench.networks import init
-from pai_bench.result import Accuracy, Flops, Layer, Result
+from pai_bench.result import Accuracy, Flops, Layer, Result, Shrunk
 from pai_bench.searches import Searches
 from pai_bench.sparsity import account
-from pai_bench.sparsity.masks import Masks
+from pai_bench.sparsity.masks import Masks, layers
+from pai_bench.sparsity.shrink import shrink
 from pai_bench.store import Curves
 from pai_bench.streams import Streams
 
@@ -253,6 +254,7 @@ def _result(
         collapsed=tuple(module.masks.collapsed()),
         layers=_layers(module, reached),
         flops=_flops(module, macs),
+        shrunk=None if module.exact_density else _shrunk(module, data.shape),
         seconds=seconds,
         memory_mb=_memory(device),
         hyper=asdict(module.hyper),
@@ -280,6 +282,29 @@ def _flops(module: SparseClassifier, macs: dict[str, int]) -> Flops:
         scoring=module.scoring_flops,
         training=training + module.scoring_flops,
     )
+
+
+def _shrunk(module: SparseClassifier, shape: tuple[int, ...]) -> Shrunk | None:
+    """What is left when dead units are removed; None where the network cannot be followed."""
+    try:
+        small = shrink(module.network, module.masks, shape)
+    except BenchError:
+        return None
+    return Shrunk(
+        units=_units(small),
+        units_dense=_units(module.network),
+        parameters=_parameters(small),
+        parameters_dense=_parameters(module.network),
+        flops=2.0 * sum(account.macs_by_layer(small, shape).values()),
+    )
+
+
+def _units(network: nn.Module) -> int:
+    return sum(len(layer.weight) for _, layer in layers(network))
+
+
+def _parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def _memory(device: torch.device) -> float | None:

@@ -48,6 +48,19 @@ class Flops:
 
 
 @dataclass(frozen=True)
+class Shrunk:
+    """The smaller dense network that computes what the masked one does (sparsity/shrink.py)."""
+
+    units: int
+    """Output channels and neurons of all conv and linear layers."""
+    units_dense: int
+    parameters: int
+    parameters_dense: int
+    flops: float
+    """One image through it."""
+
+
+@dataclass(frozen=True)
 class Result:
     """Outcome of one cell. Failures and skips are results too: they have a reason, and no rest."""
 
@@ -64,6 +77,8 @@ class Result:
     """Layers of which nothing is kept."""
     layers: tuple[Layer, ...] = ()
     flops: Flops | None = None
+    shrunk: Shrunk | None = None
+    """Of methods whose masks come in whole units, on networks that can be traced."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Wall-clock seconds of data, score, train and eval; `total` has the overhead too."""
     memory_mb: float | None = None
@@ -84,6 +99,8 @@ class Result:
             known["accuracy"] = Accuracy(**known["accuracy"])
         if known.get("flops"):
             known["flops"] = Flops(**known["flops"])
+        if known.get("shrunk"):
+            known["shrunk"] = Shrunk(**known["shrunk"])
         known["layers"] = tuple(
             Layer(**{**layer, "shape": tuple(layer["shape"])}) for layer in known.get("layers", ())
         )

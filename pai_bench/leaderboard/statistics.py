@@ -10,6 +10,7 @@ from statistics import fmean, stdev
 from scipy.special import stdtrit
 
 from pai_bench.cell import Cell
+from pai_bench.result import Result
 from pai_bench.store import Entry, Store
 
 CONFIDENCE = 0.95
@@ -86,6 +87,8 @@ class Row:
     effective: float | None
     collapsed: int
     """Number of seeds with a layer of which nothing is kept."""
+    left: float | None = None
+    """Mean over seeds of inference FLOPs without dead units, over the dense network's."""
     training_flops: float | None = None
     """Mean over seeds, scoring included."""
     delta: Difference | None = None
@@ -157,9 +160,17 @@ def _row(cells: Sequence[Cell], stored: Mapping[str, Entry]) -> Row:
         achieved=_mean_of([e.result.density for e in done]),
         effective=_mean_of([e.result.effective for e in done]),
         collapsed=sum(bool(e.result.collapsed) for e in done),
+        left=_mean_of([share for e in done if (share := _left(e.result)) is not None]),
         training_flops=_mean_of([f.training for e in done if (f := e.result.flops)]),
         ablation=cells[0].ablation,
     )
+
+
+def _left(result: Result) -> float | None:
+    """FLOPs of the network that is left when dead units are removed, over the dense network's."""
+    if result.shrunk is None or result.flops is None:
+        return None
+    return result.shrunk.flops / result.flops.inference_dense
 
 
 def _is_done(cell: Cell, stored: Mapping[str, Entry]) -> bool:

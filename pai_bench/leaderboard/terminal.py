@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 
 from rich import box
@@ -20,20 +22,20 @@ def print_board(console: Console, board: Board, title: str) -> None:
     table.add_column("method")
     for heading in ("density", "sparsity", "accuracy %", "n", "vs best baseline", "effective"):
         table.add_column(heading, justify="right", no_wrap=True)
-    of_text = any(row.bits for row in board.rows)
-    if of_text:
-        table.add_column("bits per step", justify="right", no_wrap=True)
+    extras = _extras(board)
+    for extra in extras:
+        table.add_column(extra.heading, justify="right", no_wrap=True)
     previous = None
     for row in board.rows:
         if previous not in (None, row.line):
             table.add_section()
-        bits = [Text(_bits(row))] if of_text else []
-        table.add_row(*_columns(row, row.line != previous, _marks(row, board)), *bits)
+        more = [Text(extra.cell(row)) for extra in extras]
+        table.add_row(*_columns(row, row.line != previous, _marks(row, board)), *more)
         previous = row.line
     console.print(table)
     console.print(_LEGEND.format(board.evaluated), style="dim", highlight=False)
-    if of_text:
-        console.print(_TEXT_LEGEND.format(board.evaluated), style="dim", highlight=False)
+    for extra in extras:
+        console.print(extra.legend.format(board.evaluated), style="dim", highlight=False)
     if board.checks:
         _print_checks(console, board)
     if summaries := summarise(board):
@@ -51,8 +53,32 @@ _LEGEND = (
 )
 
 
+@dataclass(frozen=True)
+class _Extra:
+    """A column that some boards have."""
+
+    heading: str
+    cell: Callable[[Row], str]
+    legend: str
+
+
+def _extras(board: Board) -> list[_Extra]:
+    """Columns for what some row has a number of."""
+    found = []
+    if any(row.bits for row in board.rows):
+        found.append(_Extra("bits per step", _bits, _TEXT_LEGEND))
+    if any(row.left is not None for row in board.rows):
+        found.append(_Extra("FLOPs left", _left, _UNITS_LEGEND))
+    return found
+
+
 _TEXT_LEGEND = (
     "of text, accuracy is that of the next byte; bits per step: {} loss / ln 2, less is better"
+)
+
+
+_UNITS_LEGEND = (
+    "FLOPs left: of one image through the network without dead units, over the dense network's"
 )
 
 
@@ -126,6 +152,10 @@ def _delta(row: Row) -> str:
     return "" if row.delta is None else row.delta.estimate.signed
 
 
+def _left(row: Row) -> str:
+    return "" if row.left is None else f"{row.left:.3g}"
+
+
 def _bits(row: Row) -> str:
     """Bits for each symbol, as `1.463 ± 0.012`."""
     if row.bits is None:
@@ -170,6 +200,13 @@ def print_cell(console: Console, entry: Entry) -> None:
         console.print(Text(f"collapsed {', '.join(result.collapsed) or 'no layer'}"))
     if result.layers:
         console.print(_layer_table(entry))
+    if result.shrunk is not None:
+        small = result.shrunk
+        console.print(
+            f"shrunk    {small.units:,} of {small.units_dense:,} units · {small.parameters:,} of "
+            f"{small.parameters_dense:,} parameters · {small.flops:.4g} FLOPs an image",
+            highlight=False,
+        )
     if _is_perceptron(entry) and (entry.folder / MASKS).is_file():
         console.print(f"neurons   {_neurons(entry)}", highlight=False)
     blocks = {

@@ -1,22 +1,34 @@
 """Shrunken networks compute what the masked ones do, and have nothing dead in them."""
 
+import io
+import json
 import math
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 from torch import nn
 
+from pai_bench import fit
+from pai_bench.cell import Cell, data_fields
+from pai_bench.config import Network
 from pai_bench.errors import BenchError
+from pai_bench.hardware import Hardware
+from pai_bench.leaderboard.statistics import board
+from pai_bench.leaderboard.terminal import print_board, print_cell
 from pai_bench.methods.check.problems import NETWORKS, RESNET
+from pai_bench.methods.check.subject import SETTINGS, TRAINING
 from pai_bench.networks.lenet import lenet_300_100, lenet_dessilbi
 from pai_bench.networks.mobilenet import mobilenet_v1
 from pai_bench.networks.vgg import vgg_16_bn
 from pai_bench.networks.wide_resnet import wide_resnet
+from pai_bench.result import Result
 from pai_bench.sparsity.account import effective, macs_by_layer
 from pai_bench.sparsity.masks import Masks, layers, prunable
 from pai_bench.sparsity.shrink import Shifted, shrink
+from pai_bench.store import Store
 
 SIZE = (3, 8, 8)
 
@@ -194,3 +206,35 @@ class Branching(nn.Module):
 def test_what_cannot_be_followed_is_refused(network, says):
     with pytest.raises(BenchError, match=says):
         shrink(network, Masks.ones(network), (4,))
+
+
+def test_a_result_and_a_board_say_what_is_left_without_dead_filters(tmp_path):
+    """A plain network: conv of 6, ReLU, pool, conv of 8, ReLU, mean, linear."""
+    build = "pai_bench.methods.check.problems:plain"
+    plain = SETTINGS.model_copy(update={"networks": {"check": Network(build=build)}})
+    cell = Cell(
+        method="random-filters", network="check", data="digits", recipe=TRAINING,
+        density=0.4, seed=2, **data_fields(SETTINGS.data["digits"]),
+    )  # fmt: skip
+    outcome = fit.fit(cell, plain, Hardware("cpu", "1"))
+    first, second, last = outcome.masks.values()
+    two = int((second.flatten(1).any(1) & last.any(0)).sum())
+    one = int(first.flatten(1).any(1).sum())
+    assert 0 < one < 6
+    assert 0 < two < 8
+    found = outcome.result.shrunk
+    assert (found.units, found.units_dense) == (one + two + 10, 6 + 8 + 10)
+    assert found.parameters == 9 * one + one + 9 * one * two + two + 10 * two + 10
+    assert found.flops == 2 * (64 * 9 * one + 16 * 9 * one * two + 10 * two)
+    assert Result.from_json(json.loads(json.dumps(outcome.result.to_json()))) == outcome.result
+
+    store = Store(tmp_path, "filters")
+    store.put(cell, outcome.result)
+    dense = 2 * (64 * 9 * 6 + 16 * 9 * 6 * 8 + 10 * 8)
+    console = Console(file=io.StringIO(), width=200)
+    print_board(console, board(store, "filters", [cell], ()), "filters")
+    print_cell(console, store.get(cell.id))
+    shown = console.file.getvalue()
+    assert "FLOPs left" in shown
+    assert f"{found.flops / dense:.3g}" in shown
+    assert f"{one + two + 10} of 24 units" in shown
