@@ -31,6 +31,7 @@ from pai_bench.leaderboard.terminal import print_board
 from pai_bench.measured import Measured, evidence_folders
 from pai_bench.methods.declaration import ROOT, MethodInfo
 from pai_bench.store import Store
+from pai_bench.variant import with_suite
 from pai_bench.verdicts import Verdict, tally
 
 BLOCK = re.compile(r"(<!-- evidence: (\S+) (\S+) -->\n```\n)(.*?)(```)", re.DOTALL)
@@ -84,7 +85,7 @@ def refresh(text: str, settings: Benchmark, methods: Methods, root: Path = ROOT)
 def rendered(folder: Path, suite: str, settings: Benchmark, methods: Methods) -> list[str]:
     """Lines of the leaderboard of a suite, as the terminal shows it."""
     console = Console(file=io.StringIO(), width=110)
-    board, _ = stored_board(settings, methods, folder, suite)
+    board, _ = stored_board(with_suite(settings, suite), methods, folder, suite)
     print_board(console, board, suite)
     assert isinstance(console.file, io.StringIO)
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
