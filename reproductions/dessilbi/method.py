@@ -157,7 +157,7 @@ class DessiLBIFilters(DessiLBISearch):
         nu: float = 100.0
         lam: float = 0.05
         fc_lam: float = 0.05
-        """Theirs is 1: linear layers stay whole, and their weights need not compare with filters."""
+        """Theirs is 1, linear layers staying whole; here their weights compare with filters."""
         prox: Literal["filter", "filter_sqrt"] = "filter_sqrt"
         nesterov: bool = True
         weight_decay: float = 1e-4

@@ -1,0 +1,119 @@
+"""What a stored search went through: units selected by epoch, and their norms as a picture.
+
+python -m reproductions.dessilbi.path runs/searches/ID.pt
+python -m reproductions.dessilbi.path runs/searches/ID.pt --layer conv3 --svg path.svg
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from pai_bench import searches
+from pai_bench.errors import BenchError, unknown
+from reproductions.dessilbi.search import unpacked
+
+WIDTH, HEIGHT, MARGIN = 640, 400, 48
+SELECTED, OTHERS = "#c23b22", "#9aa0a6"
+
+
+def selected(state: Mapping[str, Any]) -> list[dict[str, tuple[int, int]]]:
+    """Of each epoch, by weight name: how many units have a Gamma that is not 0, of how many.
+
+    Units are output filters of convolutions, single weights of linear layers.
+    """
+    shapes = {name: dual.shape for name, dual in state["dual"].items()}
+    counted = []
+    for bits in state["supports"]:
+        masks = {name: unpacked(bits[name], shape) for name, shape in shapes.items()}
+        units = {n: m.flatten(1).any(1) if m.dim() > 2 else m for n, m in masks.items()}
+        counted.append({name: (int(u.sum()), u.numel()) for name, u in units.items()})
+    return counted
+
+
+def table(state: Mapping[str, Any]) -> str:
+    """A line per epoch, counted from 0 as in the authors' code, and a column per layer."""
+    epochs = selected(state)
+    names = list(epochs[0])
+    heads = [f"{n.removesuffix('.weight')} of {epochs[0][n][1]}" for n in names]
+    rows = [["epoch", *heads]]
+    rows += [
+        [str(epoch), *(str(found[name][0]) for name in names)] for epoch, found in enumerate(epochs)
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True)) for row in rows
+    )
+
+
+def picture(state: Mapping[str, Any], layer: str) -> str:
+    """An SVG of the norms of a layer's filters (or rows) against epochs.
+
+    Those whose Gamma is not 0 at the end are in colour. Raises BenchError for an unknown layer.
+    """
+    norms: Mapping[str, Tensor] = state["norms"]
+    name = layer if layer in norms else f"{layer}.weight"
+    if name not in norms:
+        raise unknown("layer", layer, [known.removesuffix(".weight") for known in norms])
+    shape = state["dual"][name].shape
+    kept = unpacked(state["supports"][-1][name], shape).flatten(1).any(1).tolist()
+    highest = max(float(norms[name].max()), 1e-12)
+    columns = norms[name].T.tolist()
+    order = sorted(range(len(columns)), key=lambda unit: kept[unit])
+    lines = [_line(columns[unit], highest, SELECTED if kept[unit] else OTHERS) for unit in order]
+    title = f"{name.removesuffix('.weight')}: {sum(kept)} of {len(kept)} selected"
+    return "\n".join([*_frame(title, len(norms[name]) - 1, highest), *lines, "</svg>", ""])
+
+
+def _line(norms: Sequence[float], highest: float, colour: str) -> str:
+    last = max(1, len(norms) - 1)
+    points = " ".join(
+        f"{MARGIN + (WIDTH - 2 * MARGIN) * epoch / last:.1f},"
+        f"{HEIGHT - MARGIN - (HEIGHT - 2 * MARGIN) * norm / highest:.1f}"
+        for epoch, norm in enumerate(norms)
+    )
+    return f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-opacity="0.6"/>'
+
+
+def _frame(title: str, epochs: int, highest: float) -> list[str]:
+    left, right, top, bottom = MARGIN, WIDTH - MARGIN, MARGIN, HEIGHT - MARGIN
+    return [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
+        'font-family="sans-serif" font-size="13" fill="#333">',
+        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
+        f'<path d="M{left} {top}V{bottom}H{right}" fill="none" stroke="#333"/>',
+        f'<text x="{left}" y="{top - 16}">{title}</text>',
+        f'<text x="{right}" y="{bottom + 20}" text-anchor="end">epoch {epochs}</text>',
+        f'<text x="{left}" y="{bottom + 20}">0</text>',
+        f'<text x="{left - 6}" y="{top + 4}" text-anchor="end">{highest:.2g}</text>',
+        f'<text x="{left - 6}" y="{bottom + 4}" text-anchor="end">norm 0</text>',
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table, and write the picture if one is asked for."""
+    parser = argparse.ArgumentParser(prog="reproductions.dessilbi.path", description=__doc__)
+    parser.add_argument("search", type=Path, help="file of a stored search")
+    parser.add_argument("--layer", help="layer whose filters are drawn")
+    parser.add_argument("--svg", type=Path, help="where the picture is written")
+    given = parser.parse_args(arguments)
+    if (given.layer is None) != (given.svg is None):
+        parser.error("--layer and --svg go together")
+    try:
+        state = searches.read(given.search).state
+        print(table(state))
+        if given.svg is not None:
+            given.svg.write_text(picture(state, given.layer), encoding="utf-8")
+    except BenchError as error:
+        print(f"reproductions.dessilbi.path: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
