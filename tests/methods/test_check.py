@@ -54,6 +54,34 @@ class KeepsOneLess(Good):
         return masks
 
 
+@register("keeps-at-most")
+class KeepsAtMost(KeepsOneLess):
+    """The same below density 1, and say so; decline what has one layer only."""
+
+    exact_density = False
+
+    def keep(self, scores):
+        return Good.keep(self, scores) if self.task.density == 1 else super().keep(scores)
+
+    def scores(self, network, batches):
+        if len(prunable(network)) < 2:
+            raise BenchError("one layer is too few")
+        return super().scores(network, batches)
+
+
+@register("keeps-too-many")
+class KeepsTooMany(Good):
+    """Keep one more weight than the upper bound that was declared."""
+
+    exact_density = False
+
+    def keep(self, scores):
+        masks = super().keep(scores)
+        last = list(masks.values())[-1].view(-1)
+        last[(~last).nonzero()[:1]] = True
+        return masks
+
+
 @register("keeps-at-random-odds")
 class Everywhere(Good):
     """Heed no allocation by layer."""
@@ -574,6 +602,7 @@ MORE = [
     (Mistyped, "hyper-parameters", "steps is 0.5, annotated int"),
     (PeeksAtLabels, "labels", "other labels give other masks; declare needs_labels = True"),
     (MadeOfFloats, "masks", "mask 1.weight must be bool, got torch.float32"),
+    (KeepsTooMany, "density", "193 of 640 weights are kept, 192 were asked for"),
     (FlatMasks, "masks", "the mask of 1.weight has shape (576,), the weight has (16, 36)"),
     (Crashes, "masks", "at density 0.25: ValueError: this is wrong (test_check.py:"),
     (DeepOnly, "networks", "on a network of one layer at density 0.25: IndexError"),
@@ -613,6 +642,12 @@ def test_a_good_method_passes_every_check_that_can_be_made_here():
     assert list(found) == ["import", *LOOKS]
     expected = dict.fromkeys(found, True) | {"gpu": torch.cuda.is_available() or None}
     assert {name: finding.ok for name, finding in found.items()} == expected
+
+
+def test_masks_that_come_in_steps_may_keep_less_and_decline_networks():
+    subject = find(KeepsAtMost, ()).load()
+    assert "a network of one layer (refused: one layer is too few)" in LOOKS["networks"](subject)
+    assert LOOKS["density"](subject) == "never above in 13 cases"
 
 
 @pytest.mark.parametrize(("cls", "name", "says"), cases(ONE_EACH))
