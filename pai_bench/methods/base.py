@@ -238,6 +238,7 @@ class SparseClassifier(pl.LightningModule):
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         with self._clock("score"):
             masks = self.sparsify(self._batches_to_score(data))
+        data.seconds = 0.0  # Batches of a search are part of its own time.
         self._started = self._now()
         self.set_masks(self._ablated(masks))
         self.kept_at_start = self.masks.kept_by_layer()
