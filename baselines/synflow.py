@@ -19,6 +19,7 @@ class SynFlow(PruneAtInit):
     paper = "SynFlow (NeurIPS 2020)"
     needs_data = False
     needs_labels = False
+    keeps_scratch = True
 
     @dataclass(frozen=True)
     class Hyper(PruneAtInit.Hyper):
@@ -32,14 +33,22 @@ class SynFlow(PruneAtInit):
         In float64: deep networks overflow float32 (ResNet-50 at 224 pixels does).
         """
         self.check_batches(batches)
-        network.double().eval().requires_grad_(False)
-        tensors = [t for t in network.state_dict().values() if t.is_floating_point()]
-        torch._foreach_abs_(tensors)
-        self.masks.apply(network)
-        weights = {name: weight.requires_grad_() for name, weight in prunable(network)}
+        if self.round <= 1:
+            _take_absolute_values(network)
+        names, weights = map(list, zip(*prunable(network), strict=True))
+        with torch.no_grad():
+            torch._foreach_mul_(weights, [self.masks[name] for name in names])
         flow = network(torch.ones_like(batches[0][0][:1], dtype=torch.float64)).sum()
-        gradients = torch.autograd.grad(flow, list(weights.values()), materialize_grads=True)
-        return {
-            name: (weight.detach() * gradient).abs()
-            for (name, weight), gradient in zip(weights.items(), gradients, strict=True)
-        }
+        gradients = torch.autograd.grad(flow, weights, materialize_grads=True)
+        with torch.no_grad():
+            scores = torch._foreach_abs(torch._foreach_mul(weights, gradients))
+        return dict(zip(names, scores, strict=True))
+
+
+def _take_absolute_values(network: nn.Module) -> None:
+    """Make of a network the one that it is scored by, in place; only its weights get gradients."""
+    network.double().eval().requires_grad_(False)
+    tensors = [t for t in network.state_dict().values() if t.is_floating_point()]
+    torch._foreach_abs_(tensors)
+    for _, weight in prunable(network):
+        weight.requires_grad_()

@@ -366,6 +366,8 @@ class PruneAtInit(SparseClassifier):
             if self.rounds < 1:
                 raise BenchError(f"rounds must be at least 1, got {self.rounds}")
 
+    keeps_scratch: ClassVar[bool] = False
+    """True: `scores` is given the same copy in all rounds, as it left it the round before."""
     round = 0
     """The current round, from 1."""
 
@@ -383,11 +385,12 @@ class PruneAtInit(SparseClassifier):
             self.masks = Masks.ones(self.network)
             for number in range(1, self.hyper.rounds + 1):
                 self.round = number
-                self.masks = self._prune_once(batches)
+                if number == 1 or not self.keeps_scratch:
+                    scratch = scratch_copy(self.network)
+                self.masks = self._prune_once(scratch, batches)
         return self.masks
 
-    def _prune_once(self, batches: Batches) -> Masks:
-        scratch = scratch_copy(self.network)
+    def _prune_once(self, scratch: nn.Module, batches: Batches) -> Masks:
         if self.round == 1:
             # Each round costs the same: counting one is enough, and counting slows it down.
             with FlopCounter() as counter:
