@@ -100,7 +100,7 @@ class Masks(Mapping[str, Tensor]):
 
     def kept_by_layer(self) -> dict[str, int]:
         """Parameter name -> number of weights kept."""
-        return {name: int(mask.sum()) for name, mask in self.items()}
+        return {name: int(mask.count_nonzero()) for name, mask in self.items()}
 
     def weights_by_layer(self) -> dict[str, int]:
         """Parameter name -> number of weights, kept or not."""
