@@ -150,11 +150,22 @@ class Store:
 def _published(record: dict[str, Any]) -> dict[str, Any]:
     """A stored result without the folders of the machine that made it."""
     result = record["result"]
-    known = result.get("environment", {})
-    if "data" not in known:
-        return record
-    data = {**known["data"], "source": public(known["data"]["source"])}
-    return {**record, "result": {**result, "environment": {**known, "data": data}}}
+    known = dict(result.get("environment", {}))
+    if "data" in known:
+        known["data"] = {**known["data"], "source": public(known["data"]["source"])}
+    if "command" in known:
+        known["command"] = _without_folders(known["command"])
+    return {**record, "result": {**result, "environment": known}}
+
+
+def _without_folders(command: str) -> str:
+    """Cut absolute paths in a command line down to their last part.
+
+    >>> _without_folders("pai-bench run quick --runs /home/me/runs --jobs 2")
+    'pai-bench run quick --runs runs --jobs 2'
+    """
+    words = command.split(" ")
+    return " ".join(Path(word).name if word.startswith("/") else word for word in words)
 
 
 def find(runs: Path, prefix: str) -> Entry:

@@ -138,8 +138,12 @@ def test_the_record_says_what_was_hashed(store, cell):
 def test_evidence_names_no_folder_of_the_machine(tmp_path, cell):
     store = Store(tmp_path / "runs", "quick")
     data = {"digest": "0", "source": "/home/somebody/mirror/mnist"}
-    store.put(cell, replace(RESULT, environment={**RESULT.environment, "data": data}), CURVES)
+    command = "pai-bench run quick --runs /home/somebody/runs --plugin own.py"
+    known = {**RESULT.environment, "data": data, "command": command}
+    store.put(cell, replace(RESULT, environment=known), CURVES)
     kept = Store(tmp_path / "kept", "quick")
     assert store.export(kept) == 1
-    assert kept.get(cell.id).result.environment["data"] == {"digest": "0", "source": "a mirror"}
+    published = kept.get(cell.id).result.environment
+    assert published["data"] == {"digest": "0", "source": "a mirror"}
+    assert published["command"] == "pai-bench run quick --runs runs --plugin own.py"
     assert kept.verify(cell.id) == []
