@@ -118,6 +118,8 @@ RECIPE_CHANGES = {
     "schedule_unit": "step",
     "gamma": 0.2,
     "warmup": 5.0,
+    "clip": "norm",
+    "clip_at": 10.0,
     "label_smoothing": 0.1,
     "augment": "crop-flip",
     "crop_scale": (0.1, 1.0),
