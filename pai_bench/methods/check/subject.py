@@ -48,6 +48,8 @@ SETTINGS = Benchmark(
     papers={},
 )
 
+FEW: Mapping[str, Any] = {"rounds": 2, "epochs": 1, "search_epochs": 1}
+
 
 class Wrong(Exception):
     """What is wrong, where, and how to mend it, in one line."""
@@ -93,14 +95,14 @@ class Case:
 class Subject:
     """A method under examination.
 
-    Where a method has `rounds`, two of them are enough to show what it does.
+    Where a method has rounds, or epochs of a search, a few are enough to show what it does.
     """
 
     def __init__(
         self, cls: type[SparseClassifier], info: MethodInfo, plugins: tuple[Path, ...]
     ) -> None:
         self.cls, self.info, self.plugins = cls, info, plugins
-        self.few: dict[str, Any] = {"rounds": 2} if "rounds" in info.hyper else {}
+        self.few = {key: value for key, value in FEW.items() if key in info.hyper}
         self.printed: list[str] = []
         """What came to standard output so far, by check."""
 
