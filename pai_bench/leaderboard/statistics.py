@@ -87,8 +87,9 @@ class Row:
     effective: float | None
     collapsed: int
     """Number of seeds with a layer of which nothing is kept."""
-    left: float | None = None
-    """Mean over seeds of inference FLOPs without dead units, over the dense network's."""
+    left: tuple[float, float, float] | None = None
+    """Without dead units: units, parameters and inference FLOPs over the dense network's, means
+    over seeds."""
     training_flops: float | None = None
     """Mean over seeds, scoring included."""
     delta: Difference | None = None
@@ -160,17 +161,22 @@ def _row(cells: Sequence[Cell], stored: Mapping[str, Entry]) -> Row:
         achieved=_mean_of([e.result.density for e in done]),
         effective=_mean_of([e.result.effective for e in done]),
         collapsed=sum(bool(e.result.collapsed) for e in done),
-        left=_mean_of([share for e in done if (share := _left(e.result)) is not None]),
+        left=_left([e.result for e in done]),
         training_flops=_mean_of([f.training for e in done if (f := e.result.flops)]),
         ablation=cells[0].ablation,
     )
 
 
-def _left(result: Result) -> float | None:
-    """FLOPs of the network that is left when dead units are removed, over the dense network's."""
-    if result.shrunk is None or result.flops is None:
+def _left(results: Sequence[Result]) -> tuple[float, float, float] | None:
+    """What is left of networks when dead units are removed; None where that was not looked at."""
+    found = [(r.shrunk, r.flops) for r in results if r.shrunk is not None and r.flops is not None]
+    if not found:
         return None
-    return result.shrunk.flops / result.flops.inference_dense
+    return (
+        fmean(small.units / small.units_dense for small, _ in found),
+        fmean(small.parameters / small.parameters_dense for small, _ in found),
+        fmean(small.flops / flops.inference_dense for small, flops in found),
+    )
 
 
 def _is_done(cell: Cell, stored: Mapping[str, Entry]) -> bool:

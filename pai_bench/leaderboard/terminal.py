@@ -68,7 +68,7 @@ def _extras(board: Board) -> list[_Extra]:
     if any(row.bits for row in board.rows):
         found.append(_Extra("bits per step", _bits, _TEXT_LEGEND))
     if any(row.left is not None for row in board.rows):
-        found.append(_Extra("FLOPs left", _left, _UNITS_LEGEND))
+        found.append(_Extra("left", _left, _UNITS_LEGEND))
     return found
 
 
@@ -78,7 +78,7 @@ _TEXT_LEGEND = (
 
 
 _UNITS_LEGEND = (
-    "FLOPs left: of one image through the network without dead units, over the dense network's"
+    "left: units / parameters / FLOPs of an image, without dead units, over the dense network's"
 )
 
 
@@ -153,7 +153,7 @@ def _delta(row: Row) -> str:
 
 
 def _left(row: Row) -> str:
-    return "" if row.left is None else f"{row.left:.3g}"
+    return " / ".join(f"{share:.2f}" for share in row.left or ())
 
 
 def _bits(row: Row) -> str:

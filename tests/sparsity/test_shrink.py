@@ -235,6 +235,6 @@ def test_a_result_and_a_board_say_what_is_left_without_dead_filters(tmp_path):
     print_board(console, board(store, "filters", [cell], ()), "filters")
     print_cell(console, store.get(cell.id))
     shown = console.file.getvalue()
-    assert "FLOPs left" in shown
-    assert f"{found.flops / dense:.3g}" in shown
+    shares = (found.units / 24, found.parameters / found.parameters_dense, found.flops / dense)
+    assert " / ".join(f"{share:.2f}" for share in shares) in shown
     assert f"{one + two + 10} of 24 units" in shown
