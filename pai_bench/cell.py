@@ -6,13 +6,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from pai_bench.config import Data, Recipe
 
 PROTOCOL = 1
 """Raised on any change of the harness that may change a result, so that old results keep apart."""
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Cell:
     @cached_property
     def id(self) -> str:
         """First 12 hex digits of the SHA-256 of the identity as canonical JSON."""
-        canonical = json.dumps(self.identity, sort_keys=True, separators=(",", ":"))
+        canonical = _CANONICAL.encode(self.identity)
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
     @property
@@ -97,8 +98,14 @@ class Cell:
     def from_resolved(cls, fields: Mapping[str, Any]) -> Cell:
         """Build the cell back from `resolved()`."""
         pairs = {key: tuple(fields[key]) for key in ("mean", "std")}
-        recipe = Recipe.model_validate_json(json.dumps(fields["recipe"]))
+        recipe = _recipe(json.dumps(fields["recipe"]))
         return cls(**{**fields, **pairs, "recipe": recipe})
+
+
+@lru_cache(maxsize=256)
+def _recipe(text: str) -> Recipe:
+    """Read a recipe, which many cells share."""
+    return Recipe.model_validate_json(text)
 
 
 def _under(hyper: Mapping[str, Any]) -> dict[str, Any]:

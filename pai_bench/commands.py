@@ -159,6 +159,7 @@ def _print_plan(
 def leaderboard(context: Context, parsed: Arguments) -> int:
     """Rebuild the leaderboard of a suite from the store; `--wandb` rewrites all of its W&B runs."""
     suites = [parsed.suite] if parsed.suite else suites_with_results(context)
+    shown = []
     for suite in suites:
         try:
             settings = with_suite(context.settings, suite)
@@ -168,7 +169,32 @@ def leaderboard(context: Context, parsed: Arguments) -> int:
             print(f"pai-bench: left out: {error}", file=sys.stderr)
             continue
         _publish(replace(context, settings=settings), suite, suite, parsed.wandb or "disabled")
+        shown.append(suite)
+    if not parsed.suite:
+        _publish_all(context, shown)
     return 0
+
+
+def _publish_all(context: Context, suites: Sequence[str]) -> None:
+    """Write one page of all suites into the folder of results."""
+    from pai_bench.leaderboard.page import Heading, page
+    from pai_bench.leaderboard.publish import write_page
+    from pai_bench.leaderboard.stored import stored_board
+    from pai_bench.measured import Measured
+
+    settings = context.settings
+    for suite in suites:
+        settings = with_suite(settings, suite)
+    boards = [stored_board(settings, context.methods, context.runs, s)[0] for s in suites]
+    heading = Heading(
+        title="PaI-Bench",
+        about="All suites that have results, each with its own recipe: rows of two are no rivals.",
+        command="pai-bench run SUITE",
+        rebuild="pai-bench leaderboard",
+    )
+    measured = Measured(settings, context.methods, [context.runs])
+    path = write_page(page(heading, boards, settings, context.methods, measured), context.runs)
+    _say(context, "all", f"{path} (one file with all suites)")
 
 
 def suites_with_results(context: Context) -> list[str]:
@@ -187,10 +213,11 @@ def _publish(
 
     With none asked for, all are printed, and W&B is written anew.
     """
-    from pai_bench.leaderboard.page import Heading
+    from pai_bench.leaderboard.page import Heading, page
     from pai_bench.leaderboard.publish import publish
     from pai_bench.leaderboard.statistics import board
     from pai_bench.leaderboard.stored import stored_board
+    from pai_bench.measured import Measured
 
     store, settings = Store(context.runs, suite), context.settings
     precision = asked[0].precision if asked else "32-true"
@@ -203,8 +230,10 @@ def _publish(
     )
     of_papers = settings.methods_of_papers()
     shown = whole if asked is None else board(store, suite, asked, of_papers)
+    measured = Measured(settings, context.methods, [context.runs])
+    made = page(heading, [whole], settings, context.methods, measured)
     path, mirrored = publish(
-        context.console, shown, whole, heading, settings, store, wandb, asked is None
+        context.console, shown, whole, made, settings, store, wandb, asked is None
     )
     if stale:
         _say(context, "left out", f"{stale} stored cells of other versions or settings")

@@ -56,6 +56,12 @@ class Measured:
         }
         return {seed: v for seed, v in found.items() if v is not None} or NOT_YET
 
+    def line(self, method: Method, suite: str) -> str | None:
+        """Name the line that a method of a claims file is in a suite; None without that suite."""
+        if suite.partition("+")[0] not in self.settings.suites:
+            return None
+        return self._line(method, self._suite(suite)[0][0])
+
     def _line(self, method: Method, template: Cell) -> str:
         """Name the line of the leaderboard that a method of a claims file would be."""
         name, hyper = hyper_of(method)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from pai_bench.methods.declaration import MethodInfo
 from pai_bench.progress import Progress
 from pai_bench.store import Entry, Store
 
+Kind = tuple[Hashable, ...]
 SAMPLE = 60
 """Finished cells per suite that an estimate of this machine's speed looks at."""
 
@@ -112,7 +112,7 @@ def stored_cells(
 
 
 def _comparable(
-    store: Store, cell_id: str, kinds: set[str], methods: Mapping[str, MethodInfo]
+    store: Store, cell_id: str, kinds: set[Kind], methods: Mapping[str, MethodInfo]
 ) -> Cell | None:
     """Read a stored cell if it can stand beside cells of these kinds."""
     try:
@@ -124,11 +124,10 @@ def _comparable(
     return cell if cell.id == cell_id and current and _kind(cell) in kinds else None
 
 
-def _kind(cell: Cell) -> str:
-    plain = replace(
-        cell, method="", method_version=1, hyper={}, density=1.0, seed=0, ablation=""
-    ).identity
-    return json.dumps(plain, sort_keys=True)
+def _kind(cell: Cell) -> Kind:
+    """What two cells must share to stand on one board."""
+    data = cell.data, cell.digest, cell.mean, cell.std
+    return cell.network, cell.network_version, *data, cell.recipe, cell.precision
 
 
 def measured_speed(runs: Path, settings: Benchmark) -> float | None:

@@ -16,7 +16,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 CELL, RESULT, CURVES, MASKS = "cell.json", "result.json", "curves.json", "masks.safetensors"
 Curves = Mapping[str, list[float]]
+Stamp = tuple[tuple[str, int, int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,15 @@ class Entry:
     folder: Path
     cell: Cell
     result: Result
+    stamp: Stamp | None = field(default=None, compare=False)
+    """What tells whether the files of the cell are those that this was read from."""
 
     def curves(self) -> Curves:
         """Training loss, test loss and test accuracy, one value per epoch."""
-        path = self.folder / CURVES
-        curves: Curves = json.loads(path.read_text()) if path.is_file() else {}
+        try:
+            curves: Curves = json.loads((self.folder / CURVES).read_text())
+        except FileNotFoundError:
+            return {}
         return curves
 
     def masks(self) -> Masks:
@@ -67,13 +72,10 @@ class Store:
     def get(self, cell_id: str) -> Entry:
         """Read one cell. Raises BenchError when it is absent, unreadable or of another format."""
         folder = self.folder / cell_id
-        record, result = _read(folder / CELL), _read(folder / RESULT)
-        try:
-            cell, found = Cell.from_resolved(record["cell"]), Result.from_json(result["result"])
-        except (KeyError, TypeError, ValueError) as error:
-            problem = f"written by another version of PaI-Bench: {first_line(error)}"
-            raise BenchError(f"{folder}: {problem}") from error
-        return Entry(folder, cell, found)
+        stamp, entry = _stamp(folder), _READ.get(folder)
+        if entry is None or stamp is None or stamp != entry.stamp:
+            entry = _READ[folder] = _entry(folder, stamp)
+        return entry
 
     def entries(self, ids: Iterable[str] | None = None) -> list[Entry]:
         """Read all cells, or those of `ids` that are there, ordered by id."""
@@ -145,6 +147,35 @@ class Store:
             owner = path.name.rpartition(".")[2]
             if owner.isdigit() and not _is_alive(int(owner)):
                 shutil.rmtree(path, ignore_errors=True)
+
+
+_READ: dict[Path, Entry] = {}
+"""What this process has read, by folder."""
+
+
+def forget() -> None:
+    """Drop what was read, as a new process has it."""
+    _READ.clear()
+
+
+def _stamp(folder: Path) -> Stamp | None:
+    """What tells that the files of a cell are those of before; None where there are none."""
+    try:
+        with os.scandir(folder) as found:
+            files = [(file.name, file.stat()) for file in found]
+    except OSError:
+        return None
+    return tuple(sorted((n, s.st_ino, s.st_size, s.st_mtime_ns) for n, s in files))
+
+
+def _entry(folder: Path, stamp: Stamp | None) -> Entry:
+    record, result = _read(folder / CELL), _read(folder / RESULT)
+    try:
+        cell, found = Cell.from_resolved(record["cell"]), Result.from_json(result["result"])
+    except (KeyError, TypeError, ValueError) as error:
+        problem = f"written by another version of PaI-Bench: {first_line(error)}"
+        raise BenchError(f"{folder}: {problem}") from error
+    return Entry(folder, cell, found, stamp)
 
 
 def _published(record: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,15 @@ from pai_bench.config import Benchmark
 
 def measure(console: Console, settings: Benchmark) -> None:
     """Measure every path in turn, on as many threads as a cell has, and print the tables."""
-    from pai_bench.bench import batches, dynamic, kernels, photographs, scoring, training
+    from pai_bench.bench import (
+        batches,
+        dynamic,
+        kernels,
+        pages,
+        photographs,
+        scoring,
+        training,
+    )
 
     torch.set_num_threads(settings.threads)
     fit.quiet()
@@ -21,3 +29,4 @@ def measure(console: Console, settings: Benchmark) -> None:
     photographs.measure_photographs(console, settings)
     scoring.measure(console, settings)
     kernels.measure(console, settings)
+    pages.measure(console, settings)

@@ -1,30 +1,51 @@
-"""The leaderboard as one HTML file that needs nothing else: no network, no server, no build."""
+"""A page that needs nothing else: no network, no server, no build."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-_PAGE = Path(__file__).with_name("page.html")
-_SLOT = "@@PAGE_DATA@@"
+_WEB = Path(__file__).with_name("web")
+_SCRIPTS = (
+    "elements", "numbers", "data", "looks", "plot", "board", "table", "cell", "method", "claims",
+    "filters", "route",
+)  # fmt: skip
+"""In the order in which they are run, as one program."""
+_JSON = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 _ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 
 def embed(value: Any) -> str:
     """Write JSON that can stand inside a script element whatever its strings say.
 
-    NaN and infinities, which JSON lacks, raise ValueError.
+    It is one line. NaN and infinities, which JSON lacks, raise ValueError.
 
     >>> print(embed({"reason": "</script>"}))
     {"reason":"\\u003c/script\\u003e"}
     """
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    text = _JSON.encode(value)
     return text.translate(_ESCAPES)  # outside of strings, JSON has none of these characters
 
 
-def render(page: Mapping[str, Any]) -> str:
-    """Put the boards and cells of `page` into the page that draws them."""
-    before, after = _PAGE.read_text(encoding="utf-8").split(_SLOT)
-    return before + embed(dict(page)) + after
+def render(page: Mapping[str, Any], shared: Mapping[str, Any], cells: Iterable[str]) -> str:
+    """Put boards and claims, and lines with what single cells are, into the page that draws them.
+
+    `cells` are lines made by `embed`, each beginning with the cell's id; `shared` holds what they
+    refer to by number.
+    """
+    parts = {
+        "STYLE": _read("page.css"),
+        "DATA": embed(dict(page)),
+        "DETAILS": "\n".join([embed(dict(shared)), *cells]),
+        "PROGRAM": "\n".join(_read(f"{name}.js") for name in _SCRIPTS),
+    }
+    first, *rest = _read("page.html").split("@@")
+    # Names of slots and the text between them take turns; what fills a slot is never looked at.
+    filled = [parts[part] if index % 2 == 0 else part for index, part in enumerate(rest)]
+    return "".join([first, *filled])
+
+
+def _read(name: str) -> str:
+    return (_WEB / name).read_text(encoding="utf-8")

@@ -1,16 +1,22 @@
-"""The data of the HTML page and of the W&B artifact: boards and cells as plain JSON."""
+"""The data of the HTML page and of the W&B artifact: boards as plain JSON."""
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from pai_bench.cell import Cell
+from pai_bench.claims import available
 from pai_bench.config import Benchmark
+from pai_bench.leaderboard.page_claims import claims_data, judged
+from pai_bench.leaderboard.page_lines import lines
+from pai_bench.leaderboard.page_methods import CHECKS, kind, methods_data
+from pai_bench.leaderboard.public import public_data
 from pai_bench.leaderboard.statistics import Board, Estimate, Row
-from pai_bench.store import Entry, Store
+from pai_bench.measured import Measured
+from pai_bench.methods.declaration import MethodInfo
+from pai_bench.store import Entry
 
 
 @dataclass(frozen=True)
@@ -23,19 +29,54 @@ class Heading:
     rebuild: str
 
 
+@dataclass(frozen=True)
+class Page:
+    """All that a page shows: boards and claims, and lines with its single cells."""
+
+    data: Mapping[str, Any]
+    shared: Mapping[str, Any]
+    cells: Sequence[str]
+
+
 def page(
-    heading: Heading, boards: Sequence[Board], settings: Benchmark, store: Store
-) -> dict[str, Any]:
-    """Collect all that a page shows."""
-    return {
-        **asdict(heading),
-        "boards": [board_data(board, settings) for board in boards],
-        "cells": {
-            cell.id: cell_data(cell, entry, board.suite)
-            for board in boards
-            for cell, entry in _cells(board, store)
-        },
+    heading: Heading,
+    boards: Sequence[Board],
+    settings: Benchmark,
+    methods: Mapping[str, MethodInfo],
+    measured: Measured,
+) -> Page:
+    """Collect all that a page shows; text in it is fit to publish.
+
+    Claims are those of papers that have one which a suite of the boards tests.
+    """
+    known = {row.method for board in boards for row in board.rows}
+    found = judged(list(available().values()), [board.suite for board in boards], measured)
+    shared, cells = _lines(boards)
+    data = {
+        **public_data(asdict(heading)),
+        "boards": [_shown(board, settings) for board in boards],
+        "claims": [claims_data(each, settings, measured) for each in found],
+        "methods": methods_data(methods, known, settings.methods_of_papers()),
+        "checks": CHECKS,
     }
+    return Page(data, shared, cells)
+
+
+def _shown(board: Board, settings: Benchmark) -> dict[str, Any]:
+    """A board as on the page: rows know the seeds of their cells, and their sanity checks."""
+    data = board_data(board, settings)
+    checked: dict[tuple[str, float], dict[str, Any]] = {}
+    for row in board.ablated:
+        checked.setdefault((row.line, row.density), {})[row.ablation] = _seeds(row)
+    for shown, row in zip(data["rows"], board.rows, strict=True):
+        shown |= {**_seeds(row), "checked": checked.get((row.line, row.density), {})}
+        shown["missing"] = public_data(shown["missing"])
+        del shown["sparsity"], shown["compression"]
+    return data
+
+
+def _seeds(row: Row) -> dict[str, Any]:
+    return {"cells": [cell.id for cell in row.cells], "seeds": [cell.seed for cell in row.cells]}
 
 
 def board_data(board: Board, settings: Benchmark) -> dict[str, Any]:
@@ -56,11 +97,10 @@ def board_data(board: Board, settings: Benchmark) -> dict[str, Any]:
 
 def row_data(row: Row, of_paper: bool) -> dict[str, Any]:
     """One row, flat; numbers that do not exist are null."""
-    prunes = row.density < 1
     return {
         "line": row.line,
         "method": row.method,
-        "kind": "paper" if of_paper else "baseline" if prunes else "reference",
+        "kind": kind(row.density < 1, of_paper),
         "density": row.density,
         "sparsity": 1 - row.density,
         "compression": 1 / row.density,
@@ -79,46 +119,20 @@ def row_data(row: Row, of_paper: bool) -> dict[str, Any]:
     }
 
 
-def cell_data(cell: Cell, entry: Entry | None, suite: str) -> dict[str, Any]:
-    """One cell, with its result if there is one."""
-    known: dict[str, Any] = {
-        "line": cell.line,
-        "method": cell.method,
-        "suite": suite,
-        "density": cell.density,
-        "seed": cell.seed,
-        "ablation": cell.ablation,
-        "status": "not run",
-        "recipe": cell.recipe.model_dump(mode="json"),
-        "command": command(cell, suite),
-    }
-    if entry is None:
-        return known
-    result = entry.result.to_json()
-    result["achieved"] = result.pop("density")
-    return {**known, **result, "curves": _curves(entry)}
+def _lines(boards: Sequence[Board]) -> tuple[dict[str, Any], list[str]]:
+    shared: dict[str, Any] = {}
+    found: list[str] = []
+    for board in boards:
+        records, cells = lines(_cells(board), board.suite)
+        found += cells
+        for kind_of, named in records.items():
+            shared.setdefault(kind_of, {}).update(named)
+    return shared, found
 
 
-def command(cell: Cell, suite: str) -> str:
-    """The command that runs this one cell (and the method's other variants in the suite)."""
-    precision = "" if cell.precision == "32-true" else f" --precision {cell.precision}"
-    ablation = f" --ablation {cell.ablation}" if cell.ablation else ""
-    return (
-        f"pai-bench run {shlex.quote(suite)} --methods {cell.method} "
-        f"--densities {cell.density!r} --seeds {cell.seed}{precision}{ablation}"
-    )
-
-
-def _curves(entry: Entry) -> dict[str, Any]:
-    curves = dict(entry.curves())
-    epochs = max(map(len, curves.values()), default=0)
-    return {"epoch": list(range(1, epochs + 1)), **curves}
-
-
-def _cells(board: Board, store: Store) -> Iterable[tuple[Cell, Entry | None]]:
-    rows = (*board.rows, *board.ablated)
-    stored = {e.cell.id: e for e in store.entries({c.id for r in rows for c in r.cells})}
-    for row in rows:
+def _cells(board: Board) -> Iterable[tuple[Cell, Entry | None]]:
+    for row in (*board.rows, *board.ablated):
+        stored = {entry.cell.id: entry for entry in row.stored}
         for cell in row.cells:
             yield cell, stored.get(cell.id)
 

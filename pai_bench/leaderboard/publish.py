@@ -8,7 +8,7 @@ from rich.console import Console
 
 from pai_bench.config import Benchmark
 from pai_bench.leaderboard import html
-from pai_bench.leaderboard.page import Heading, page
+from pai_bench.leaderboard.page import Page
 from pai_bench.leaderboard.statistics import Board
 from pai_bench.leaderboard.terminal import print_board
 from pai_bench.leaderboard.wandb import Mirrored, Mode, mirror
@@ -21,20 +21,26 @@ def publish(
     console: Console,
     asked: Board,
     board: Board,
-    heading: Heading,
+    page: Page,
     settings: Benchmark,
     store: Store,
     wandb: Mode,
     rebuild: bool = False,
 ) -> tuple[Path, Mirrored]:
-    """Print what was `asked`; write the whole `board` as a page beside the results and to W&B.
+    """Print what was `asked`; write the `page` of the whole `board` beside the results, and W&B.
 
     Returns the path of the page and what became of the mirror.
     """
-    print_board(console, asked, heading.title)
-    path = store.folder / "leaderboard.html"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".tmp")
-    beside.write_text(html.render(page(heading, [board], settings, store)), encoding="utf-8")
-    beside.replace(path)
+    print_board(console, asked, str(page.data["title"]))
+    path = write_page(page, store.folder)
     return path, mirror(board, settings, WANDB_FOLDER, wandb, rebuild)
+
+
+def write_page(page: Page, folder: Path) -> Path:
+    """Write a page into a folder, whole or not at all; return its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "leaderboard.html"
+    beside = path.with_suffix(".tmp")
+    beside.write_text(html.render(page.data, page.shared, page.cells), encoding="utf-8")
+    beside.replace(path)
+    return path

@@ -94,6 +94,8 @@ class Row:
     """Mean over seeds, scoring included."""
     delta: Difference | None = None
     """To the baseline with the highest mean at this density."""
+    stored: tuple[Entry, ...] = ()
+    """All results of `cells`, those that failed included."""
     ablation: str = ""
     """The sanity check that these cells are, if they are one."""
     checks: Mapping[str, Estimate] = field(default_factory=dict)
@@ -163,6 +165,7 @@ def _row(cells: Sequence[Cell], stored: Mapping[str, Entry]) -> Row:
         collapsed=sum(bool(e.result.collapsed) for e in done),
         left=_left([e.result for e in done]),
         training_flops=_mean_of([f.training for e in done if (f := e.result.flops)]),
+        stored=tuple(stored[c.id] for c in cells if c.id in stored),
         ablation=cells[0].ablation,
     )
 

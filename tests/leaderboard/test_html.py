@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from pai_bench.leaderboard.html import render
+from pai_bench.leaderboard.html import embed, render
 
 HOSTILE = "</script><script>alert(1)</script><!--"
 CELL = "a1b2c3d4e5f6"
@@ -33,8 +33,6 @@ def row(line, kind, density, mean):
         "method": line,
         "kind": kind,
         "density": density,
-        "sparsity": 1 - density,
-        "compression": 1 / density,
         "n": 2,
         "mean": mean,
         "low": mean - 0.01,
@@ -46,7 +44,9 @@ def row(line, kind, density, mean):
         "training": 4.32e9 * density,
         "delta": None,
         "checks": {},
+        "checked": {},
         "cells": [],
+        "seeds": [],
         "missing": [],
     }
 
@@ -56,7 +56,7 @@ CHECK = {"mean": 0.2345, "low": 0.2, "high": 0.27}
 
 def board():
     missing = [{"seed": 3, "status": "failed", "reason": HOSTILE}]
-    ran = {"cells": [CELL, FAILED], "missing": missing, "collapsed": 1}
+    ran = {"cells": [CELL, FAILED], "seeds": [1, 3], "missing": missing, "collapsed": 1}
     delta = {"against": "snip", "mean": 0.0123, "low": None, "high": None}
     return {
         "suite": "quick",
@@ -77,9 +77,94 @@ def board():
     }
 
 
-def cell():
-    layer = {"name": "fc1.weight", "shape": [300, 64], "total": 19200}
+def claim(name, at, state, **more):
+    known = {
+        "id": f"table/{name}/{at}",
+        "block": "table",
+        "kind": "absolute",
+        "name": name,
+        "at": at,
+        "density": True,
+        "claimed": "95.1±0.2",
+        "suite": "quick",
+        "method": name,
+        "state": state,
+        "reason": "its cells have not run",
+        "n": 0,
+        "deviations": [0],
+        "command": "",
+    }
+    return {**known, **more}
+
+
+def paper():
+    measured = {
+        "ours": {"mean": 95.34},
+        "difference": {"mean": 0.24, "low": -0.1, "high": 0.58},
+        "tolerance": [-0.9, 0.9],
+        "p_adjusted": 0.012,
+    }
+    point = {
+        "line": "ntk-sap",
+        "density": 0.1,
+        "y": 0.951,
+        "spread": 0.002,
+        "text": "95.1 accuracy",
+    }
+    tested = {"measured": measured, "n": 3, "reason": "inside", "point": point}
+    block = {
+        "about": "Accuracy on digits",
+        "source": "table 1",
+        "by": "paper",
+        "reading": "printed",
+        "network": "",
+        "data": "",
+        "quantity": "accuracy",
+        "doubt": "",
+    }
     return {
+        "paper": "made-up",
+        "title": "A made-up paper",
+        "venue": "Nowhere 2020",
+        "url": "javascript:alert(1)",
+        "bibtex": "@inproceedings{made-up}",
+        "states": {"reproduced": 1, "not reproduced": 0, "inconclusive": 0, "not run": 1},
+        "rules": {"absolute": "the interval lies inside"},
+        "missing": ["figure 9"],
+        "deviations": ["other seeds"],
+        "blocks": {"table": block},
+        "claims": [
+            claim("ntk-sap", "0.1", "reproduced", **tested),
+            claim("snip", "0.1", "not run"),
+        ],
+    }
+
+
+def method():
+    return {
+        "about": "Keeps what the kernel needs.",
+        "kind": "paper",
+        "paper": "ntk-sap",
+        "when": "init",
+        "needs_data": False,
+        "needs_labels": False,
+        "version": 1,
+        "origin": "method.py:1",
+        "hyper": {"epsilon": {"kind": "float", "value": 0.0125}},
+    }
+
+
+SHARED = {
+    "environment": {"e0": {"host": {"os": "Linux"}, "note": HOSTILE}},
+    "recipe": {"r0": {"epochs": 2, "evaluate": "validation"}},
+    "hyper": {"h0": {"epsilon": 0.01}},
+    "layers": {"l0": [["fc1.weight", [300, 64], 19200]]},
+}
+
+
+def cell():
+    return {
+        "id": CELL,
         "line": "ntk-sap",
         "method": "ntk-sap",
         "suite": "quick",
@@ -89,24 +174,47 @@ def cell():
         "command": "pai-bench run --seed 1",
         "accuracy": {"last": 0.9534, "best": 0.96, "best_epoch": 1},
         "collapsed": [],
-        "layers": [{**layer, "kept_start": 1536, "kept_end": 1400, "effective": 1234}],
-        "flops": {"inference_dense": 100400, "inference": 10040, "training": None},
-        "environment": {"host": {"os": "Linux"}, "note": HOSTILE},
-        "curves": {"epoch": [1, 2], "train_loss": [2.0, None], "test_accuracy": [0.5, 0.9534]},
+        "layers": "l0",
+        "kept": [[1536, 1400, 1234]],
+        "recipe": "r0",
+        "hyper": "h0",
+        "environment": "e0",
+        "flops": {
+            "inference_dense": 100400,
+            "inference": 10040,
+            "scoring": 123456,
+            "training": None,
+        },
+        "curves": {
+            "every": 1,
+            "epochs": 2,
+            "train_loss": [2.0, None],
+            "test_accuracy": [0.5, 0.9534],
+        },
     }
+
+
+FAILURE = {"id": FAILED, "line": "ntk-sap", "method": "ntk-sap", "suite": "quick", "density": 0.1,
+           "seed": 3, "status": "failed", "reason": HOSTILE}  # fmt: skip
+LINES = [embed(cell()), embed(FAILURE)]
 
 
 @pytest.fixture
 def page():
-    failed = {"line": "ntk-sap", "density": 0.1, "seed": 3, "status": "failed", "reason": HOSTILE}
     return {
         "title": "ntk-sap · quick",
         "about": HOSTILE,
         "command": "make reproduce PAPER=ntk-sap",
         "rebuild": "pai-bench leaderboard --suite quick",
         "boards": [board()],
-        "cells": {CELL: cell(), FAILED: failed},
+        "claims": [paper()],
+        "methods": {"ntk-sap": method()},
+        "checks": {"invert": "the lowest scores are kept"},
     }
+
+
+def rendered(page):
+    return render(page, SHARED, LINES)
 
 
 class Scripts(HTMLParser):
@@ -136,26 +244,31 @@ def scripts(text):
 
 
 def test_the_data_come_back_as_they_went_in(page):
-    (attributes, data), (_, program) = scripts(render(page))
+    (attributes, data), (_, details), (_, program) = scripts(rendered(page))
     assert attributes == {"type": "application/json", "id": "data"}
     assert json.loads(data) == page
+    assert [json.loads(line) for line in details.split("\n")] == [SHARED, cell(), FAILURE]
     assert program.rstrip().endswith("start();")
 
 
+def test_a_line_begins_with_its_id_where_the_page_looks_for_it():
+    assert all(line[7:].startswith((CELL, FAILED)) for line in LINES)
+
+
 def test_no_string_can_leave_the_data_element(page):
-    text = render(page)
+    text = rendered(page)
     assert HOSTILE not in text
-    assert text.lower().count("<script") == text.lower().count("</script") == 2
+    assert text.lower().count("<script") == text.lower().count("</script") == 3
 
 
-def test_the_slot_for_the_data_is_filled_once_even_if_the_data_name_it(page):
-    page["about"] = "@@PAGE_DATA@@"
-    assert json.loads(scripts(render(page))[0][1]) == page
+def test_a_slot_for_the_data_is_filled_once_even_if_the_data_name_it(page):
+    page["about"] = "@@DATA@@ @@DETAILS@@"
+    assert json.loads(scripts(rendered(page))[0][1]) == page
 
 
 def test_the_page_refers_to_nothing_outside_of_itself(page):
     page["about"] = "https://example.org"  # in the data an address is only text
-    text = re.sub(r'<script type="application/json".*?</script>', "", render(page), flags=re.S)
+    text = re.sub(r'<script type="application/json".*?</script>', "", rendered(page), flags=re.S)
     references = r"(?:(?:src|srcset|href|action)\s*[=:]|url\(|import\b\s*\(?)"
     assert not re.search(rf"""{references}\s*["'`]?\s*(?:\w+:)?//""", text, flags=re.I)
     assert not re.search(r"\b(?:fetch|XMLHttpRequest|WebSocket|sendBeacon|EventSource)\b", text)
@@ -163,7 +276,7 @@ def test_the_page_refers_to_nothing_outside_of_itself(page):
 
 
 def test_the_program_never_reads_data_as_markup():
-    program = scripts(render({}))[1][1]
+    program = scripts(render({}, {}, []))[2][1]
     markup = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function"
     assert not re.search(markup, program)
 
@@ -173,7 +286,7 @@ def test_numbers_that_json_lacks_are_refused(page, value):
     page = copy.deepcopy(page)
     page["boards"][0]["rows"][1]["mean"] = value
     with pytest.raises(ValueError, match="JSON"):
-        render(page)
+        rendered(page)
 
 
 @pytest.fixture
@@ -183,7 +296,7 @@ def drawn(page, tmp_path):
     if browser is None:
         pytest.skip("no chromium or chrome on PATH to draw the page with")
     file = tmp_path / "index.html"
-    file.write_text(render(page), encoding="utf-8")
+    file.write_text(rendered(page), encoding="utf-8")
 
     def draw(anchor=""):
         command = [browser, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
@@ -202,7 +315,7 @@ def test_a_browser_draws_the_chart_and_the_table(drawn):
     assert "★ 95.34" in text
     assert "+1.23" in text
     assert "seed 3 failed" in text
-    assert f'href="#cell-{CELL}"' in text
+    assert f'href="#/cell/{CELL}"' in text
     assert "&lt;/script&gt;&lt;script&gt;alert(1)" in text  # the hostile string is shown as text
     assert "− invert" in text
     assert "+23.45" in text
@@ -239,7 +352,7 @@ def test_a_page_without_costs_offers_no_such_axis(page, drawn, tmp_path):
     assert "against training FLOPs" in drawn()
     for shown in page["boards"][0]["rows"]:
         shown["training"] = None
-    (tmp_path / "index.html").write_text(render(page), encoding="utf-8")
+    (tmp_path / "index.html").write_text(rendered(page), encoding="utf-8")
     assert "against training FLOPs" not in drawn()
 
 
@@ -251,18 +364,101 @@ def test_rows_stand_by_density_and_then_by_accuracy(drawn):
 
 
 def test_a_browser_draws_a_cell_by_its_address(drawn):
-    text = drawn(f"#cell-{CELL}")
+    text = drawn(f"#/cell/{CELL}")
     layers = re.search(r'<table class="data layers">.*?</table>', text, re.S)
     assert layers
     assert "fc1.weight" in layers.group()
     assert "7.292%" in layers.group()
-    assert 'aria-label="test accuracy, % over the epochs"' in text
+    assert 'aria-label="validation accuracy, % over the epochs"' in text
     assert "pai-bench run --seed 1" in text
     assert "host.os" in text
 
 
+def test_the_start_of_an_id_is_enough(drawn):
+    assert "pai-bench run --seed 1" in drawn(f"#/cell/{CELL[:6]}")
+
+
 @pytest.mark.parametrize(
-    ("anchor", "said"), [(f"#cell-{FAILED}", "failed"), ("#cell-nope", "No such cell")]
+    ("anchor", "said"),
+    [
+        (f"#/cell/{FAILED}", "failed"),
+        ("#/cell/nope", "No such cell"),
+        ("#/method/nope", "No such method"),
+        ("#/claims/nope", "No such paper"),
+        ("#/nope", "No such view"),
+    ],
 )
-def test_a_browser_says_what_a_cell_lacks(drawn, anchor, said):
-    assert said in drawn(anchor).partition('id="cell"')[2]
+def test_a_browser_says_what_an_address_lacks(drawn, anchor, said):
+    assert said in drawn(anchor).partition('id="view"')[2]
+
+
+@pytest.mark.parametrize(
+    ("query", "left"),
+    [
+        ("density=0.01", "3 of 5"),
+        ("kind=paper", "2 of 5"),
+        ("kind=paper&density=0.1", "1 of 5"),
+        ("text=failed", "1 of 5"),
+        ("network=lenet-300-100&data=digits", "5 of 5"),
+    ],
+)
+def test_filters_stand_in_the_address(drawn, query, left):
+    assert f"{left} rows" in drawn(f"#/board?{query}")
+
+
+def test_filters_of_other_data_leave_no_board(drawn):
+    assert "No suite is left" in drawn("#/board?data=cifar10")
+
+
+def test_the_table_is_sorted_as_the_address_says(drawn):
+    text = drawn("#/board?sort=accuracy")
+    table = text[text.index("<tbody") : text.index("</tbody>")]
+    shown = re.findall(r"(97\.00|95\.34|94\.11|80\.00)", table)
+    assert list(dict.fromkeys(shown)) == ["80.00", "94.11", "95.34", "97.00"]
+    assert 'aria-sort="ascending"' in text
+
+
+FILTER = """<script>
+const select = [...document.querySelectorAll(".tools select")].at(-1);
+select.value = "baseline";
+select.dispatchEvent(new Event("change"));
+[...document.querySelectorAll("thead button")].find((b) => b.textContent === "training").click();
+document.title = location.hash;
+</script></body>"""
+
+
+def test_what_is_clicked_goes_into_the_address(drawn, tmp_path):
+    drawn()
+    file = tmp_path / "index.html"
+    file.write_text(file.read_text(encoding="utf-8").replace("</body>", FILTER), encoding="utf-8")
+    text = drawn()
+    assert "<title>#/board?kind=baseline&amp;sort=-training</title>" in text
+    assert "2 of 5 rows" in text
+
+
+def test_what_a_paper_prints_is_a_ring_in_the_chart(drawn):
+    text = drawn()
+    assert text.count('class="printed"') == 1
+    assert "printed values" in text
+
+
+def test_claims_stand_beside_what_was_measured(drawn):
+    text = drawn("#/claims/made-up")
+    assert "95.1±0.2" in text
+    assert "95.34" in text
+    assert "+0.24 [\u22120.10, +0.58]" in text
+    assert "✓" in text
+    assert "its cells have not run" in text
+    assert "other seeds" in text
+    assert "figure 9" in text
+    assert 'href="javascript' not in text
+    assert "its cells have not run" not in drawn("#/claims/made-up?state=reproduced")
+
+
+def test_a_method_has_its_parameters_layers_and_cost(drawn):
+    text = drawn("#/method/ntk-sap")
+    assert "Keeps what the kernel needs." in text
+    assert "0.0125" in text
+    assert "7.29%" in text  # of fc1.weight, in the end
+    assert "123 k" in text
+    assert f'href="#/cell/{CELL}"' in text

@@ -1,0 +1,127 @@
+"""Single cells on a page: a line of JSON for each, with what many share kept once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pai_bench.cell import Cell
+from pai_bench.config import Recipe
+from pai_bench.data.locations import public
+from pai_bench.leaderboard.html import embed
+from pai_bench.leaderboard.public import public_data, public_text
+from pai_bench.result import Result
+from pai_bench.store import Curves, Entry
+
+LONGEST = 100
+"""Epochs of a curve that a page holds; of longer ones every second, third, ... is kept."""
+DECIMALS = 6
+"""Of the values of a curve: more than any plot shows."""
+SHARED = ("environment", "recipe", "hyper", "layers")
+"""Parts of a cell that many cells have in common."""
+_CANONICAL = json.JSONEncoder(sort_keys=True, default=str)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One cell as text, and the digests of the shared records that it names, by kind."""
+
+    text: str
+    shared: Mapping[str, str]
+
+
+class Lines:
+    """Makes lines; `records` fills with what they share, by digest."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, Any] = {}
+        self._digests: dict[Hashable, str] = {}
+
+    def line(self, cell: Cell, entry: Entry | None, suite: str) -> Line:
+        """One cell, with its result if there is one; what is empty is left out."""
+        known: dict[str, Any] = {
+            "id": cell.id,
+            "suite": suite,
+            "line": cell.line,
+            "method": cell.method,
+            "density": cell.density,
+            "seed": cell.seed,
+            "ablation": cell.ablation,
+            "status": "not run",
+            "recipe": self._recipe(cell.recipe),
+            "command": command(cell, suite),
+        }
+        if entry is not None:
+            known |= self._result(entry.result)
+            known["curves"] = thinned(entry.curves())
+        text = embed({k: v for k, v in known.items() if v is not None and v != ""})
+        return Line(text, {kind: found for kind in SHARED if (found := known.get(kind))})
+
+    def _result(self, result: Result) -> dict[str, Any]:
+        layers = [[layer.name, list(layer.shape), layer.total] for layer in result.layers]
+        kept = [[layer.kept_start, layer.kept_end, layer.effective] for layer in result.layers]
+        return {
+            "status": result.status,
+            "reason": public_text(result.reason),
+            "accuracy": result.accuracy and vars(result.accuracy),
+            "bits_per_step": result.bits_per_step,
+            "achieved": result.density,
+            "effective": result.effective,
+            "collapsed": result.collapsed if result.accuracy else None,
+            "layers": self._shared(layers) if layers else None,
+            "kept": kept or None,
+            "flops": result.flops and vars(result.flops),
+            "seconds": {name: round(found, 3) for name, found in result.seconds.items()},
+            "memory_mb": result.memory_mb,
+            "hyper": self._shared(dict(result.hyper)),
+            "environment": self._shared(dict(result.environment), _published),
+        }
+
+    def _recipe(self, recipe: Recipe) -> str:
+        if recipe not in self._digests:
+            self._digests[recipe] = self._shared(recipe.model_dump(mode="json"))
+        return self._digests[recipe]
+
+    def _shared(self, record: Any, publish: Callable[[Any], Any] = lambda known: known) -> str:
+        """Name a record that cells share by the start of its digest; `publish` makes it fit to."""
+        text = _CANONICAL.encode(record)
+        if text not in self._digests:
+            digest = hashlib.sha256(text.encode()).hexdigest()[:10]
+            self._digests[text] = digest
+            self.records[digest] = publish(record)
+        return self._digests[text]
+
+
+def _published(environment: Mapping[str, Any]) -> Any:
+    known = dict(environment)
+    if "source" in (data := known.get("data") or {}):
+        known["data"] = {**data, "source": public(data["source"])}
+    return public_data(known)
+
+
+def thinned(curves: Curves) -> dict[str, Any] | None:
+    """Curves of at most about `LONGEST` epochs, rounded; the last epoch is always among them."""
+    epochs = max(map(len, curves.values()), default=0)
+    if not epochs:
+        return None
+    every = -(-epochs // LONGEST)
+    kept = [min(epochs, last) - 1 for last in range(every, epochs + every, every)]
+    values = {
+        name: [round(curve[i], DECIMALS) if i < len(curve) else None for i in kept]
+        for name, curve in curves.items()
+    }
+    return {"every": every, "epochs": epochs, **values}
+
+
+def command(cell: Cell, suite: str) -> str:
+    """The command that runs this one cell (and the method's other variants in the suite)."""
+    precision = "" if cell.precision == "32-true" else f" --precision {cell.precision}"
+    ablation = f" --ablation {cell.ablation}" if cell.ablation else ""
+    return (
+        f"pai-bench run {shlex.quote(suite)} --methods {cell.method} "
+        f"--densities {cell.density!r} --seeds {cell.seed}{precision}{ablation}"
+    )

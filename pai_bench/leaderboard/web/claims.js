@@ -1,0 +1,112 @@
+/* ---- the claims of a paper: printed, measured, verdict and why ---- */
+
+/* A sign beside the word: colour alone says nothing. */
+const SIGNS = { reproduced: "✓", "not reproduced": "✗", inconclusive: "?", "not run": "·" };
+
+function papersPage() {
+  const heads = ["paper", ...Object.keys(SIGNS), ""].map((name) => h("th", { scope: "col" }, name));
+  const rows = papers.map((paper) => h("tr", {}, h("th", { scope: "row" },
+    h("a", { href: address("claims", paper.paper) }, paper.title || paper.paper)),
+    Object.keys(SIGNS).map((state) => h("td", { class: "num" }, h("a", {
+      href: address("claims", paper.paper, { state }) }, whole(paper.states[state])))), h("td", {}, paper.venue)));
+  return { title: "Claims", content: [
+    h("p", {}, "What papers print, held against the results that this page was made from."),
+    h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "papers" },
+      h("table", { class: "data" }, h("thead", {}, h("tr", {}, heads)), h("tbody", {}, rows)))] };
+}
+
+function claimsPage(name, asked) {
+  const paper = papers.find((found) => found.paper === name);
+  if (!paper) return { title: "No such paper", content: [
+    h("p", {}, "This page holds no claims of ", h("code", {}, name), ".")] };
+  const list = h("div", {});
+  const count = h("output", { "aria-live": "polite" });
+  const update = () => {
+    const shown = paper.claims.filter((claim) => (!asked.state || claim.state === asked.state) &&
+      [claim.id, claim.reason].join(" ").toLowerCase().includes((asked.text || "").trim().toLowerCase()));
+    count.textContent = `${whole(shown.length)} of ${whole(paper.claims.length)} claims`;
+    list.replaceChildren(...Object.keys(paper.blocks).flatMap((block) => {
+      const found = shown.filter((claim) => claim.block === block);
+      return found.length ? [blockView(paper, block, found, asked)] : [];
+    }));
+  };
+  const set = setter(asked, update);
+  update();
+  return { title: `Claims of ${paper.title || name}`, content: [
+    h("p", { class: "soft" }, [paper.venue, outside(paper.url), `key: ${name}`].filter(Boolean)
+      .flatMap((part, i) => (i ? [" · ", part] : [part]))),
+    h("p", {}, "Each value or order that is printed is a claim. Verdicts rest on the results that this page was made ",
+      "from, on at least three seeds, and on p-values adjusted for all tested claims of the paper (Holm). ",
+      "These are replications: new code, not the authors'."),
+    h("dl", { class: "across" }, Object.entries(paper.states).map(([state, number]) =>
+      h("div", {}, h("dt", {}, stateView(state)), h("dd", {}, whole(number))))),
+    h("div", { class: "tools" }, choice("verdict", Object.keys(SIGNS), asked.state, set("state")),
+      h("label", {}, "filter", h("input", { type: "search", placeholder: "method, table, reason", value: asked.text,
+        input: set("text") })), count),
+    list,
+    paper.missing.length > 0 && [h("h2", {}, "Not among them"), h("ul", {}, paper.missing.map((text) => h("li", {}, text)))],
+    h("h2", {}, "Rules"), facts(Object.entries(paper.rules).map(([kind, rule]) =>
+      [kind, `reproduced where ${rule}`]), "facts stack"),
+    h("h2", {}, "To cite the paper"), h("pre", { class: "scroll", tabindex: 0 }, paper.bibtex),
+  ] };
+}
+
+const outside = (url) => (/^https:\/\//.test(url || "") ? h("a", { href: url, rel: "noreferrer" }, url) : url);
+const stateView = (state) => h("span", { class: `state ${state.replace(" ", "-")}` },
+  h("b", { "aria-hidden": "true" }, SIGNS[state] || ""), ` ${state}`);
+
+/* Tables that hold a tested claim are open; so is the one that an address names. */
+function blockView(paper, name, claims, asked) {
+  const block = paper.blocks[name];
+  const tested = claims.filter((claim) => claim.measured).length;
+  const body = h("div", {});
+  const draw = () => { if (!body.firstChild) body.append(...blockBody(paper, block, claims, asked)); };
+  const named = asked.claim && claims.some((claim) => claim.id === asked.claim);
+  const view = h("details", { class: "block", open: tested > 0 || named || Boolean(asked.state || asked.text),
+    toggle: () => view.open && draw() }, h("summary", {}, h("strong", {}, name), ` ${block.about} `,
+    h("span", { class: "soft" }, `${tested} of ${claims.length} tested`)), body);
+  if (view.open) draw();
+  return view;
+}
+
+function blockBody(paper, block, claims, asked) {
+  const heads = ["claim", "claimed", "measured", "difference", "may differ by", "p", "n", "verdict", "why"].map((name) =>
+    h("th", { scope: "col", class: ["claim", "verdict", "why"].includes(name) ? null : "num" }, name));
+  const used = [...new Set(claims.flatMap((claim) => claim.deviations))];
+  return nodes([
+    facts([["source", `${block.source} (${block.by}, ${block.reading})`], ["network", block.network],
+      ["data", block.data], ["quantity", block.quantity], ["doubt", block.doubt]], "facts"),
+    h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `claims of ${block.about}` },
+      h("table", { class: "data claims" }, h("thead", {}, h("tr", {}, heads)),
+        h("tbody", {}, claims.map((claim) => claimRow(paper, claim, asked))))),
+    used.length > 0 && [h("p", { class: "note" }, "Our cells differ from the paper:"),
+      h("ul", { class: "note" }, used.map((index) => h("li", {}, paper.deviations[index])))],
+  ]);
+}
+
+function claimRow(paper, claim, asked) {
+  const { measured } = claim;
+  const digits = claim.kind === "flops" ? 3 : 2;
+  const number = (value) => minus(value.toFixed(digits));
+  const plus = (value) => (value < 0 ? "" : "+") + number(value);
+  const ends = measured && known(measured.difference.low)
+    && ` [${plus(measured.difference.low)}, ${plus(measured.difference.high)}]`;
+  const row = h("tr", { id: `claim-${claim.id}`, class: claim.id === asked.claim ? "named" : null },
+    h("th", { scope: "row" }, h("a", { href: address("claims", paper.paper, { claim: claim.id }) }, claim.name),
+      claim.at && h("span", { class: "kind" }, claim.density ? `density ${share(Number(claim.at))}` : claim.at)),
+    h("td", { class: "num" }, claim.claimed),
+    h("td", { class: "num" }, measured && claim.kind !== "ordering" ? number(measured.ours.mean) : NONE),
+    h("td", { class: "num" }, measured ? [plus(measured.difference.mean), ends] : NONE),
+    h("td", { class: "num" }, measured ? allowed(measured.tolerance, number) : NONE),
+    h("td", { class: "num" }, measured && known(measured.p_adjusted) ? measured.p_adjusted.toPrecision(2) : NONE),
+    h("td", { class: "num" }, String(claim.n)), h("td", {}, stateView(claim.state)),
+    h("td", { class: "why" }, claim.reason, claim.suite && [" ", h("a", {
+      href: address("board", "", { suite: claim.suite }) }, claim.suite)],
+      claim.command && h("div", {}, command(claim.command))));
+  return row;
+}
+
+function allowed([low, high], number) {
+  if (known(low) && known(high)) return `±${number(high)}`;
+  return known(high) ? `below +${number(high)}` : "above 0";
+}

@@ -1,0 +1,192 @@
+"""What a page is made of: only what may be published, and only what its plots need."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from pai_bench.config import ABLATIONS
+from pai_bench.leaderboard import html
+from pai_bench.leaderboard.page import Heading, page
+from pai_bench.leaderboard.page_cells import LONGEST, thinned
+from pai_bench.leaderboard.page_lines import MEMORY
+from pai_bench.leaderboard.public import public_data, public_text
+from pai_bench.leaderboard.statistics import board
+from pai_bench.measured import Measured
+from pai_bench.result import Accuracy, Layer, Result
+from pai_bench.store import Store
+
+HOME = "/home/somebody/secret project"
+KEY = "0123456789abcdef" * 2
+ENVIRONMENT = {
+    "command": "pai-bench run quick --config /home/somebody/mine/benchmark.yaml",
+    "data": {"source": "/home/somebody/mirror/digits", "digest": "ab"},
+}
+
+
+@pytest.fixture
+def made(tmp_path, quick, settings, methods, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", KEY)
+    cells = quick(methods=("dense", "snip", "ntk-sap"), densities=(0.1,), ablations=("invert",))
+    store = Store(tmp_path / "runs", "quick")
+    for cell in cells:
+        if cell.method == "ntk-sap" and cell.seed == 2:
+            reason = f"no file '/home/somebody/x.txt', key {KEY}"
+            store.put(cell, Result("failed", reason, "File /home/somebody/y.py"))
+            continue
+        value = 0.9 + cell.seed / 100
+        layers = (Layer("fc1.weight", (3, 4), 12, 6, 6, 5),)
+        result = Result("done", accuracy=Accuracy(value, value, 1), density=0.1, effective=0.09,
+                        layers=layers, environment=ENVIRONMENT)  # fmt: skip
+        store.put(cell, result, {"test_accuracy": [0.123456789, value]})
+    found = board(store, "quick", cells, {"ntk-sap"})
+    heading = Heading("t", "a", f"pai-bench run quick --plugin /home/somebody/my.py {KEY}", "r")
+    measured = Measured(settings, methods, [tmp_path / "runs"])
+    return page(heading, [found], settings, methods, measured), cells
+
+
+def lines_of(made):
+    return {(line := json.loads(text))["id"]: line for text in made[0].cells}
+
+
+def test_every_cell_has_a_line_that_begins_with_its_id(made):
+    found, cells = made
+    assert {line[7:19] for line in found.cells} == {cell.id for cell in cells}
+
+
+def test_cells_share_what_they_have_in_common(made):
+    shared = made[0].shared
+    assert {name: len(records) for name, records in shared.items()} == {
+        "environment": 2,  # that of the failed cell is empty
+        "recipe": 1,
+        "hyper": 1,
+        "layers": 1,
+    }
+    done = next(line for line in lines_of(made).values() if line["status"] == "done")
+    assert shared["layers"][done["layers"]] == [["fc1.weight", [3, 4], 12]]
+    assert done["kept"] == [[6, 6, 5]]
+    assert done["curves"]["test_accuracy"][0] == 0.123457
+
+
+def test_a_page_names_no_folder_of_this_machine_and_no_key(made, tmp_path):
+    found = made[0]
+    text = html.render(found.data, found.shared, found.cells)
+    for secret in ("somebody", KEY, str(tmp_path)):
+        assert secret not in text
+    assert "benchmark.yaml" in text
+    assert "a mirror" in text
+    assert "x.txt" in text
+
+
+def test_rows_know_the_seeds_of_their_cells_and_of_their_checks(made):
+    rows = {row["line"]: row for row in made[0].data["boards"][0]["rows"]}
+    known = lines_of(made)
+    row = rows["snip"]
+    assert [known[i]["seed"] for i in row["cells"]] == row["seeds"] == [1, 2, 3]
+    checks = row["checked"]["invert"]
+    assert [known[i]["seed"] for i in checks["cells"]] == checks["seeds"]
+    assert all(known[i]["ablation"] == "invert" for i in checks["cells"])
+    assert "checked" in rows["dense"]
+
+
+def test_every_sanity_check_is_explained(made):
+    assert set(made[0].data["checks"]) == set(ABLATIONS)
+
+
+def test_the_claims_of_a_suites_paper_stand_on_its_page(made):
+    papers = {paper["paper"]: paper for paper in made[0].data["claims"]}
+    assert "ntk-sap" in papers
+    found = papers["ntk-sap"]
+    assert len(found["claims"]) == sum(found["states"].values()) > 0
+    assert {claim["block"] for claim in found["claims"]} == set(found["blocks"])
+
+
+def test_a_printed_accuracy_has_its_place_in_the_plot(made, settings, methods, tmp_path):
+    from pai_bench.claims import available
+    from pai_bench.leaderboard.page_claims import claims_data, judged
+
+    measured = Measured(settings, methods, [tmp_path / "none"])
+    claims = available()["ntk-sap"]
+    (found,) = judged([claims], ["ntk-sap-cifar10"], measured)
+    data = claims_data(found, settings, measured)
+    points = [claim for claim in data["claims"] if "point" in claim]
+    assert points
+    for claim in points:
+        point = claim["point"]
+        assert 0 < point["y"] < 1
+        assert point["density"] == float(claim["at"])
+        assert claim["suite"]
+    lines = {claim["point"]["line"] for claim in points if claim["suite"] == "ntk-sap-cifar10"}
+    assert "ntk-sap" in lines
+
+
+@pytest.mark.parametrize("epochs", [1, LONGEST, LONGEST + 1, 3 * LONGEST + 7])
+def test_a_thinned_curve_keeps_its_last_epoch(epochs):
+    curve = [1 / (1 + epoch) for epoch in range(epochs)]
+    found = thinned({"train_loss": curve})
+    kept = found["train_loss"]
+    places = [min(epochs, (i + 1) * found["every"]) for i in range(len(kept))]
+    assert len(kept) == -(-epochs // found["every"]) <= LONGEST
+    assert places[-1] == epochs
+    assert kept == [pytest.approx(curve[place - 1], abs=1e-6) for place in places]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("/home/me/runs/quick/a.json: missing", "a.json: missing"),
+        ("--runs ~/deep/runs", "--runs runs"),
+        (r"C:\Users\me\runs", "runs"),
+        ("https://example.org/a/b", "https://example.org/a/b"),
+        ("ylecun/mnist at 1/2", "ylecun/mnist at 1/2"),
+        ("shape 3/4", "shape 3/4"),
+    ],
+)
+def test_paths_lose_their_folders(text, shown):
+    assert public_text(text) == shown
+    assert public_data({"a": [text, 1]}) == {"a": [shown, 1]}
+
+
+def again(store_folder, settings, methods, cells):
+    found = board(Store(store_folder, "quick"), "quick", cells, {"ntk-sap"})
+    measured = Measured(settings, methods, [store_folder])
+    return page(Heading("t", "a", "c", "r"), [found], settings, methods, measured)
+
+
+def test_what_is_remembered_is_what_would_be_made_anew(made, tmp_path, settings, methods):
+    first, cells = made
+    runs, memory = tmp_path / "runs", tmp_path / "runs/quick" / MEMORY
+    assert memory.is_file()
+    second = again(runs, settings, methods, cells)
+    memory.unlink()
+    third = again(runs, settings, methods, cells)
+    assert list(first.cells) == list(second.cells) == list(third.cells)
+    assert first.shared == second.shared == third.shared
+
+
+def test_a_result_that_changed_is_read_anew(made, tmp_path, settings, methods):
+    _, cells = made
+    store = Store(tmp_path / "runs", "quick")
+    entry = store.get(cells[0].id)
+    new = replace(entry.result, accuracy=Accuracy(0.5, 0.6, 1), environment={"python": "4"})
+    store.put(entry.cell, new, {"test_accuracy": [0.25]})
+    found = again(tmp_path / "runs", settings, methods, cells)
+    (line,) = [json.loads(text) for text in found.cells if entry.cell.id in text]
+    assert line["accuracy"]["last"] == 0.5
+    assert line["curves"]["test_accuracy"] == [0.25]
+    assert {"python": "4"} in found.shared["environment"].values()
+    curves = entry.folder / "curves.json"  # by hand, which moves no folder
+    curves.write_text(json.dumps({"test_accuracy": [0.75]}))
+    found = again(tmp_path / "runs", settings, methods, cells)
+    (line,) = [json.loads(text) for text in found.cells if entry.cell.id in text]
+    assert line["curves"]["test_accuracy"] == [0.75]
+
+
+def test_lines_of_another_program_are_not_trusted(made, tmp_path, settings, methods):
+    first, cells = made
+    memory = tmp_path / "runs/quick" / MEMORY
+    content = json.loads(memory.read_text())
+    for known in content["lines"].values():
+        known[1] = known[1].replace("quick", "wrong")
+    memory.write_text(json.dumps({**content, "by": "another"}))
+    assert again(tmp_path / "runs", settings, methods, cells).cells == first.cells
