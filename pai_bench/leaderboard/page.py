@@ -112,6 +112,7 @@ def row_data(row: Row, of_paper: bool) -> dict[str, Any]:
         "effective": row.effective,
         "collapsed": row.collapsed,
         "training": row.training_flops,
+        "left": row.left,
         "delta": row.delta and {"against": row.delta.against, **_interval(row.delta.estimate)},
         "checks": {name: _interval(found) for name, found in row.checks.items()},
         "cells": [cell.id for cell in row.cells],

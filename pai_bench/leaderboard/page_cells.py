@@ -75,6 +75,7 @@ class Lines:
             "layers": self._shared(layers) if layers else None,
             "kept": kept or None,
             "flops": result.flops and vars(result.flops),
+            "shrunk": result.shrunk and vars(result.shrunk),
             "seconds": {name: round(found, 3) for name, found in result.seconds.items()},
             "memory_mb": result.memory_mb,
             "hyper": self._shared(dict(result.hyper)),

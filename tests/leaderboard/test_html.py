@@ -42,6 +42,7 @@ def row(line, kind, density, mean):
         "effective": density,
         "collapsed": 0,
         "training": 4.32e9 * density,
+        "left": None,
         "delta": None,
         "checks": {},
         "checked": {},
@@ -462,3 +463,41 @@ def test_a_method_has_its_parameters_layers_and_cost(drawn):
     assert "7.29%" in text  # of fc1.weight, in the end
     assert "123 k" in text
     assert f'href="#/cell/{CELL}"' in text
+
+
+MORE = """<script>
+document.title = document.querySelectorAll("tbody tr").length;
+document.querySelector("button.more").click();
+document.title += "+" + document.querySelectorAll("tbody tr").length;
+</script></body>"""
+
+
+def test_of_many_rows_a_part_is_drawn_and_the_rest_comes_when_asked(page, drawn, tmp_path):
+    page["boards"][0]["rows"] = [row("snip", "baseline", 0.5 / (1 + i), 0.9) for i in range(250)]
+    drawn()
+    file = tmp_path / "index.html"
+    file.write_text(rendered(page).replace("</body>", MORE), encoding="utf-8")
+    text = drawn("#/board?sort=density")
+    assert "<title>100+200</title>" in text
+    assert "show 50 more of 50 rows" in text
+
+
+def test_dead_units_are_told_where_they_were_counted(page, drawn, tmp_path):
+    assert "FLOPs left" not in drawn()
+    page["boards"][0]["rows"][1]["left"] = 0.625
+    (tmp_path / "index.html").write_text(rendered(page), encoding="utf-8")
+    text = drawn()
+    assert "FLOPs left" in text
+    assert "62.5%" in text
+
+
+def test_two_suites_are_folded_until_one_is_asked_for(page, drawn, tmp_path):
+    drawn()
+    other = {**board(), "suite": "other", "network": "conv-6"}
+    page["boards"].append(other)
+    (tmp_path / "index.html").write_text(rendered(page), encoding="utf-8")
+    text = drawn()
+    assert text.count('<details class="board"') == 2
+    assert text.count("<tbody>") == 1
+    assert drawn("#/board?network=conv-6").count('<details class="board"') == 1
+    assert '<details class="board"' not in drawn("#/board?suite=other")

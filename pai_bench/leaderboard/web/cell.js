@@ -121,6 +121,10 @@ function costView(cell) {
     known(value) ? short(value) + (name === "inference" ? ratio : "") : null]);
   const spent = Object.entries(seconds || {}).filter(([, value]) => known(value));
   spent.forEach(([name, value]) => pairs.push([`seconds, ${name}`, value.toFixed(2)]));
+  const { shrunk } = cell;
+  if (shrunk) pairs.push(["units left", `${whole(shrunk.units)} of ${whole(shrunk.units_dense)}`],
+    ["parameters left", `${whole(shrunk.parameters)} of ${whole(shrunk.parameters_dense)}`],
+    ["FLOPs without dead units", short(shrunk.flops)]);
   if (known(cell.memory_mb)) pairs.push(["peak memory", `${whole(Math.round(cell.memory_mb))} MB`]);
   return pairs.length > 0 && h("section", {}, h("h3", {}, "Cost"), facts(pairs, "facts"));
 }

@@ -14,6 +14,9 @@ const COLUMNS = [
     key: (row) => row.effective, cell: (row) => share(row.effective) },
   { name: "training", title: "training FLOPs, scoring included: mean over the seeds", key: (row) => row.training,
     cell: (row) => short(row.training) },
+  ...(boards.some((board) => board.rows.some((row) => known(row.left))) ? [{ name: "FLOPs left",
+    title: "of one image through the network without dead units, over the dense network's", key: (row) => row.left,
+    cell: (row) => share(row.left) }] : []),
   { name: "collapsed", title: "seeds with a layer that passes nothing on", key: (row) => row.collapsed,
     cell: (row) => (row.collapsed ? h("span", { class: "alarm" }, `${row.collapsed} of ${row.n}`) : "no") },
   { name: "vs best baseline", title: "difference in points", key: (row) => row.delta && row.delta.mean,
@@ -81,7 +84,7 @@ function compare(column, direction) {
 }
 
 /* Rows that are drawn at once: with thousands, more come when they are asked for. */
-const STEP = 200;
+const STEP = 100;
 
 function boardTable(board, asked) {
   const best = bestRows(board);
