@@ -371,3 +371,18 @@ def test_a_new_method_overwrites_nothing(call, tmp_path, name, says):
     assert code == 2
     assert says in err
     assert (tmp_path / "my_method.py").read_text() == "mine"
+
+
+def test_without_a_suite_one_page_holds_all_suites(call, stored):
+    from dataclasses import replace
+
+    other = Store(stored.folder.parent, "sanity")
+    for entry in stored.entries():
+        other.put(replace(entry.cell, ablation="invert"), entry.result, entry.curves())
+    code, out, _ = call("leaderboard")
+    assert code == 0
+    assert "one file with all suites" in out
+    page = (stored.folder.parent / "leaderboard.html").read_text()
+    assert '"suite":"quick"' in page
+    assert '"suite":"sanity"' in page
+    assert all(f'"id":"{cell_id}"' in page for cell_id in [*stored.ids(), *other.ids()])

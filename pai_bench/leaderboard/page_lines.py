@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ def _write(
 ) -> None:
     records = {digest: found for kind in shared.values() for digest, found in kind.items()}
     kept = {key: [stamps[key], line.text, line.shared] for key, line in made.items()}
-    beside = folder / f"{MEMORY}.tmp"
+    beside = folder / f"{MEMORY}.{os.getpid()}"
     content = json.dumps({"by": _program(), "records": records, "lines": kept})
     beside.write_text(content, encoding="utf-8")
     beside.replace(folder / MEMORY)

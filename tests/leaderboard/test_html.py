@@ -5,9 +5,11 @@ import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
+from pai_bench.leaderboard import html
 from pai_bench.leaderboard.html import embed, render
 
 HOSTILE = "</script><script>alert(1)</script><!--"
@@ -501,3 +503,10 @@ def test_two_suites_are_folded_until_one_is_asked_for(page, drawn, tmp_path):
     assert text.count("<tbody>") == 1
     assert drawn("#/board?network=conv-6").count('<details class="board"') == 1
     assert '<details class="board"' not in drawn("#/board?suite=other")
+
+
+def test_every_part_of_the_page_is_in_it(page):
+    text = rendered(page)
+    parts = sorted((Path(html.__file__).parent / "web").iterdir())
+    assert {path.suffix for path in parts} == {".html", ".css", ".js"}
+    assert all(path.read_text() in text for path in parts if path.suffix != ".html")
