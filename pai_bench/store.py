@@ -46,7 +46,7 @@ class Entry:
     def curves(self) -> Curves:
         """Training loss, test loss and test accuracy, one value per epoch."""
         try:
-            curves: Curves = json.loads((self.folder / CURVES).read_text())
+            curves: Curves = json.loads((self.folder / CURVES).read_bytes())
         except FileNotFoundError:
             return {}
         return curves
@@ -243,7 +243,7 @@ def _write(path: Path, content: Any) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise BenchError(
             f"{path}: cannot be read ({error}); remove the folder {path.parent} to run it again"

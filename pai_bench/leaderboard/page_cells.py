@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +62,7 @@ class Lines:
         return Line(text, {kind: found for kind in SHARED if (found := known.get(kind))})
 
     def _result(self, result: Result) -> dict[str, Any]:
-        layers = [[layer.name, list(layer.shape), layer.total] for layer in result.layers]
+        layers = tuple((layer.name, layer.shape, layer.total) for layer in result.layers)
         kept = [[layer.kept_start, layer.kept_end, layer.effective] for layer in result.layers]
         return {
             "status": result.status,
@@ -72,7 +72,7 @@ class Lines:
             "achieved": result.density,
             "effective": result.effective,
             "collapsed": result.collapsed if result.accuracy else None,
-            "layers": self._shared(layers) if layers else None,
+            "layers": self._layers(layers) if layers else None,
             "kept": kept or None,
             "flops": result.flops and vars(result.flops),
             "shrunk": result.shrunk and vars(result.shrunk),
@@ -86,6 +86,12 @@ class Lines:
         if recipe not in self._digests:
             self._digests[recipe] = self._shared(recipe.model_dump(mode="json"))
         return self._digests[recipe]
+
+    def _layers(self, layers: tuple[tuple[str, tuple[int, ...], int], ...]) -> str:
+        if layers not in self._digests:
+            record = [[name, list(shape), total] for name, shape, total in layers]
+            self._digests[layers] = self._shared(record)
+        return self._digests[layers]
 
     def _shared(self, record: Any, publish: Callable[[Any], Any] = lambda known: known) -> str:
         """Name a record that cells share by the start of its digest; `publish` makes it fit to."""
@@ -110,12 +116,18 @@ def thinned(curves: Curves) -> dict[str, Any] | None:
     if not epochs:
         return None
     every = -(-epochs // LONGEST)
-    kept = [min(epochs, last) - 1 for last in range(every, epochs + every, every)]
     values = {
-        name: [round(curve[i], DECIMALS) if i < len(curve) else None for i in kept]
+        name: [value and round(value, DECIMALS) for value in _every(curve, every)]
         for name, curve in curves.items()
     }
     return {"every": every, "epochs": epochs, **values}
+
+
+def _every(curve: Sequence[float], every: int) -> Sequence[float]:
+    """Each so many values, and the last."""
+    if every == 1:
+        return curve
+    return [*curve[every - 1 :: every], *(curve[-1:] if len(curve) % every else ())]
 
 
 def command(cell: Cell, suite: str) -> str:

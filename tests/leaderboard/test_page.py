@@ -131,6 +131,11 @@ def test_a_thinned_curve_keeps_its_last_epoch(epochs):
     assert kept == [pytest.approx(curve[place - 1], abs=1e-6) for place in places]
 
 
+def test_a_value_that_is_not_known_stays_unknown():
+    assert thinned({"test_loss": [None, 0.0, 0.5]})["test_loss"] == [None, 0.0, 0.5]
+    assert thinned({}) is None
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
