@@ -35,14 +35,15 @@ class SynFlow(PruneAtInit):
         self.check_batches(batches)
         if self.round <= 1:
             _take_absolute_values(network)
-        names, weights = map(list, zip(*prunable(network), strict=True))
+        weights = [network.get_parameter(name) for name in self.masks]
         with torch.no_grad():
-            torch._foreach_mul_(weights, [self.masks[name] for name in names])
+            torch._foreach_mul_(weights, list(self.masks.values()))
         flow = network(torch.ones_like(batches[0][0][:1], dtype=torch.float64)).sum()
         gradients = torch.autograd.grad(flow, weights, materialize_grads=True)
         with torch.no_grad():
-            scores = torch._foreach_abs(torch._foreach_mul(weights, gradients))
-        return dict(zip(names, scores, strict=True))
+            torch._foreach_mul_(gradients, weights)
+            torch._foreach_abs_(gradients)
+        return dict(zip(self.masks, gradients, strict=True))
 
 
 def _take_absolute_values(network: nn.Module) -> None:

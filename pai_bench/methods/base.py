@@ -264,13 +264,13 @@ class SparseClassifier(pl.LightningModule):
 
     def set_masks(self, masks: Masks) -> None:
         """Take `masks` as the masks of the network from now on."""
-        _check_layers(masks, self.network, f"{type(self).__name__}: masks")
+        weights = dict(prunable(self.network))
+        _check_layers(masks, weights, f"{type(self).__name__}: masks")
         self.masks = Masks({name: mask.to(self.device) for name, mask in masks.items()})
         self.masks.apply(self.network)
         self.training_cost.use(self.masks.kept_by_layer())
-        weights = prunable(self.network)
-        self._masked = [weight for _, weight in weights]
-        self._factors = [self.masks[name].to(weight.dtype) for name, weight in weights]
+        self._masked = list(weights.values())
+        self._factors = [self.masks[name].to(weight.dtype) for name, weight in weights.items()]
 
     def withhold(self, batches: Batches) -> Batches:
         """Hide from the method what it declares not to need; give images the weights' type."""
@@ -398,7 +398,7 @@ class PruneAtInit(SparseClassifier):
             self.scoring_flops = float(counter.total) * self.hyper.rounds
         else:
             scores = self.scores(scratch, batches)
-        _check_layers(scores, self.network, f"{type(self).__name__}: scores")
+        _check_layers(scores, self.masks, f"{type(self).__name__}: scores")
         return self.keep(scores)
 
     def check_batches(self, batches: Batches) -> None:
@@ -421,9 +421,8 @@ def _inverted(scores: Mapping[str, Tensor], alive: Masks) -> dict[str, Tensor]:
     return {n: torch.where(alive[n], -score, last) for n, score in scores.items()}
 
 
-def _check_layers(tensors: Mapping[str, Tensor], network: nn.Module, what: str) -> None:
-    """Raise BenchError unless there is one tensor of the right shape for each prunable weight."""
-    weights = dict(prunable(network))
+def _check_layers(tensors: Mapping[str, Tensor], weights: Mapping[str, Tensor], what: str) -> None:
+    """Raise BenchError unless there is one tensor of the right shape for each of `weights`."""
     for name in weights.keys() ^ tensors.keys():
         missing = "are missing for" if name in weights else "were given for the unknown weight"
         raise BenchError(f"{what} {missing} {name}")

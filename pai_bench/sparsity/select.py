@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -112,12 +113,15 @@ def keep_largest(flat: Tensor, keep: int, first: Tensor | None = None) -> Tensor
         return torch.ones_like(flat, dtype=torch.bool)
     if keep == 0:
         return torch.zeros_like(flat, dtype=torch.bool)
-    threshold = kth_smallest(flat, flat.numel() - keep + 1)
-    chosen = flat > threshold
-    ties = (flat == threshold).nonzero().flatten()
+    band = _band_around(flat, flat.numel() - keep + 1)
+    threshold = band.values.kthvalue(band.place).values
+    higher = band.positions[band.values > threshold]
+    ties = band.positions[band.values == threshold]
     if first is not None:
         ties = torch.cat([ties[first[ties]], ties[~first[ties]]])
-    chosen[ties[: keep - int(chosen.count_nonzero())]] = True
+    chosen = band.above
+    chosen[higher] = True
+    chosen[ties[: len(band.values) - band.place + 1 - len(higher)]] = True
     return chosen
 
 
@@ -162,28 +166,55 @@ def _name_the_first_not_finite(scores: Mapping[str, Tensor], names: list[str]) -
 def kth_smallest(flat: Tensor, k: int) -> Tensor:
     """Return the k-th smallest of `flat` (N,), k from 1: `kthvalue`, in O(N) with a small constant.
 
-    On a CPU, `kthvalue` reads many numbers many times. An evenly spaced sample tells between which
-    two numbers the k-th one almost surely lies; only those between them are then partially sorted
-    (after Floyd and Rivest). The result never depends on the sample: where it misled, all are.
-
     >>> kth_smallest(torch.tensor([3.0, 1.0, 2.0]), 2)
     tensor(2.)
     """
+    band = _band_around(flat, k)
+    return band.values.kthvalue(band.place).values
+
+
+@dataclass(frozen=True)
+class _Band:
+    """The numbers of a tensor that lie between two bounds, all equal ones or none among them."""
+
+    values: Tensor
+    positions: Tensor
+    place: int
+    """Which of the smallest here is the one that is looked for in the whole tensor, from 1."""
+    above: Tensor
+    """Marks what lies above the band, over the whole tensor."""
+
+
+def _band_around(flat: Tensor, k: int) -> _Band:
+    """Find few numbers of `flat` (N,) of which one is its k-th smallest.
+
+    On a CPU, `kthvalue` reads many numbers many times. An evenly spaced sample tells between which
+    two numbers the k-th one almost surely lies; only those between them are then partially sorted
+    (after Floyd and Rivest). What is found never depends on the sample: where it misled, the band
+    is the whole tensor.
+    """
     if flat.device.type != "cpu" or flat.numel() < SAMPLED_FROM:
-        return flat.kthvalue(k).values
+        return _whole(flat, k)
     sample = flat[:: flat.numel() // SAMPLE].sort().values
     place, margin = k / flat.numel() * len(sample), 2 * len(sample) ** 0.5
     low = sample[max(0, int(place - margin))]
     high = sample[min(len(sample) - 1, int(place + margin))]
     not_above = flat <= low
-    count = int(not_above.count_nonzero())
-    if k > count:
-        between = flat[(flat <= high).logical_xor_(not_above)]
-        if k <= count + len(between):
-            return between.kthvalue(k - count).values
-    elif k > int((flat < low).count_nonzero()):
-        return low
-    return flat.kthvalue(k).values
+    below = int(not_above.count_nonzero())
+    if k <= below:  # the lower bound itself, or less
+        high, not_above = low, flat < low
+        below = int(not_above.count_nonzero())
+    inside = flat <= high
+    above = ~inside
+    positions = inside.logical_xor_(not_above).nonzero().flatten()
+    if below < k <= below + len(positions):
+        return _Band(flat[positions], positions, k - below, above)
+    return _whole(flat, k)
+
+
+def _whole(flat: Tensor, k: int) -> _Band:
+    positions = torch.arange(flat.numel(), device=flat.device)
+    return _Band(flat, positions, k, torch.zeros_like(flat, dtype=torch.bool))
 
 
 def round_density(density: float, step: int, steps: int, schedule: str = "exponential") -> float:
