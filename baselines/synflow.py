@@ -35,9 +35,9 @@ class SynFlow(PruneAtInit):
         self.check_batches(batches)
         if self.round <= 1:
             _take_absolute_values(network)
-        weights = [network.get_parameter(name) for name in self.masks]
+        weights: list[Tensor] = [network.get_parameter(name) for name in self.masks]
         with torch.no_grad():
-            torch._foreach_mul_(weights, list(self.masks.values()))
+            torch._foreach_mul_(weights, [*self.masks.values()])
         flow = network(torch.ones_like(batches[0][0][:1], dtype=torch.float64)).sum()
         gradients = torch.autograd.grad(flow, weights, materialize_grads=True)
         with torch.no_grad():
