@@ -17,11 +17,11 @@ HOW    = $(call flag,JOBS,--jobs) $(call flag,ACCELERATOR,--accelerator) \
          $(call flag,DEVICES,--devices) $(call flag,STRATEGY,--strategy) \
          $(call flag,WANDB,--wandb) $(if $(RETRY_FAILED),--retry-failed)
 
-.PHONY: help install reproduce run plan leaderboard compare export claims report methods new-method check networks datasets show data doctor bench test lint clean
+.PHONY: help install reproduce run plan leaderboard compare export claims evidence-report methods new-method check networks datasets show data doctor bench test lint clean
 
 help: ## show this
 	@echo "make TARGET [VARIABLE=value ...]"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "variables: PAPER SUITE METHODS DENSITIES SEEDS JOBS ACCELERATOR DEVICES STRATEGY PRECISION"
 	@echo "           NETWORK DATA SET=key=value VALIDATION=0.1 ABLATION=layerwise-shuffle"
 	@echo "           WANDB PLUGIN RETRY_FAILED=1 CONFIG RUNS DATASET CELL NAME METHOD AGAINST FORMAT"
@@ -64,8 +64,8 @@ export: $(VENV)/.installed ## a leaderboard as a file: SUITE=mnist FORMAT=csv|pa
 claims: $(VENV)/.installed ## what papers claim and what became of it here: [PAPER=ntk-sap]
 	@$(BENCH) claims $(PAPER) $(COMMON)
 
-report: $(VENV)/.installed ## write tables and verdicts in the READMEs anew from the evidence: [PAPER=]
-	@$(BENCH) report $(PAPER) $(COMMON)
+evidence-report: $(VENV)/.installed ## write READMEs and leaderboard anew from the evidence: [PAPER=]
+	@$(BENCH) evidence-report $(PAPER) $(COMMON)
 
 methods: $(VENV)/.installed ## list methods and what they declare
 	@$(BENCH) methods $(COMMON)

@@ -91,11 +91,15 @@ def _folders(context: Context, given: Sequence[Path] | None) -> list[Path]:
     return list(given) if given else [*evidence_folders(), context.runs]
 
 
-def report(context: Context, parsed: Arguments) -> int:
-    """Write the tables and verdicts in the READMEs anew, from the evidence kept with the code."""
+def evidence_report(context: Context, parsed: Arguments) -> int:
+    """Write what READMEs and the leaderboard repeat anew, from the evidence kept with the code."""
     from pai_bench import report as reports
+    from pai_bench.leaderboard.kept import PAGE
 
     for path in reports.pages(parsed.paper):
         changed = reports.refresh_file(path, context.settings, context.methods)
         context.console.print(Text(f"{path}: {'written anew' if changed else 'as it was'}"))
+    if not parsed.paper:
+        changed = reports.refresh_leaderboard(context.settings, context.methods)
+        context.console.print(Text(f"{PAGE}: {'written anew' if changed else 'as it was'}"))
     return 0

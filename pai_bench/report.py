@@ -26,6 +26,7 @@ from pai_bench.claims import Claims, of_papers
 from pai_bench.config import Benchmark
 from pai_bench.errors import BenchError
 from pai_bench.leaderboard.claims_table import LEGEND, numbers, title
+from pai_bench.leaderboard.kept import PAGE, kept_leaderboard
 from pai_bench.leaderboard.stored import stored_board
 from pai_bench.leaderboard.terminal import print_board
 from pai_bench.measured import Measured, evidence_folders
@@ -45,7 +46,8 @@ def pages(paper: str | None, root: Path = ROOT) -> list[Path]:
     Raises BenchError for an unknown paper, or outside of a checkout of the project.
     """
     found = [known.folder / "README.md" for known in of_papers(paper, root)]
-    every = found if paper else [root / "README.md", *found]
+    of_all = [root / "README.md", root / "baselines" / "README.md"]
+    every = found if paper else [*of_all, *found]
     existing = [path for path in every if path.is_file()]
     if not existing:
         raise BenchError(f"{every[0]}: not there; reports are written in a checkout of PaI-Bench")
@@ -55,10 +57,19 @@ def pages(paper: str | None, root: Path = ROOT) -> list[Path]:
 def refresh_file(path: Path, settings: Benchmark, methods: Methods, root: Path = ROOT) -> bool:
     """Write what a README repeats anew; tell whether that changed it."""
     text = path.read_text(encoding="utf-8")
-    fresh = refresh(text, settings, methods, root)
-    if fresh != text:
+    return _rewrite(path, refresh(text, settings, methods, root))
+
+
+def refresh_leaderboard(settings: Benchmark, methods: Methods, root: Path = ROOT) -> bool:
+    """Write the leaderboard of all evidence anew; tell whether that changed it."""
+    return _rewrite(root / PAGE, kept_leaderboard(settings, methods, root))
+
+
+def _rewrite(path: Path, fresh: str) -> bool:
+    changed = not path.is_file() or fresh != path.read_text(encoding="utf-8")
+    if changed:
         path.write_text(fresh, encoding="utf-8")
-    return fresh != text
+    return changed
 
 
 def refresh(text: str, settings: Benchmark, methods: Methods, root: Path = ROOT) -> str:
@@ -122,7 +133,8 @@ def _claims(claims: Claims, judged: Sequence[Verdict]) -> Iterator[str]:
     paper = claims.content.paper
     yield f"[claims.yaml](claims.yaml) holds {len(judged)} claims: {counts}. The rules are in"
     yield "`pai_bench/verdicts.py`; all that each verdict rests on is shown by"
-    yield f"`pai-bench claims {paper} --json`. `make report PAPER={paper}` writes this section."
+    yield f"`pai-bench claims {paper} --json`. This section is written by"
+    yield f"`make evidence-report PAPER={paper}`."
     yield ""
     yield from _evidence(claims.folder)
     yield from _sources(judged)

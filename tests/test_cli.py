@@ -60,7 +60,7 @@ def call(tmp_path, monkeypatch, capsys):
         (("run", "quick", "--validation", "2"), "holdout: input should be less than 1"),
         (("leaderboard", "--suite", "quick+epoch=2"), 'did you mean "epochs"?'),
         (("claims", "rigel"), 'unknown paper with claims "rigel"; did you mean "rigl"?'),
-        (("report", "rigel"), 'unknown paper with claims "rigel"; did you mean "rigl"?'),
+        (("evidence-report", "rigel"), 'unknown paper with claims "rigel"; did you mean "rigl"?'),
         (("compare", "snip", "synflow"), "holds no results yet"),
         (("compare", "snip", "synflow", "--suite", "quick"), "no seed in common"),
         (("export", "quik"), 'unknown suite "quik"; did you mean "quick"?'),
@@ -106,7 +106,7 @@ def test_commands_that_list_import_no_torch(command, tmp_path):
 def test_every_command_has_help_with_an_example(call, capsys):
     for command in ("reproduce", "run", "plan", "leaderboard", "evidence", "methods", "show",
                     "data", "doctor", "bench", "compare", "export", "claims",
-                    "report"):  # fmt: skip
+                    "evidence-report"):  # fmt: skip
         with pytest.raises(SystemExit) as done:
             main([command, "--help"])
         assert done.value.code == 0

@@ -8,8 +8,10 @@ import pytest
 from rich.console import Console
 
 from pai_bench import grid, report
+from pai_bench.leaderboard import kept
 from pai_bench.leaderboard.statistics import board
 from pai_bench.leaderboard.terminal import print_board
+from pai_bench.measured import evidence_folders
 from pai_bench.store import Store
 from pai_bench.variant import with_suite
 
@@ -17,10 +19,12 @@ ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"<!-- evidence: (\S+) (\S+) -->\n```\n(.*?)```", re.DOTALL)
 BLOCKS = [
     pytest.param(*match.groups(), id=f"{path.parent.name}-{match.group(2)}")
-    for path in (ROOT / "README.md", *sorted(ROOT.glob("reproductions/*/README.md")))
+    for path in report.pages(None)
     for match in BLOCK.finditer(path.read_text())
 ]
-FOLDERS = [path for path in sorted(ROOT.glob("reproductions/*/evidence/*")) if path.is_dir()]
+FOLDERS = [
+    path for kept_in in evidence_folders() for path in sorted(kept_in.iterdir()) if path.is_dir()
+]
 
 
 @pytest.mark.parametrize(("folder", "suite", "printed"), BLOCKS)
@@ -43,9 +47,13 @@ def test_each_printed_line_is_a_line_of_the_table_in_its_order(
 
 @pytest.mark.parametrize("page", report.pages(None), ids=lambda path: path.parent.name)
 def test_what_a_readme_repeats_is_what_the_evidence_says_today(page, settings, methods):
-    """`make report` writes it anew."""
+    """`make evidence-report` writes it anew."""
     text = page.read_text()
     assert report.refresh(text, settings, methods) == text
+
+
+def test_the_kept_leaderboard_is_what_the_evidence_says_today(settings, methods):
+    assert (ROOT / kept.PAGE).read_text() == kept.kept_leaderboard(settings, methods)
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)

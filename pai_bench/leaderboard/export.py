@@ -90,14 +90,14 @@ def _shown(row: Row) -> tuple[str, ...]:
 
 def _markdown(board: Board) -> str:
     lines = [_HEADINGS, ("---",) + ("---:",) * (len(_HEADINGS) - 1)]
-    cells = [tuple(map(_markdown_text, _shown(row))) for row in board.rows]
+    cells = [tuple(map(markdown_text, _shown(row))) for row in board.rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in (*lines, *cells))
 
 
-def _markdown_text(text: str) -> str:
+def markdown_text(text: str) -> str:
     r"""Keep a table's bars and emphasis out of a cell.
 
-    >>> print(_markdown_text("a|b (start_from=x*y)"))
+    >>> print(markdown_text("a|b (start_from=x*y)"))
     a\|b (start\_from=x\*y)
     """
     return re.sub(r"([\\|*_`<>\[\]])", r"\\\1", text)

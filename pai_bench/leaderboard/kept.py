@@ -1,0 +1,115 @@
+"""The leaderboard of all evidence that is kept with the code, as one page of Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from pai_bench import verdicts
+from pai_bench.claims import of_papers
+from pai_bench.config import Benchmark
+from pai_bench.leaderboard.export import markdown_text
+from pai_bench.leaderboard.statistics import Board, Row
+from pai_bench.leaderboard.stored import stored_board
+from pai_bench.leaderboard.summary import Summary, summarise
+from pai_bench.measured import Measured, evidence_folders
+from pai_bench.methods.declaration import ROOT, MethodInfo
+from pai_bench.store import Store
+from pai_bench.variant import with_suite
+
+PAGE = Path("reproductions") / "LEADERBOARD.md"
+_LEGEND = """\
+Accuracy of the last epoch on the test set in per cent: mean over n seeds and half of the 95 % t
+interval. **Bold** is the highest mean at a density, often within the noise; † marks methods of
+which a layer lost all its weights in some seed. Mean rank (1 is best) and area, the mean accuracy
+over log density, are over the part of the grid that all methods of a table have. Terms are those
+of the [README](../README.md); `make evidence-report` writes this page."""
+Methods = Mapping[str, MethodInfo]
+
+
+def kept_leaderboard(settings: Benchmark, methods: Methods, root: Path = ROOT) -> str:
+    """Write the page: verdicts of each paper, then each suite with its methods by mean rank."""
+    folders = evidence_folders(root)
+    lines = ["# Leaderboard", "", *_verdicts(settings, methods, root), _LEGEND, ""]
+    for folder in folders:
+        for path in sorted(p for p in folder.iterdir() if p.is_dir()):
+            lines += _suite(settings, methods, path, folder.relative_to(root))
+    return "\n".join(lines)
+
+
+def _verdicts(settings: Benchmark, methods: Methods, root: Path) -> Iterator[str]:
+    measured = Measured(settings, methods, evidence_folders(root))
+    yield f"| paper | claims | {' | '.join(verdicts.STATES)} |"
+    yield f"|---|---:|{'---:|' * len(verdicts.STATES)}"
+    for known in of_papers(None, root):
+        judged = verdicts.judge(known, measured)
+        counts = " | ".join(map(str, verdicts.tally(judged).values()))
+        link = f"[{known.content.paper}]({known.folder.name}/README.md)"
+        yield f"| {link} | {len(judged)} | {counts} |"
+    yield ""
+
+
+def _suite(settings: Benchmark, methods: Methods, path: Path, folder: Path) -> Iterator[str]:
+    name = path.name
+    board, _ = stored_board(with_suite(settings, name), methods, path.parent, name)
+    cells = len(Store(path.parent, name).ids())
+    yield f"## {name}"
+    yield ""
+    yield f"{settings.suites[name.partition('+')[0]].about} {cells} network{'s' * (cells != 1)};"
+    yield f"`pai-bench leaderboard --suite {name} --runs {folder.as_posix()}`."
+    yield ""
+    yield from _table(board)
+    if board.checks:
+        yield "Accuracy minus that under a sanity check, in points, paired by seed:"
+        yield ""
+        yield from _checks(board)
+
+
+def _table(board: Board) -> Iterator[str]:
+    found = summarise(board)
+    by_line = {summary.line: summary for summary in found.lines} if found else {}
+    densities = sorted({row.density for row in board.rows}, reverse=True)
+    of_line: dict[str, dict[float, Row]] = {}
+    for row in board.rows:
+        of_line.setdefault(row.line, {})[row.density] = row
+    unpruned = [line for line, rows in of_line.items() if set(rows) == {1.0}]
+    ranked = [line for line in by_line if line not in unpruned]
+    order = [*unpruned, *ranked, *(line for line in of_line if line not in [*unpruned, *ranked])]
+    yield f"| method | n | mean rank | area | {' | '.join(f'{d:.4g}' for d in densities)} |"
+    yield f"|---|---:|---:|---:|{'---:|' * len(densities)}"
+    for line in order:
+        rows = of_line[line]
+        n = max(len(row.entries) for row in rows.values())
+        numbers = [_accuracy(board, rows.get(density)) for density in densities]
+        first = [markdown_text(line), str(n), *_summed(by_line.get(line))]
+        yield f"| {' | '.join([*first, *numbers])} |"
+    yield ""
+
+
+def _summed(summary: Summary | None) -> Sequence[str]:
+    if summary is None:
+        return "", ""
+    area = "" if summary.area is None else f"{100 * summary.area:.2f}"
+    return f"{summary.rank:.1f}", area
+
+
+def _accuracy(board: Board, row: Row | None) -> str:
+    """One place of the table: empty where nothing was planned, a dash where nothing has run."""
+    if row is None:
+        return ""
+    if row.accuracy is None:
+        return "–"
+    shown = str(row.accuracy)
+    if row.density < 1 and board.best_at(row.density) == row.line:
+        shown = f"**{shown}**"
+    return f"{shown} †" if row.collapsed else shown
+
+
+def _checks(board: Board) -> Iterator[str]:
+    yield f"| method | density | {' | '.join(board.checks)} |"
+    yield f"|---|---:|{'---:|' * len(board.checks)}"
+    for row in board.rows:
+        if row.checks:
+            found = [row.checks[name].signed if name in row.checks else "" for name in board.checks]
+            yield f"| {markdown_text(row.line)} | {row.density:.4g} | {' | '.join(found)} |"
+    yield ""
