@@ -97,8 +97,8 @@ doctor: $(VENV)/.installed ## is this machine ready?
 bench: $(VENV)/.installed ## measure our training path, as ratios in one run
 	@$(BENCH) bench $(COMMON)
 
-test: $(VENV)/.installed ## run the tests
-	@$(BIN)/python -m pytest
+test: $(VENV)/.installed ## run the tests, one process a core
+	@$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 lint: $(VENV)/.installed ## style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -323,11 +323,13 @@ def photographs(tmp_path, monkeypatch, settings):
     return settings.model_copy(update={"data": {**settings.data, "photos": data}})
 
 
-@pytest.mark.parametrize("method", ["dense", "snip", "ntk-sap"])
-def test_photographs_train_like_any_other_data(method, photographs, quick):
+@pytest.mark.parametrize(
+    ("method", "hyper"), [("dense", {}), ("snip", {}), ("ntk-sap", {"rounds": 2, "repeats": 1})]
+)
+def test_photographs_train_like_any_other_data(method, hyper, photographs, quick):
     recipe = {"batch_size": 4, "epochs": 2, "augment": "resized-crop-flip", "score_batch_size": 3}
     cell = quick(methods=(method,), densities=(0.1,), seeds=(1,))[0]
-    cell = changed(replace(cell, network="resnet-20", data="photos"), **recipe)
+    cell = changed(replace(cell, network="resnet-20", data="photos", hyper=hyper), **recipe)
     one, two = fit.fit(cell, photographs), fit.fit(cell, photographs)
     assert one.result.status == "done", one.result.traceback
     assert one.curves == two.curves

@@ -141,11 +141,24 @@ def test_hardware_that_is_not_there_is_an_error_and_no_failed_cell(tmp_path):
     assert Store(tmp_path / "runs", "quick").ids() == []
 
 
+SIX = ("run", "quick", "--methods", "magnitude,snip", "--densities", "0.5,0.1,0.05",
+       "--seeds", "1", "--jobs", "2")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """Numbers of six cells that ran from beginning to end."""
+    folder = tmp_path_factory.mktemp("whole")
+    code, output = bench(folder, *SIX)
+    assert code == 0, output
+    return numbers(Store(folder / "runs", "quick"))
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_after_an_interrupt_the_same_command_goes_on_to_the_same_results(tmp_path, how):
-    choice = ("--methods", "magnitude,snip", "--densities", "0.5,0.1,0.05", "--seeds", "1")
-    run = ("run", "quick", *choice, "--jobs", "2")
-    process = bench(tmp_path, *run, wait=False)
+def test_after_an_interrupt_the_same_command_goes_on_to_the_same_results(
+    tmp_path, how, uninterrupted
+):
+    process = bench(tmp_path, *SIX, wait=False)
     store = Store(tmp_path / "runs", "quick")
     deadline = time.monotonic() + 60
     while not store.ids() and time.monotonic() < deadline:
@@ -157,15 +170,12 @@ def test_after_an_interrupt_the_same_command_goes_on_to_the_same_results(tmp_pat
     before = numbers(store)
     assert 0 < len(before) < 6
     assert all(store.verify(cell_id) == [] for cell_id in before)
-    code, output = bench(tmp_path, *run)
+    code, output = bench(tmp_path, *SIX)
     assert code == 0
     after = numbers(store)
     assert len(after) == 6
     assert {key: after[key] for key in before} == before
-    whole = tmp_path / "whole"
-    whole.mkdir()
-    assert bench(whole, *run)[0] == 0
-    assert numbers(Store(whole / "runs", "quick")) == after
+    assert after == uninterrupted
 
 
 def children(pid):
