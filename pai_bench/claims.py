@@ -222,9 +222,13 @@ def of_papers(papers: str | None, root: Path = ROOT) -> list[Claims]:
     return [known[papers]]
 
 
+_LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+"""All as text, so that printed digits stay; in C where PyYAML was built with it."""
+
+
 def load(path: Path) -> Claims:
     """Read and check one claims file. Raises BenchError with one line: file, line, key, what."""
-    document = Document(path, ClaimsFile, yaml.BaseLoader)
+    document = Document(path, ClaimsFile, _LOADER)
     try:
         content = ClaimsFile.model_validate_json(json.dumps(document.content))
     except ValidationError as error:

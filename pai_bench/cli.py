@@ -45,7 +45,8 @@ def _context(parsed: Arguments) -> Context:
     runs = parsed.runs or [Path("runs")]
     if len(runs) > 1 and parsed.command is not reading.claims:
         raise BenchError("--runs: only `pai-bench claims` reads several folders")
-    return Context(_console(), settings, methods, plugins, runs[0])
+    named = tuple(parsed.runs or ())
+    return Context(_console(), settings, methods, plugins, runs[0], named)
 
 
 def _console() -> Console:

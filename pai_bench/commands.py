@@ -40,6 +40,15 @@ class Context:
     methods: Mapping[str, MethodInfo]
     plugins: tuple[Path, ...]
     runs: Path
+    named: tuple[Path, ...] = ()
+    """Folders of results that were asked for by name."""
+
+    @property
+    def judged(self) -> list[Path]:
+        """Folders that verdicts rest on: those that were named, or the kept evidence and `runs`."""
+        from pai_bench.measured import evidence_folders
+
+        return list(self.named) or [*evidence_folders(), self.runs]
 
 
 def reproduce(context: Context, parsed: Arguments) -> int:
@@ -192,7 +201,7 @@ def _publish_all(context: Context, suites: Sequence[str]) -> None:
         command="pai-bench run SUITE",
         rebuild="pai-bench leaderboard",
     )
-    measured = Measured(settings, context.methods, [context.runs])
+    measured = Measured(settings, context.methods, context.judged)
     path = write_page(page(heading, boards, settings, context.methods, measured), context.runs)
     _say(context, "all", f"{path} (one file with all suites)")
 
@@ -230,7 +239,7 @@ def _publish(
     )
     of_papers = settings.methods_of_papers()
     shown = whole if asked is None else board(store, suite, asked, of_papers)
-    measured = Measured(settings, context.methods, [context.runs])
+    measured = Measured(settings, context.methods, context.judged)
     made = page(heading, [whole], settings, context.methods, measured)
     path, mirrored = publish(
         context.console, shown, whole, made, settings, store, wandb, asked is None

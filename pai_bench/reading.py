@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 
 from rich.text import Text
 
@@ -72,7 +70,7 @@ def claims(context: Context, parsed: Arguments) -> int:
     if parsed.bibtex:
         print("\n".join([*cited.values(), citation.of_benchmark()]), end="")
         return 0
-    measured = Measured(context.settings, context.methods, _folders(context, parsed.runs))
+    measured = Measured(context.settings, context.methods, context.judged)
     judged = [(found, verdicts.judge(found, measured)) for found in known]
     if parsed.json:
         shown = [as_json(found, each, cited[found.content.paper]) for found, each in judged]
@@ -82,13 +80,6 @@ def claims(context: Context, parsed: Arguments) -> int:
         print_claims(context.console, found, each)
     context.console.print(Text("rules: pai_bench/verdicts.py · to cite: pai-bench claims --bibtex"))
     return 0
-
-
-def _folders(context: Context, given: Sequence[Path] | None) -> list[Path]:
-    """The folders that were named, or else the evidence that is kept here and runs/."""
-    from pai_bench.measured import evidence_folders
-
-    return list(given) if given else [*evidence_folders(), context.runs]
 
 
 def evidence_report(context: Context, parsed: Arguments) -> int:
