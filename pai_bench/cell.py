@@ -73,7 +73,7 @@ class Cell:
         canonical = _CANONICAL.encode(self.identity)
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
-    @property
+    @cached_property
     def line(self) -> str:
         """The line of the leaderboard that this cell belongs to: method and hyper-parameters.
 

@@ -17,6 +17,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, Literal
@@ -400,4 +401,10 @@ def hyper_of(entry: Entry) -> tuple[str, dict[str, Any]]:
     if isinstance(entry, str):
         return entry, {}
     ((name, hyper),) = entry.items()
-    return name, {key: yaml.load(value, Loader) for key, value in hyper.items()}
+    return name, {key: _value(text) for key, text in hyper.items()}
+
+
+@lru_cache
+def _value(text: str) -> Any:
+    """Read one value as YAML; a claims file repeats few of them often."""
+    return yaml.load(text, Loader)
