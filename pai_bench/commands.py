@@ -248,6 +248,10 @@ def _publish(
         _say(context, "left out", f"{stale} stored cells of other versions or settings")
     _say(context, "page", f"{path} (one file; open it in a browser)")
     _say(context, "W&B", _wandb_line(mirrored))
+    if mirrored.report:
+        _say(context, "report", mirrored.report)
+    elif mirrored.report_problem:
+        _say(context, "report", f"not made: {mirrored.report_problem}")
 
 
 def evidence(context: Context, parsed: Arguments) -> int:

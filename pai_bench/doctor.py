@@ -18,7 +18,7 @@ NEEDED = {
     "pytorch-lightning": "2.6.4",
     "torchmetrics": "1.9",
     "datasets": "4",
-    "wandb": "0.28",
+    "wandb": "0.28.2",
 }
 
 

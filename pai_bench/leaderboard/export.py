@@ -72,10 +72,10 @@ def _parquet(board: Board) -> bytes:
     return sink.getvalue()
 
 
-_HEADINGS = ("method", "density", "sparsity %", "accuracy %", "n", "vs best baseline", "effective")
+HEADINGS = ("method", "density", "sparsity %", "accuracy %", "n", "vs best baseline", "effective")
 
 
-def _shown(row: Row) -> tuple[str, ...]:
+def shown(row: Row) -> tuple[str, ...]:
     """What the terminal shows of a row."""
     return (
         row.line,
@@ -89,9 +89,15 @@ def _shown(row: Row) -> tuple[str, ...]:
 
 
 def _markdown(board: Board) -> str:
-    lines = [_HEADINGS, ("---",) + ("---:",) * (len(_HEADINGS) - 1)]
-    cells = [tuple(map(markdown_text, _shown(row))) for row in board.rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in (*lines, *cells))
+    return markdown_table(HEADINGS, [tuple(map(markdown_text, shown(row))) for row in board.rows])
+
+
+def markdown_table(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], texts: Sequence[str] = ("method",)
+) -> str:
+    """Lay out a table of cells that are Markdown; columns that are no `texts` stand right."""
+    sides = ["---" if heading in texts else "---:" for heading in headings]
+    return "".join(f"| {' | '.join(line)} |\n" for line in (headings, sides, *rows))
 
 
 def markdown_text(text: str) -> str:
@@ -104,14 +110,14 @@ def markdown_text(text: str) -> str:
 
 
 def _latex(board: Board) -> str:
-    body = [_latex_row([_latex_text(cell) for cell in _shown(row)]) for row in board.rows]
+    body = [_latex_row([_latex_text(cell) for cell in shown(row)]) for row in board.rows]
     return "\n".join(
         [
             f"% suite {board.suite}: mean over n seeds of the last epoch's accuracy",
             "% and half of its 95 % t interval; needs \\usepackage{booktabs}",
-            r"\begin{tabular}{l" + "r" * (len(_HEADINGS) - 1) + "}",
+            r"\begin{tabular}{l" + "r" * (len(HEADINGS) - 1) + "}",
             r"\toprule",
-            _latex_row([_latex_text(heading) for heading in _HEADINGS]),
+            _latex_row([_latex_text(heading) for heading in HEADINGS]),
             r"\midrule",
             *_with_spaces(board.rows, body),
             r"\bottomrule",

@@ -9,7 +9,7 @@ from typing import Any
 from pai_bench.cell import Cell
 from pai_bench.claims import available
 from pai_bench.config import Benchmark
-from pai_bench.leaderboard.page_claims import claims_data, judged
+from pai_bench.leaderboard.page_claims import Judged, claims_data, judged
 from pai_bench.leaderboard.page_lines import lines
 from pai_bench.leaderboard.page_methods import CHECKS, kind, methods_data
 from pai_bench.leaderboard.public import public_data
@@ -36,6 +36,8 @@ class Page:
     data: Mapping[str, Any]
     shared: Mapping[str, Any]
     cells: Sequence[str]
+    judged: Sequence[Judged] = ()
+    """What the claims in `data` were made from."""
 
 
 def page(
@@ -59,7 +61,7 @@ def page(
         "methods": methods_data(methods, known, settings.methods_of_papers()),
         "checks": CHECKS,
     }
-    return Page(data, shared, cells)
+    return Page(data, shared, cells, found)
 
 
 def _shown(board: Board, settings: Benchmark) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from pai_bench.leaderboard import html
 from pai_bench.leaderboard.page import Page
 from pai_bench.leaderboard.statistics import Board
 from pai_bench.leaderboard.terminal import print_board
-from pai_bench.leaderboard.wandb import Mirrored, Mode, mirror
+from pai_bench.leaderboard.wandb.mirror import Mirrored, Mode, mirror
+from pai_bench.leaderboard.wandb.report import report
 from pai_bench.store import Store
 
 WANDB_FOLDER = Path("wandb")
@@ -33,7 +34,9 @@ def publish(
     """
     print_board(console, asked, str(page.data["title"]))
     path = write_page(page, store.folder)
-    return path, mirror(board, settings, WANDB_FOLDER, wandb, rebuild)
+    return path, mirror(
+        board, report(board, page, settings), settings, WANDB_FOLDER, wandb, rebuild
+    )
 
 
 def write_page(page: Page, folder: Path) -> Path:

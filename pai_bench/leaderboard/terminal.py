@@ -22,7 +22,7 @@ def print_board(console: Console, board: Board, title: str) -> None:
     table.add_column("method")
     for heading in ("density", "sparsity", "accuracy %", "n", "vs best baseline", "effective"):
         table.add_column(heading, justify="right", no_wrap=True)
-    extras = _extras(board)
+    extras = extras_of(board)
     for extra in extras:
         table.add_column(extra.heading, justify="right", no_wrap=True)
     previous = None
@@ -40,7 +40,7 @@ def print_board(console: Console, board: Board, title: str) -> None:
         _print_checks(console, board)
     if summaries := summarise(board):
         _print_summaries(console, summaries)
-    for remark in _remarks(board):
+    for remark in remarks(board):
         console.print(Text(f"  {remark}"))
     console.print()
 
@@ -54,7 +54,7 @@ _LEGEND = (
 
 
 @dataclass(frozen=True)
-class _Extra:
+class Extra:
     """A column that some boards have."""
 
     heading: str
@@ -62,13 +62,13 @@ class _Extra:
     legend: str
 
 
-def _extras(board: Board) -> list[_Extra]:
+def extras_of(board: Board) -> list[Extra]:
     """Columns for what some row has a number of."""
     found = []
     if any(row.bits for row in board.rows):
-        found.append(_Extra("bits per step", _bits, _TEXT_LEGEND))
+        found.append(Extra("bits per step", _bits, _TEXT_LEGEND))
     if any(row.left is not None for row in board.rows):
-        found.append(_Extra("left", _left, _UNITS_LEGEND))
+        found.append(Extra("left", _left, _UNITS_LEGEND))
     return found
 
 
@@ -164,7 +164,7 @@ def _bits(row: Row) -> str:
     return f"{row.bits.mean:.3f}{half}"
 
 
-def _remarks(board: Board) -> list[str]:
+def remarks(board: Board) -> list[str]:
     """Say which cells have no number, grouped by the reason."""
     reasons: dict[str, list[str]] = {}
     for row in (*board.rows, *board.ablated):

@@ -1,0 +1,1 @@
+"""Weights & Biases: a mirror of the store, and a report of each suite."""

@@ -1,0 +1,232 @@
+"""The store mirrored to Weights & Biases: it can fail, be slow or be deleted, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Literal
+
+from pai_bench.config import Benchmark
+from pai_bench.errors import first_line
+from pai_bench.leaderboard.public import public_text
+from pai_bench.leaderboard.statistics import Board
+from pai_bench.leaderboard.wandb.report import Report
+from pai_bench.leaderboard.wandb.runs import RunData, runs
+
+Mode = Literal["auto", "online", "offline", "disabled"]
+PATIENCE = 60.0
+"""Seconds without a word after which a mirror is given up; a quarter of it is for getting through
+at all."""
+
+
+@dataclass(frozen=True)
+class Mirrored:
+    """What became of a mirror."""
+
+    mode: str
+    written: int = 0
+    unchanged: int = 0
+    problem: str = ""
+    report: str = ""
+    """Address of the report, where one was asked for and made."""
+    report_problem: str = ""
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What the process of its own is given."""
+
+    runs: Sequence[RunData]
+    report: Report
+    settings: Benchmark
+    folder: Path
+    mode: Any
+    rebuild: bool
+    patience: float
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where runs have gone online."""
+
+    entity: str
+    project: str
+    address: str
+
+
+def mirror(
+    board: Board,
+    report: Report,
+    settings: Benchmark,
+    folder: Path,
+    mode: Mode,
+    rebuild: bool = False,
+) -> Mirrored:
+    """Write the runs that have changed to W&B, in a process of its own with a time limit.
+
+    `rebuild` writes all runs, and online the report too. `auto` is what WANDB_MODE says, else
+    online for somebody who is logged in, else offline. What cannot be written online is written
+    offline. Never prompts, never raises: a problem is returned in words.
+    """
+    chosen = (mode == "auto" and os.environ.get("WANDB_MODE")) or mode
+    if chosen == "disabled":
+        return Mirrored("disabled")
+    wanted = list(runs(board, report, settings))
+    task = _Task(wanted, report, settings, folder, chosen, rebuild, PATIENCE)
+    found = _in_time(task)
+    if found.problem and chosen != "offline":
+        # A run that has not got through is still open in the process that tried: start another.
+        found = replace(_in_time(replace(task, mode="offline")), problem=found.problem)
+    return found
+
+
+def _in_time(task: _Task) -> Mirrored:
+    """Write runs in a process of its own, which is ended when nothing is heard of it for long."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_mirror, args=(theirs, task), name="wandb-mirror")
+    process.start()
+    theirs.close()
+    try:
+        while ours.poll(task.patience):
+            found: Mirrored | None = ours.recv()
+            if found is not None:
+                return found
+        return Mirrored(task.mode, problem=f"W&B did not get through within {task.patience:.3g} s")
+    except (EOFError, OSError):
+        return Mirrored(task.mode, problem="the W&B process ended without a word")
+    finally:
+        ours.close()
+        process.join(2)
+        if process.is_alive():
+            process.kill()
+
+
+def _mirror(pipe: Connection, task: _Task) -> None:
+    """In a process of its own: write what has changed, and say so through `pipe`."""
+    os.environ["WANDB_SILENT"] = "true"
+    # Files of artifacts wait here for `wandb sync`, beside the runs that they belong to.
+    os.environ.setdefault("WANDB_DATA_DIR", str(task.folder.resolve()))
+    task.folder.mkdir(parents=True, exist_ok=True)
+    with (task.folder / "mirror.log").open("w") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    mode = task.mode
+    try:
+        if mode == "auto":
+            mode = "online" if _logged_in() else "offline"
+        found = _write_changed(pipe, replace(task, mode=mode))
+    except Exception as error:
+        found = Mirrored(mode, problem=_told(error))
+    pipe.send(found)
+
+
+def _told(error: Exception) -> str:
+    return public_text(f"{type(error).__name__}: {first_line(error)}")
+
+
+def _write_changed(pipe: Connection, task: _Task) -> Mirrored:
+    """Write the runs that are new or differ from what was written, and the report."""
+    noted, place = _notes(task.folder, task.mode), None
+    changed = [run for run in task.runs if task.rebuild or noted.get(run.id) != run.digest]
+    for run in changed:
+        place = _write(run, task)
+        noted[run.id] = run.digest
+        (task.folder / f"mirrored-{task.mode}.json").write_text(json.dumps(noted, indent=1))
+        pipe.send(None)
+    found = Mirrored(task.mode, len(changed), len(task.runs) - len(changed))
+    if task.rebuild and place is not None:
+        return _with_report(found, task, place)
+    return found
+
+
+def _with_report(found: Mirrored, task: _Task, place: _Place) -> Mirrored:
+    """Write the report; the runs are there even if that fails."""
+    from pai_bench.leaderboard.wandb.hosted import host
+
+    try:
+        address = host(task.report, place.entity, place.project, place.address, task.folder)
+    except Exception as error:
+        return replace(found, report_problem=_told(error))
+    return replace(found, report=address)
+
+
+def _logged_in() -> bool:
+    """Tell whether W&B has credentials on this machine, without asking for any."""
+    import wandb
+
+    return bool(wandb.login(prompt=False, verify=False))
+
+
+def _notes(folder: Path, mode: str) -> dict[str, str]:
+    """Read which content of which run was written; what has left the disk counts as not written."""
+    path = folder / f"mirrored-{mode}.json"
+    try:
+        noted: dict[str, str] = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    if mode == "offline":
+        return {run: digest for run, digest in noted.items() if _offline_folders(folder, run)}
+    return noted
+
+
+def _offline_folders(folder: Path, run_id: str) -> list[Path]:
+    return list(folder.glob(f"offline-run-*-{run_id}"))
+
+
+def _write(run: RunData, task: _Task) -> _Place | None:
+    """Write one run over one of the same id that was written before; say where it is online."""
+    import wandb
+
+    for old in _offline_folders(task.folder, run.id):
+        shutil.rmtree(old, ignore_errors=True)
+    with wandb.init(
+        project=task.settings.wandb.project,
+        entity=task.settings.wandb.entity,
+        id=run.id,
+        name=run.name,
+        group=run.group,
+        job_type=run.job_type,
+        tags=list(run.tags),
+        notes=run.notes,
+        config=dict(run.config),
+        mode=task.mode,
+        dir=str(task.folder.parent),
+        reinit="create_new",
+        settings=wandb.Settings(
+            silent=True, console="off", x_disable_stats=True, x_disable_meta=True,
+            disable_git=True, disable_code=True, init_timeout=task.patience / 4,
+        ),
+    ) as live:  # fmt: skip
+        _fill(live, run)
+        if task.mode != "online":
+            return None
+        return _Place(live.entity, live.project, str(live.project_url))
+
+
+def _fill(live: Any, run: RunData) -> None:
+    """Log all that a run holds."""
+    import wandb
+
+    live.define_metric(run.step, hidden=True)
+    live.define_metric("*", step_metric=run.step)
+    for record in run.history:
+        live.log(dict(record))
+    if run.table is not None:
+        columns, rows = run.table
+        live.log({"leaderboard": wandb.Table(columns=list(columns), data=list(rows))})
+    if run.artifact is not None:
+        artifact = wandb.Artifact(run.id, type="leaderboard")
+        for name, text in run.artifact.items():
+            # In the run's own folder: there to be read, and gone when the run is.
+            path = Path(live.dir).resolve() / name
+            path.write_text(text, encoding="utf-8")
+            artifact.add_file(str(path), policy="immutable", skip_cache=True)
+        live.log_artifact(artifact)
+    live.summary.update(dict(run.summary))

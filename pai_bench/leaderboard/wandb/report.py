@@ -1,0 +1,250 @@
+"""A report of one suite: its leaderboard, curves, claims with verdicts, and how to cite it.
+
+Made from what the terminal and the page show, as plain blocks of our own: the same report becomes
+one in W&B (`hosted`) and a Markdown file, which needs no account (`written`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from pai_bench import citation
+from pai_bench.config import Benchmark
+from pai_bench.leaderboard.claims_table import LEGEND, numbers
+from pai_bench.leaderboard.export import HEADINGS, markdown_table, markdown_text, shown
+from pai_bench.leaderboard.page import Page
+from pai_bench.leaderboard.page_claims import Judged
+from pai_bench.leaderboard.public import public_text
+from pai_bench.leaderboard.statistics import Board, Row
+from pai_bench.leaderboard.terminal import extras_of, remarks
+from pai_bench.verdicts import RULES, Verdict, tally
+
+RECORDED = ("test_accuracy", "train_loss", "test_loss")
+"""Curves of every training, one value for each epoch."""
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A title inside the report; level 1 is the highest."""
+
+    level: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Text:
+    """Markdown."""
+
+    markdown: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """Plain text in rows and columns."""
+
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    texts: tuple[str, ...]
+    """Headings of the columns that are no numbers."""
+    runs: tuple[str, ...] = ()
+    """Id of the run of each row, to which its first cell is a link; `""` for none."""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """What some runs recorded, against something else that they recorded."""
+
+    title: str
+    x: str
+    y: tuple[str, ...]
+    logarithmic: bool = False
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Plots of some runs, which are named by their ids."""
+
+    title: str
+    runs: tuple[str, ...]
+    plots: tuple[Plot, ...]
+
+
+Block = Heading | Text | Table | Curves
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that a report says; `short` is its beginning, in a few lines."""
+
+    title: str
+    short: str
+    blocks: tuple[Block, ...]
+
+
+def run_id(row: Row) -> str:
+    """Derive the id of a row's run from the identity of its cells, seeds left out."""
+    identity = {k: v for k, v in row.cells[0].identity.items() if k != "seed"}
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def board_id(suite: str) -> str:
+    """Name the run that holds the leaderboard of a suite."""
+    return f"leaderboard-{re.sub(r'[^A-Za-z0-9._-]', '-', suite)}"[:64]
+
+
+def report(board: Board, page: Page, settings: Benchmark) -> Report:
+    """Tell what `page` shows of one board."""
+    short = "\n".join(_short(board, page))
+    blocks = (
+        Text("\n\n".join(_about(board, page, settings))),
+        Text(short),
+        Heading(1, "Leaderboard"),
+        *_leaderboard(board),
+        Heading(1, "Curves"),
+        *_curves(board),
+        *_claims(page.judged),
+        Heading(1, "How to cite"),
+        *_citations(page.judged, settings),
+    )
+    return Report(f"PaI-Bench {board.suite}"[:128], short, blocks)
+
+
+def _about(board: Board, page: Page, settings: Benchmark) -> Iterator[str]:
+    (data,) = (found for found in page.data["boards"] if found["suite"] == board.suite)
+    yield markdown_text(data["about"])
+    yield (
+        f"{data['network']} on {data['data']}, {data['epochs']} epochs, seeds "
+        f"{', '.join(map(str, data['seeds']))}. Accuracy is that of the last epoch on the "
+        f"{board.evaluated} set: mean ± half of the 95 % t interval over n seeds. Differences are "
+        "in points, to the best other baseline at the same density, paired by seed."
+    )
+    yield f"Run with `{page.data['command']}`. This report: `{page.data['rebuild']} --wandb`."
+
+
+def _short(board: Board, page: Page) -> Iterator[str]:
+    """One line for each density and for each paper."""
+    for density in _densities(board):
+        best, *_ = _ranked(board, density)
+        if best.accuracy is not None:
+            yield f"- density {density:.4g}: {markdown_text(best.line)}, {best.accuracy} %"
+    for each in page.judged:
+        counts = ", ".join(f"{count} {state}" for state, count in tally(each.verdicts).items())
+        yield f"- claims of {each.claims.content.paper}: {counts}"
+
+
+def _densities(board: Board) -> list[float]:
+    return sorted({row.density for row in board.rows}, reverse=True)
+
+
+def _ranked(board: Board, density: float) -> list[Row]:
+    """Rows of a density, the highest mean first, those without a result last."""
+    rows = [row for row in board.rows if row.density == density]
+    return sorted(rows, key=lambda row: -row.accuracy.mean if row.accuracy else 1.0)
+
+
+def _leaderboard(board: Board) -> Iterator[Block]:
+    extras = extras_of(board)
+    headings = (*HEADINGS, "best baseline", *(extra.heading for extra in extras))
+    for density in _densities(board):
+        ranked = _ranked(board, density)
+        yield Heading(2, f"Density {density:.4g}, sparsity {100 * (1 - density):.4g} %")
+        yield Table(
+            headings,
+            tuple(
+                (
+                    *shown(row),
+                    row.delta.against if row.delta else "",
+                    *(e.cell(row) for e in extras),
+                )
+                for row in ranked
+            ),
+            ("method", "best baseline"),
+            tuple(run_id(row) if row.entries else "" for row in ranked),
+        )
+    notes = [*(extra.legend.format(board.evaluated) for extra in extras), *remarks(board)]
+    if notes:
+        yield Text("\n".join(f"- {markdown_text(public_text(note))}" for note in notes))
+
+
+def _curves(board: Board) -> Iterator[Block]:
+    """Accuracy over density from the leaderboard's run, and trainings, a grid for each density."""
+    lines = dict.fromkeys(row.line for row in board.rows if row.accuracy is not None)
+    metrics = tuple(f"accuracy/{line}" for line in lines)
+    over = Plot("accuracy", "density", metrics, logarithmic=True)
+    yield Curves("Accuracy over density", (board_id(board.suite),), (over,))
+    for density in _densities(board):
+        runs = tuple(run_id(row) for row in _ranked(board, density) if row.entries)
+        plots = tuple(Plot(name.replace("_", " "), "epoch", (name,)) for name in RECORDED)
+        if runs:
+            yield Curves(f"Training at density {density:.4g}, means over seeds", runs, plots)
+
+
+def _claims(judged: Sequence[Judged]) -> Iterator[Block]:
+    if judged:
+        yield Heading(1, "Claims and verdicts")
+        yield Text(LEGEND.replace("\n", " "))
+    for each in judged:
+        content, tested = each.claims.content, [v for v in each.verdicts if v.test is not None]
+        yield Heading(2, f"{content.paper}: {len(each.verdicts)} claims")
+        yield from _tested(tested)
+        yield from _not_run([v for v in each.verdicts if v.test is None])
+        notes = [f"not among the claims: {line}" for line in content.missing]
+        deviations = dict.fromkeys(line for v in tested for line in v.deviations)
+        notes += [f"differs from the paper: {line}" for line in deviations]
+        if notes:
+            yield Text("\n".join(f"- {markdown_text(note)}" for note in notes))
+
+
+def _tested(tested: Sequence[Verdict]) -> Iterator[Block]:
+    if not tested:
+        yield Text("None has been tested: the cells that test one have not run.")
+        return
+    headings = ("printed", "measured", "difference", "tolerance", "p", "n")
+    rows = tuple((v.claim.id, *numbers(v), v.state, v.reason) for v in tested)
+    yield Table(("claim", *headings, "verdict", "why"), rows, ("claim", "verdict", "why"))
+    kinds = dict.fromkeys(verdict.claim.kind for verdict in tested)
+    yield Text("\n".join(f"- {kind} claims are reproduced where {RULES[kind]}" for kind in kinds))
+
+
+def _not_run(left: Sequence[Verdict]) -> Iterator[Block]:
+    counts = Counter((verdict.claim.block, verdict.reason) for verdict in left)
+    if counts:
+        rows = tuple((block, str(count), reason) for (block, reason), count in counts.items())
+        yield Table(("not run", "claims", "why"), rows, ("not run", "why"))
+
+
+def _citations(judged: Sequence[Judged], settings: Benchmark) -> Iterator[Block]:
+    papers = [each.claims.content for each in judged]
+    entries = [citation.of_paper(content, settings.papers.get(content.paper)) for content in papers]
+    for entry in (citation.of_benchmark(), *entries):
+        yield Text(f"```bibtex\n{entry}```")
+
+
+def written(found: Report) -> str:
+    """Write a report as one Markdown file; curves are named, not drawn."""
+    return "\n\n".join([f"# {found.title}", *(_markdown(block) for block in found.blocks)]) + "\n"
+
+
+def _markdown(block: Block) -> str:
+    if isinstance(block, Heading):
+        return f"{'#' * (block.level + 1)} {block.text}"
+    if isinstance(block, Text):
+        return block.markdown
+    if isinstance(block, Table):
+        return table(block).rstrip()
+    plots = "; ".join(f"{plot.title} against {plot.x}" for plot in block.plots)
+    return f"{block.title} ({plots}): run{'s' * (len(block.runs) > 1)} {', '.join(block.runs)}"
+
+
+def table(block: Table, project: str = "") -> str:
+    """Write a table in Markdown, with links to its runs below the address of a `project`."""
+    cells = [[markdown_text(cell) for cell in row] for row in block.rows]
+    for row, run in zip(cells, block.runs, strict=False):
+        if project and run:
+            row[0] = f"[{row[0]}]({project}/runs/{run})"
+    return markdown_table(block.headings, cells, block.texts)
