@@ -161,7 +161,7 @@ def test_where_the_server_cannot_be_reached_runs_stay_offline_and_that_is_said(
     monkeypatch.delenv("WANDB_MODE")
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr(ours, "PATIENCE", 20.0)
+    monkeypatch.setattr(ours, "REACH", 2.0)
     found = ours.mirror(made, told, settings, tmp_path / "wandb", "auto")
     assert (found.mode, found.written) == ("offline", 3)
     assert found.problem

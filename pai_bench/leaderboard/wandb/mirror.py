@@ -21,8 +21,9 @@ from pai_bench.leaderboard.wandb.runs import RunData, runs
 
 Mode = Literal["auto", "online", "offline", "disabled"]
 PATIENCE = 60.0
-"""Seconds without a word after which a mirror is given up; a quarter of it is for getting through
-at all."""
+"""Seconds without a word after which a mirror is given up."""
+REACH = 15.0
+"""Seconds of trying to reach the server."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class _Task:
     mode: Any
     rebuild: bool
     patience: float
+    reach: float
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def mirror(
     if chosen == "disabled":
         return Mirrored("disabled")
     wanted = list(runs(board, report, settings))
-    task = _Task(wanted, report, settings, folder, chosen, rebuild, PATIENCE)
+    task = _Task(wanted, report, settings, folder, chosen, rebuild, PATIENCE, REACH)
     found = _in_time(task)
     if found.problem and chosen != "offline":
         # A run that has not got through is still open in the process that tried: start another.
@@ -201,7 +203,7 @@ def _write(run: RunData, task: _Task) -> _Place | None:
         reinit="create_new",
         settings=wandb.Settings(
             silent=True, console="off", x_disable_stats=True, x_disable_meta=True,
-            disable_git=True, disable_code=True, init_timeout=task.patience / 4,
+            disable_git=True, disable_code=True, init_timeout=task.reach,
         ),
     ) as live:  # fmt: skip
         _fill(live, run)
