@@ -1,4 +1,4 @@
-"""The store mirrored to Weights & Biases: it can fail, be slow or be deleted, and nothing is lost."""
+"""The store mirrored to Weights & Biases: it can fail, be slow or be gone, and nothing is lost."""
 
 from __future__ import annotations
 
