@@ -89,9 +89,13 @@ def print_compared(console: Console, found: Compared) -> None:
     """Print one line per density, then one over all of them."""
     title = f"{found.suite}: {found.ours} − {found.theirs}"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
-    for heading in ("density", found.ours, found.theirs, "difference", "95 % t", "95 % bootstrap",
-                    "P(above)", "n"):  # fmt: skip
-        table.add_column(Text(heading), justify="right", no_wrap=True)
+    table.add_column("density", justify="right", no_wrap=True)
+    for line in (found.ours, found.theirs):
+        table.add_column(
+            Text(line), justify="right", min_width=6, max_width=_LINE_WIDTH, overflow="fold"
+        )
+    for heading in ("difference", "95 % t", "95 % bootstrap", "P(above)", "n"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for density, at in found.densities.items():
         table.add_row(*_columns(f"{density:.4g}", at))
     if found.overall:
@@ -101,6 +105,8 @@ def print_compared(console: Console, found: Compared) -> None:
     console.print(_LEGEND, style="dim", highlight=False)
 
 
+_LINE_WIDTH = 18
+"""Characters after which the name of a line goes on below, so that no number is cut."""
 _LEGEND = (
     "accuracy in per cent of the last epoch, differences in points, paired by seed\n"
     "bootstrap: percentiles of resampled seeds, too narrow with few of them\n"

@@ -1,6 +1,8 @@
 """Two methods side by side, by hand."""
 
 import io
+import re
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -86,3 +88,14 @@ def test_the_terminal_shows_both_intervals(made):
     (line,) = [s for s in console.export_text().splitlines() if s.split()[:1] == ["all"]]
     assert line.split()[1:4] == ["76.00", "60.50", "+15.50"]
     assert line.split()[-1] == "3"
+
+
+def test_long_names_of_lines_cut_no_number(made):
+    found = compared(made(snip=SNIP, magnitude=MAGNITUDE), "snip", "magnitude")
+    long = replace(found, ours="ntt (kernel=0.0, steps=18720, transfer=mask+fresh, update_every=0)")
+    console = Console(record=True, width=100, file=io.StringIO())
+    print_compared(console, long)
+    text = console.export_text()
+    assert "…" not in re.sub(r" … ", " ", text)
+    (line,) = [s for s in text.splitlines() if s.split()[:1] == ["all"]]
+    assert line.split()[1:4] == ["76.00", "60.50", "+15.50"]
