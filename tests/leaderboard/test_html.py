@@ -484,6 +484,16 @@ def test_of_many_rows_a_part_is_drawn_and_the_rest_comes_when_asked(page, drawn,
     assert "show 50 more of 50 rows" in text
 
 
+def test_lines_of_a_single_density_stand_side_by_side(page, drawn, tmp_path):
+    assert "h24" not in drawn()
+    page["boards"][0]["rows"] = [r for r in page["boards"][0]["rows"] if r["density"] != 0.01]
+    (tmp_path / "index.html").write_text(rendered(page), encoding="utf-8")
+    text = drawn()
+    bands = re.findall(r'd="M([\d.]+) [^"]*V[^"]*" stroke="[^"]*" stroke-opacity="0.5"', text)
+    assert len(bands) == len(set(bands)) == 2
+    assert text.count("h24") == 1
+
+
 def test_dead_units_are_told_where_they_were_counted(page, drawn, tmp_path):
     assert "FLOPs left" not in drawn()
     page["boards"][0]["rows"][1]["left"] = 0.625

@@ -10,7 +10,7 @@ function papersPage() {
     Object.keys(SIGNS).map((state) => h("td", { class: "num" }, h("a", {
       href: address("claims", paper.paper, { state }) }, whole(paper.states[state])))), h("td", {}, paper.venue)));
   return { title: "Claims", content: [
-    h("p", {}, "What papers print, held against all results in the folder that this page was made from."),
+    h("p", {}, "What papers print, held against results: those of this page, and the evidence kept with the code."),
     h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "papers" },
       h("table", { class: "data" }, h("thead", {}, h("tr", {}, heads)), h("tbody", {}, rows)))] };
 }
@@ -35,8 +35,8 @@ function claimsPage(name, asked) {
   return { title: `Claims of ${paper.title || name}`, content: [
     h("p", { class: "soft" }, [paper.venue, outside(paper.url), `key: ${name}`].filter(Boolean)
       .flatMap((part, i) => (i ? [" · ", part] : [part]))),
-    h("p", {}, "Each value or order that is printed is a claim. Verdicts rest on all results in the folder that this page ",
-      "was made from, on at least three seeds, and on p-values adjusted for all tested claims of the paper (Holm). ",
+    h("p", {}, "Each value or order that is printed is a claim. Verdicts rest on the results of this page and, unless its ",
+      "folder was named, the evidence kept with the code; on at least three seeds; and on p-values adjusted for all tested claims of the paper (Holm). ",
       "These are replications: new code, not the authors'."),
     h("dl", { class: "across" }, Object.entries(paper.states).map(([state, number]) =>
       h("div", {}, h("dt", {}, stateView(state)), h("dd", {}, whole(number))))),

@@ -49,7 +49,9 @@ function drawSeries(s, X, Y) {
         fill: look.color, "fill-opacity": 0.11 })
     : svg("path", { d: `M${path([run[0], run[0]], (p) => (p === run[0] ? p.high : p.low))}V${Y(run[0].low)}`,
         stroke: look.color, "stroke-opacity": 0.5, "stroke-width": 3 })));
-  const strokes = runs(s.points, (p) => known(p.y)).map((run) => svg("path", { d: `M${path(run, (p) => p.y)}`,
+  const alone = ([p]) => `M${X(p.x) - 12} ${Y(p.y)}h24`;
+  const strokes = runs(s.points, (p) => known(p.y)).map((run) => svg("path", {
+    d: look.marker || run.some((p) => X(p.x) !== X(run[0].x)) ? `M${path(run, (p) => p.y)}` : alone(run),
     fill: "none", stroke: look.color, "stroke-width": look.width, "stroke-dasharray": look.dash,
     "stroke-linejoin": "round" }));
   const marks = look.marker && s.points.length < CROWD
@@ -87,6 +89,14 @@ function plot(spec) {
   return { host, redraw };
 }
 
+/* How far from its place on x each line stands: where all share one place, side by side. */
+function sideBySide(series, X, box) {
+  const places = new Set(series.flatMap((s) => s.points.map((p) => X(p.x))));
+  if (places.size > 1) return () => 0;
+  const step = Math.min(40, (box.right - box.left - 20) / series.length);
+  return (s) => (series.indexOf(s) - (series.length - 1) / 2) * step;
+}
+
 function drawPlot(spec, width, tip) {
   const height = Math.round(Math.min(spec.height, Math.max(240, width * 0.72)));
   const box = { left: 46, right: width - 14, top: 26, bottom: height - (spec.ticks.some((t) => t.below) ? 58 : 44) };
@@ -98,7 +108,8 @@ function drawPlot(spec, width, tip) {
     svg("path", { class: "grid", d: `M${box.left} ${Y(tick / spec.scale)}H${box.right}` }),
     svg("text", { x: box.left - 7, y: Y(tick / spec.scale) + 4, "text-anchor": "end" }, tick.toFixed(digits))));
   /* The first line, that of the paper, is drawn last and lies on top. */
-  const layers = [...spec.series].reverse().map((s) => drawSeries(s, X, Y));
+  const beside = sideBySide(spec.series, X, box);
+  const layers = [...spec.series].reverse().map((s) => drawSeries(s, (x) => X(x) + beside(s), Y));
   const cursor = svg("path", { class: "axis", "stroke-dasharray": "2 2" });
   const frame = { viewBox: `0 0 ${width} ${height}`, tabindex: 0, role: "group", "aria-label": spec.label };
   const picture = svg("svg", frame,
