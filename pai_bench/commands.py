@@ -163,6 +163,10 @@ def _print_plan(
         f"about {duration(cost.seconds)} with {jobs} workers (as fast as {cost.basis})",
         highlight=False,
     )
+    named = dict.fromkeys(cell.method for cell in todo)
+    searching = [name for name in named if context.methods[name].trains_to_score]
+    if searching:
+        context.console.print(f"more than that: the searches of {', '.join(searching)} train too")
 
 
 def leaderboard(context: Context, parsed: Arguments) -> int:
@@ -275,7 +279,13 @@ def methods(context: Context, parsed: Arguments) -> int:
         table.add_column(heading, no_wrap=heading == "origin")
     for info in context.methods.values():
         needs = [
-            n for n, needed in (("data", info.needs_data), ("labels", info.needs_labels)) if needed
+            name
+            for name, needed in (
+                ("data", info.needs_data),
+                ("labels", info.needs_labels),
+                ("training", info.trains_to_score),
+            )
+            if needed
         ]
         facts = info.name, str(info.version), info.paper or "", info.when
         table.add_row(*facts, ", ".join(needs) or "nothing", info.origin, Text(info.about))

@@ -117,7 +117,14 @@ def test_plan_counts_the_cells_and_trains_nothing(call, tmp_path):
     code, out, _ = call("plan", "quick", "--densities", "0.1", "--seeds", "1,2")
     assert code == 0
     assert "24 of 24 cells to run" in out
+    assert "more than that: the searches of imp train too" in out
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_plan_without_searches_speaks_of_none(call):
+    code, out, _ = call("plan", "quick", "--methods", "snip,random")
+    assert code == 0
+    assert "searches" not in out
 
 
 def test_methods_as_json(call):

@@ -12,7 +12,10 @@ from typing import Any
 
 from pai_bench.errors import BenchError, near_miss
 
-FACTS = ("version", "paper", "when", "prunes", "needs_data", "needs_labels", "changes_weights")
+FACTS = (
+    "version", "paper", "when", "prunes", "needs_data", "needs_labels", "trains_to_score",
+    "changes_weights",
+)  # fmt: skip
 ROOT = Path(__file__).parents[2]
 """Folder that holds the packages."""
 
@@ -62,6 +65,7 @@ class MethodInfo:
     prunes: bool = True
     needs_data: bool = True
     needs_labels: bool = True
+    trains_to_score: bool = False
     changes_weights: bool = False
     hyper: Mapping[str, HyperParameter] = field(default_factory=dict)
 
