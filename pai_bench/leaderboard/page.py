@@ -14,6 +14,7 @@ from pai_bench.leaderboard.page_lines import lines
 from pai_bench.leaderboard.page_methods import CHECKS, kind, methods_data
 from pai_bench.leaderboard.public import public_data
 from pai_bench.leaderboard.statistics import Board, Estimate, Row
+from pai_bench.leaderboard.uncollected import uncollected
 from pai_bench.measured import Measured
 from pai_bench.methods.declaration import MethodInfo
 from pai_bench.store import Entry
@@ -40,6 +41,7 @@ class Page:
     """What the claims in `data` were made from."""
 
 
+@uncollected()
 def page(
     heading: Heading,
     boards: Sequence[Board],

@@ -9,10 +9,12 @@ from pai_bench import grid, runner
 from pai_bench.config import Benchmark
 from pai_bench.grid import Selection
 from pai_bench.leaderboard.statistics import Board, board
+from pai_bench.leaderboard.uncollected import uncollected
 from pai_bench.methods.declaration import MethodInfo
 from pai_bench.store import Store
 
 
+@uncollected()
 def stored_board(
     settings: Benchmark,
     methods: Mapping[str, MethodInfo],
