@@ -79,9 +79,7 @@ class Measured:
             found: dict[str, Entry] = {}
             for folder in self.folders:
                 store = Store(folder, suite)
-                cells, _ = runner.stored_cells(store, planned, self.methods)
-                for entry in store.entries(cell.id for cell in cells):
-                    found.setdefault(entry.cell.id, entry)
+                found = {**runner.stored_cells(store, planned, self.methods).entries, **found}
             self._suites[suite] = planned, list(found.values())
         return self._suites[suite]
 

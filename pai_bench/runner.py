@@ -91,37 +91,46 @@ def default_jobs(order: Order) -> int:
     return max(1, available_cores() // order.settings.threads)
 
 
+@dataclass(frozen=True)
+class Stored:
+    """The cells that stand on one board, and what is stored of them."""
+
+    cells: Sequence[Cell]
+    """The planned ones, then others that are comparable."""
+    entries: Mapping[str, Entry]
+    """By id, in the order of ids: of each of `cells` that is stored."""
+    stale: int
+    """Number of stored cells that are not comparable."""
+
+
 def stored_cells(
     store: Store, planned: Sequence[Cell], methods: Mapping[str, MethodInfo]
-) -> tuple[list[Cell], int]:
-    """List `planned` and all comparable stored cells; count the stored ones that are not.
+) -> Stored:
+    """Read `planned` and all comparable stored cells.
 
     A stored cell is comparable when it differs from a planned one in method, hyper-parameters,
     density, seed and ablation only, and its method has the version of today: plugins, other
-    densities.
+    densities. Raises BenchError for a planned one that cannot be read.
     """
     ids, kinds = {cell.id for cell in planned}, {_kind(cell) for cell in planned}
-    found, stale = list(planned), 0
-    for cell_id in sorted(set(store.ids()) - ids):
-        cell = _comparable(store, cell_id, kinds, methods)
-        if cell is None:
-            stale += 1
-        else:
-            found.append(cell)
-    return found, stale
+    found = sorted(store.ids())
+    read = {i: store.get(i) if i in ids else _comparable(store, i, kinds, methods) for i in found}
+    entries = {cell_id: entry for cell_id, entry in read.items() if entry is not None}
+    others = [entry.cell for cell_id, entry in entries.items() if cell_id not in ids]
+    return Stored([*planned, *others], entries, len(read) - len(entries))
 
 
 def _comparable(
     store: Store, cell_id: str, kinds: set[Kind], methods: Mapping[str, MethodInfo]
-) -> Cell | None:
+) -> Entry | None:
     """Read a stored cell if it can stand beside cells of these kinds."""
     try:
-        cell = store.get(cell_id).cell
+        entry = store.get(cell_id)
     except BenchError:
         return None
-    info = methods.get(cell.method)
+    cell, info = entry.cell, methods.get(entry.cell.method)
     current = info is None or info.version == cell.method_version
-    return cell if cell.id == cell_id and current and _kind(cell) in kinds else None
+    return entry if cell.id == cell_id and current and _kind(cell) in kinds else None
 
 
 def _kind(cell: Cell) -> Kind:

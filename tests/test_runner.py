@@ -60,8 +60,11 @@ def test_stored_cells_join_the_board_when_only_method_density_or_seed_differ(
     store.put(foreign, Result("failed", "x"))
     path = store.folder / foreign.id / "cell.json"
     path.write_text(path.read_text().replace('"epochs"', '"ages"'))
-    found, stale = runner.stored_cells(store, planned, methods)
-    assert {cell.id for cell in found} == {planned[0].id, plugin.id, sparser.id}
-    assert stale == 3
+    found = runner.stored_cells(store, planned, methods)
+    assert {cell.id for cell in found.cells} == {planned[0].id, plugin.id, sparser.id}
+    assert {i: entry.cell for i, entry in found.entries.items()} == {
+        cell.id: cell for cell in (plugin, sparser)
+    }
+    assert found.stale == 3
     with pytest.raises(BenchError, match="another version of PaI-Bench"):
         store.get(foreign.id)

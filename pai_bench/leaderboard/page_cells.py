@@ -40,6 +40,7 @@ class Lines:
     def __init__(self) -> None:
         self.records: dict[str, Any] = {}
         self._digests: dict[Hashable, str] = {}
+        self._environment: tuple[Mapping[str, Any], str] | None = None
 
     def line(self, cell: Cell, entry: Entry | None, suite: str) -> Line:
         """One cell, with its result if there is one; what is empty is left out."""
@@ -79,7 +80,7 @@ class Lines:
             "seconds": {name: round(found, 3) for name, found in result.seconds.items()},
             "memory_mb": result.memory_mb,
             "hyper": self._shared(dict(result.hyper)),
-            "environment": self._shared(dict(result.environment), _published),
+            "environment": self._described(result.environment),
         }
 
     def _recipe(self, recipe: Recipe) -> str:
@@ -92,6 +93,12 @@ class Lines:
             record = [[name, list(shape), total] for name, shape, total in layers]
             self._digests[layers] = self._shared(record)
         return self._digests[layers]
+
+    def _described(self, environment: Mapping[str, Any]) -> str:
+        """Name an environment: most often that of the cell before, and comparing is cheap."""
+        if self._environment is None or self._environment[0] != environment:
+            self._environment = environment, self._shared(dict(environment), _published)
+        return self._environment[1]
 
     def _shared(self, record: Any, publish: Callable[[Any], Any] = lambda known: known) -> str:
         """Name a record that cells share by the start of its digest; `publish` makes it fit to."""

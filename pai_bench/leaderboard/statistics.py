@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import sqrt
 from statistics import fmean, stdev
@@ -128,7 +128,16 @@ class Board:
 
 
 def board(store: Store, suite: str, cells: Iterable[Cell], of_papers: Iterable[str]) -> Board:
-    """Compute the leaderboard of `cells` from what `store` holds of them.
+    """Compute the leaderboard of `cells` from what `store` holds of them; see `board_of`."""
+    cells = list(cells)
+    entries = {entry.cell.id: entry for entry in store.entries({cell.id for cell in cells})}
+    return board_of(entries, suite, cells, of_papers)
+
+
+def board_of(
+    stored: Mapping[str, Entry], suite: str, cells: Iterable[Cell], of_papers: Iterable[str]
+) -> Board:
+    """Compute the leaderboard of `cells` from what is stored of them, by id.
 
     A cell that collapsed or is far off counts like any other; one that failed or has not run is
     listed with its reason. `of_papers` are the methods that are no baselines.
@@ -136,14 +145,26 @@ def board(store: Store, suite: str, cells: Iterable[Cell], of_papers: Iterable[s
     groups: dict[tuple[str, float, str], list[Cell]] = {}
     for cell in cells:
         groups.setdefault((cell.line, cell.density, cell.ablation), []).append(cell)
-    stored = {e.cell.id: e for e in store.entries({c.id for g in groups.values() for c in g})}
     every = [_row(group, stored) for group in groups.values()]
     ours = frozenset(of_papers)
     order = {line: index for index, line in enumerate(dict.fromkeys(r.line for r in every))}
     every.sort(key=lambda r: (order[r.line], -r.density))
     plain, ablated = ([r for r in every if bool(r.ablation) is b] for b in (False, True))
-    rows = [_with_checks(_with_delta(row, plain, ours), ablated) for row in plain]
+    rivals, checks = _by(plain, lambda r: r.density), _by(ablated, lambda r: (r.line, r.density))
+    rows = [
+        _with_checks(
+            _with_delta(row, rivals[row.density], ours), checks.get((row.line, row.density), [])
+        )
+        for row in plain
+    ]
     return Board(suite, tuple(rows), tuple(ablated))
+
+
+def _by(rows: Iterable[Row], key: Callable[[Row], Hashable]) -> dict[Hashable, list[Row]]:
+    found: dict[Hashable, list[Row]] = {}
+    for row in rows:
+        found.setdefault(key(row), []).append(row)
+    return found
 
 
 def _row(cells: Sequence[Cell], stored: Mapping[str, Entry]) -> Row:
@@ -194,14 +215,11 @@ def _missing(cell: Cell, entry: Entry | None) -> Missing:
 
 
 def _with_delta(row: Row, rows: Sequence[Row], of_papers: frozenset[str]) -> Row:
-    """Add the difference to the best baseline of the same density, itself left out."""
+    """Add the difference to the best baseline among rows of its density, itself left out."""
     rivals = [
         other
         for other in rows
-        if other.density == row.density
-        and other.line != row.line
-        and other.method not in of_papers
-        and other.accuracy is not None
+        if other.line != row.line and other.method not in of_papers and other.accuracy is not None
     ]
     if row.accuracy is None or not rivals:
         return row
@@ -212,10 +230,9 @@ def _with_delta(row: Row, rows: Sequence[Row], of_papers: frozenset[str]) -> Row
     return replace(row, delta=Difference(best.line, paired))
 
 
-def _with_checks(row: Row, ablated: Sequence[Row]) -> Row:
-    """Add the difference to each sanity check of the same line and density."""
-    own = [r for r in ablated if (r.line, r.density) == (row.line, row.density)]
-    paired = {r.ablation: paired_difference(row, r) for r in own}
+def _with_checks(row: Row, checks: Sequence[Row]) -> Row:
+    """Add the difference to each of its sanity checks."""
+    paired = {check.ablation: paired_difference(row, check) for check in checks}
     return replace(row, checks={name: found for name, found in paired.items() if found})
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from pai_bench import grid, runner
 from pai_bench.config import Benchmark
 from pai_bench.grid import Selection
-from pai_bench.leaderboard.statistics import Board, board
+from pai_bench.leaderboard.statistics import Board, board_of
 from pai_bench.leaderboard.uncollected import uncollected
 from pai_bench.methods.declaration import MethodInfo
 from pai_bench.store import Store
@@ -28,5 +28,6 @@ def stored_board(
     """
     store = Store(runs, suite)
     planned = grid.cells(settings, methods, suite, Selection(precision=precision))
-    cells, stale = runner.stored_cells(store, planned, methods)
-    return board(store, suite, cells, settings.methods_of_papers()), stale
+    found = runner.stored_cells(store, planned, methods)
+    of_papers = settings.methods_of_papers()
+    return board_of(found.entries, suite, found.cells, of_papers), found.stale
