@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import sqrt
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pai_bench.errors import BenchError
@@ -19,8 +20,9 @@ Scope = Literal["global", "local", "er", "erk", "rigl-mnist"]
 Rule = Literal["exact", "strict", "above", "histogram"]
 
 BINS = 256
-SAMPLED_FROM, SAMPLE = 100_000, 4096
+SAMPLED_FROM, SAMPLE = 100_000, 8192
 """Numbers from which on a threshold is first looked for in a sample, and the size of that."""
+SAMPLED_TYPES = (torch.float32, torch.float64)
 
 
 def kept_count(total: int, density: float) -> int:
@@ -119,9 +121,9 @@ def keep_largest(flat: Tensor, keep: int, first: Tensor | None = None) -> Tensor
     threshold = band.values.kthvalue(band.place).values
     higher = band.values > threshold
     ties = band.positions[band.values == threshold]
-    if first is not None:
-        ties = torch.cat([ties[first[ties]], ties[~first[ties]]])
     missing = len(band.values) - band.place + 1 - int(higher.count_nonzero())
+    if first is not None and len(ties) > missing:
+        ties = torch.cat([ties[first[ties]], ties[~first[ties]]])
     chosen = band.above
     chosen[band.positions] = higher
     chosen[ties[:missing]] = True
@@ -157,8 +159,12 @@ def _histogram(flat: Tensor, density: float, _first: Tensor | None) -> Tensor:
 
 
 def _finite(flat: Tensor) -> bool:
-    """Whether all are finite: NaN and infinities show in the extremes, read in one pass."""
-    return not flat.numel() or bool(torch.stack(flat.aminmax()).isfinite().all())
+    """Whether all are finite: NaN and infinities show in the sum, which takes half as long as
+    the extremes; where it overflowed, those tell.
+    """
+    if not flat.numel() or flat.sum().isfinite():
+        return True
+    return bool(torch.stack(flat.aminmax()).isfinite().all())
 
 
 def _name_the_first_not_finite(scores: Mapping[str, Tensor], names: list[str]) -> None:
@@ -196,26 +202,31 @@ def _band_around(flat: Tensor, k: int) -> _Band:
     those between them are then partially sorted (after Floyd and Rivest). What is found never
     depends on the sample: where it misled, the band is the whole tensor.
     """
-    if flat.device.type != "cpu" or flat.numel() < SAMPLED_FROM:
+    if flat.device.type != "cpu" or flat.numel() < SAMPLED_FROM or flat.dtype not in SAMPLED_TYPES:
         return _whole(flat, k)
-    sample = flat[:: flat.numel() // SAMPLE].sort().values
-    share = k / flat.numel()
-    place, margin = share * len(sample), 1 + 4 * sqrt(len(sample) * share * (1 - share))
-    low = sample[max(0, int(place - margin))]
-    high = sample[min(len(sample) - 1, int(place + margin))]
-    not_above = flat <= low
-    below = int(not_above.count_nonzero())
+    numbers = flat.detach().numpy()  # Compared and counted five times as fast as by torch.
+    low, high = _bounds(numbers, k)
+    not_above = numbers <= low
+    below = int(np.count_nonzero(not_above))
     if k <= below:  # the lower bound itself, or less
-        high, not_above = low, flat < low
-        below = int(not_above.count_nonzero())
-    inside = flat <= high
-    above = ~inside
-    within = inside.logical_xor_(not_above)
-    # Four times as fast as torch's on a CPU.
-    positions = torch.from_numpy(np.flatnonzero(within.numpy()))
-    if below < k <= below + len(positions):
-        return _Band(flat[positions], positions, k - below, above)
-    return _whole(flat, k)
+        high, not_above = low, numbers < low
+        below = int(np.count_nonzero(not_above))
+    inside = numbers <= high
+    positions = np.flatnonzero(inside != not_above)
+    if not below < k <= below + len(positions):
+        return _whole(flat, k)
+    values, places, above = map(torch.from_numpy, (numbers[positions], positions, ~inside))
+    return _Band(values, places, k - below, above)
+
+
+def _bounds(numbers: NDArray[Any], k: int) -> tuple[float, float]:
+    """Two numbers of an evenly spaced sample between which the k-th smallest should lie."""
+    sample = numbers[:: len(numbers) // SAMPLE]
+    share = k / len(numbers)
+    place, margin = share * len(sample), 1 + 4 * sqrt(len(sample) * share * (1 - share))
+    low, high = max(0, int(place - margin)), min(len(sample) - 1, int(place + margin))
+    ranked = np.partition(sample, (low, high))
+    return ranked[low], ranked[high]
 
 
 def _whole(flat: Tensor, k: int) -> _Band:

@@ -259,6 +259,24 @@ def test_thresholds_found_by_a_sample_are_those_of_all_numbers(kind, share):
     assert kth_smallest(numbers, k) == numbers.sort().values[k - 1]
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float32, torch.int64])
+def test_thresholds_are_found_among_numbers_of_any_type(kind):
+    numbers = (100 * large("drawn")).to(kind)
+    assert kth_smallest(numbers, LARGE // 3) == numbers.sort().values[LARGE // 3 - 1]
+
+
+def test_the_threshold_of_numbers_with_a_gradient_is_found():
+    numbers = large("drawn").requires_grad_()
+    assert kth_smallest(numbers, LARGE // 3) == numbers.detach().sort().values[LARGE // 3 - 1]
+
+
+def test_scores_of_which_the_sum_overflows_are_finite():
+    masks = keep_top(
+        {"w": torch.tensor([1e308, 1.7e308, 1.6e308, 1.5e308], dtype=torch.float64)}, 0.5
+    )
+    assert masks["w"].tolist() == [False, True, True, False]
+
+
 def test_a_sample_that_misleads_is_not_trusted(monkeypatch):
     numbers, asked = large("misleading"), []
     kthvalue = torch.Tensor.kthvalue
