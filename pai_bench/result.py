@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Status = Literal["done", "failed", "skipped"]
+_last_environment: list[Mapping[str, Any]] = [{}]
+"""Of the result that was read last: thousands in a row have the same, and share one record."""
 
 
 @dataclass(frozen=True)
@@ -105,4 +107,7 @@ class Result:
             Layer(**{**layer, "shape": tuple(layer["shape"])}) for layer in known.get("layers", ())
         )
         known["collapsed"] = tuple(known.get("collapsed", ()))
+        if known.get("environment") != _last_environment[0]:
+            _last_environment[0] = known.get("environment", {})
+        known["environment"] = _last_environment[0]
         return cls(**known)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -29,22 +30,23 @@ def embed(value: Any) -> str:
     return text.translate(_ESCAPES)  # outside of strings, JSON has none of these characters
 
 
-def render(page: Mapping[str, Any], shared: Mapping[str, Any], cells: Iterable[str]) -> str:
+def render(
+    page: Mapping[str, Any], shared: Mapping[str, Any], cells: Iterable[str]
+) -> Iterator[str]:
     """Put boards and claims, and lines with what single cells are, into the page that draws them.
 
-    `cells` are lines made by `embed`, each beginning with the cell's id; `shared` holds what they
-    refer to by number.
+    Yields the page's text in pieces: as a whole it takes megabytes. `cells` are lines made by
+    `embed`, each beginning with the cell's id; `shared` holds what they refer to by number.
     """
-    parts = {
-        "STYLE": _read("page.css"),
-        "DATA": embed(dict(page)),
-        "DETAILS": "\n".join([embed(dict(shared)), *cells]),
-        "PROGRAM": "\n".join(_read(f"{name}.js") for name in _SCRIPTS),
+    parts: dict[str, Iterable[str]] = {
+        "STYLE": [_read("page.css")],
+        "DATA": [embed(dict(page))],
+        "DETAILS": chain([embed(dict(shared))], (f"\n{line}" for line in cells)),
+        "PROGRAM": ["\n".join(_read(f"{name}.js") for name in _SCRIPTS)],
     }
-    first, *rest = _read("page.html").split("@@")
-    # Names of slots and the text between them take turns; what fills a slot is never looked at.
-    filled = [parts[part] if index % 2 == 0 else part for index, part in enumerate(rest)]
-    return "".join([first, *filled])
+    # Text and names of slots take turns; what fills a slot is never looked at.
+    for index, part in enumerate(_read("page.html").split("@@")):
+        yield from parts[part] if index % 2 else [part]
 
 
 def _read(name: str) -> str:

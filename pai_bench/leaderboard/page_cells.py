@@ -7,6 +7,7 @@ import json
 import shlex
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from pai_bench.cell import Cell
@@ -19,7 +20,7 @@ from pai_bench.store import Curves, Entry
 
 LONGEST = 100
 """Epochs of a curve that a page holds; of longer ones every second, third, ... is kept."""
-DECIMALS = 6
+DIGITS = "%.6g"
 """Of the values of a curve: more than any plot shows."""
 SHARED = ("environment", "recipe", "hyper", "layers")
 """Parts of a cell that many cells have in common."""
@@ -58,8 +59,9 @@ class Lines:
         }
         if entry is not None:
             known |= self._result(entry.result)
-            known["curves"] = thinned(entry.curves())
         text = embed({k: v for k, v in known.items() if v is not None and v != ""})
+        if entry is not None and (curves := thinned(entry.curves())):
+            text = f'{text[:-1]},"curves":{curves}}}'
         return Line(text, {kind: found for kind in SHARED if (found := known.get(kind))})
 
     def _result(self, result: Result) -> dict[str, Any]:
@@ -117,17 +119,28 @@ def _published(environment: Mapping[str, Any]) -> Any:
     return public_data(known)
 
 
-def thinned(curves: Curves) -> dict[str, Any] | None:
-    """Curves of at most about `LONGEST` epochs, rounded; the last epoch is always among them."""
+def thinned(curves: Curves) -> str:
+    """JSON of curves of at most about `LONGEST` epochs, rounded; the last one is always among them.
+
+    "" where there is no epoch. Written by hand, as most of a page is this.
+
+    >>> thinned({"test_accuracy": [0.1234567, 0.95]})
+    '{"every":1,"epochs":2,"test_accuracy":[0.123457,0.95]}'
+    """
     epochs = max(map(len, curves.values()), default=0)
     if not epochs:
-        return None
+        return ""
     every = -(-epochs // LONGEST)
-    values = {
-        name: [value and round(value, DECIMALS) for value in _every(curve, every)]
-        for name, curve in curves.items()
-    }
-    return {"every": every, "epochs": epochs, **values}
+    values = [f"{embed(name)}:[{_digits(_every(c, every))}]" for name, c in curves.items()]
+    return f'{{"every":{every},"epochs":{epochs},{",".join(values)}}}'
+
+
+def _digits(curve: Sequence[float]) -> str:
+    """Rounded numbers with commas; what is no number is null."""
+    if None in curve or not isfinite(sum(curve)):
+        known = [v is not None and isfinite(v) for v in curve]
+        return ",".join(DIGITS % v if k else "null" for v, k in zip(curve, known, strict=True))
+    return ",".join([DIGITS] * len(curve)) % tuple(curve)
 
 
 def _every(curve: Sequence[float], every: int) -> Sequence[float]:

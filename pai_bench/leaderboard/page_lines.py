@@ -19,7 +19,7 @@ from pai_bench.leaderboard.page_cells import SHARED, Line, Lines
 from pai_bench.leaderboard.public import secrets
 from pai_bench.store import Entry
 
-MEMORY = ".page-lines.json"
+MEMORY = ".page-lines.jsonl"
 Known = tuple[Cell, Entry | None]
 
 
@@ -60,10 +60,13 @@ def _read(folder: Path | None) -> dict[str, Any]:
     if folder is None:
         return nothing
     try:
-        memory: dict[str, Any] = json.loads((folder / MEMORY).read_text(encoding="utf-8"))
+        with (folder / MEMORY).open(encoding="utf-8") as file:
+            head = json.loads(next(file, "{}"))
+            if head.get("by") != _program():
+                return nothing
+            return {"records": head["records"], "lines": dict(map(json.loads, file))}
     except (OSError, ValueError):
         return nothing
-    return memory if memory.get("by") == _program() else nothing
 
 
 def _write(
@@ -73,10 +76,11 @@ def _write(
     shared: Mapping[str, Mapping[str, Any]],
 ) -> None:
     records = {digest: found for kind in shared.values() for digest, found in kind.items()}
-    kept = {key: [stamps[key], line.text, line.shared] for key, line in made.items()}
     beside = folder / f"{MEMORY}.{os.getpid()}"
-    content = json.dumps({"by": _program(), "records": records, "lines": kept})
-    beside.write_text(content, encoding="utf-8")
+    with beside.open("w", encoding="utf-8") as file:
+        file.write(json.dumps({"by": _program(), "records": records}) + "\n")
+        for key, line in made.items():
+            file.write(json.dumps([key, [stamps[key], line.text, line.shared]]) + "\n")
     beside.replace(folder / MEMORY)
 
 

@@ -44,6 +44,7 @@ def write_page(page: Page, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "leaderboard.html"
     beside = path.with_suffix(".tmp")
-    beside.write_text(html.render(page.data, page.shared, page.cells), encoding="utf-8")
+    with beside.open("w", encoding="utf-8") as file:
+        file.writelines(html.render(page.data, page.shared, page.cells))
     beside.replace(path)
     return path

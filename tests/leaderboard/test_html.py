@@ -217,7 +217,7 @@ def page():
 
 
 def rendered(page):
-    return render(page, SHARED, LINES)
+    return "".join(render(page, SHARED, LINES))
 
 
 class Scripts(HTMLParser):
@@ -279,7 +279,7 @@ def test_the_page_refers_to_nothing_outside_of_itself(page):
 
 
 def test_the_program_never_reads_data_as_markup():
-    program = scripts(render({}, {}, []))[2][1]
+    program = scripts("".join(render({}, {}, [])))[2][1]
     markup = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function"
     assert not re.search(markup, program)
 
