@@ -25,6 +25,7 @@ from pai_bench.data import files, sources
 from pai_bench.data.module import InMemoryData
 from pai_bench.data.stream import StreamedData
 from pai_bench.errors import BenchError, first_line
+from pai_bench.halfway import Halfway
 from pai_bench.hardware import Hardware, loader_workers
 from pai_bench.methods import registry
 from pai_bench.methods.base import Collapsed, SparseClassifier, Task
@@ -60,7 +61,8 @@ def fit(
 ) -> Outcome:
     """Run one cell. An exception becomes a failed result with its reason, except an interrupt.
 
-    Searches that cells share are kept under `runs`, if it is given.
+    Under `runs`, if it is given, lie searches that cells share, and trainings that are under way: a
+    cell goes on where an earlier run of it was interrupted.
 
     Raises BenchError when the accelerator, devices, strategy or precision are not to be had here:
     that is no result of the cell.
@@ -96,14 +98,15 @@ def _fit(
     data = build_data(cell, settings)
     loaded = time.perf_counter() - started
     module = build_module(cell, settings, plugins, runs)
+    device = trainer.strategy.root_device
+    halfway = Halfway(runs, cell, _device_name(device)) if runs else None
     with module.task.streams.as_global("training"), _released(data):
-        if trainer.strategy.root_device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(trainer.strategy.root_device)
-        skipped = _train(module, data, trainer)
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        skipped = _train(module, data, trainer, halfway)
         if trainer.global_step % len(data.train_dataloader()):
             # `steps` ended in the midst of an epoch: the Trainer evaluates after whole ones only.
             trainer.validate(module, datamodule=data, verbose=False)
-    device = trainer.strategy.root_device
     module.cpu()
     module.set_masks(module.masks)
     seconds = {**module.seconds, "data": loaded + data.seconds}
@@ -111,15 +114,20 @@ def _fit(
     seconds["score"] += module.reused_seconds
     seconds["total"] = time.perf_counter() - started + module.reused_seconds
     result = _result(cell, settings, module, data, seconds, device)
+    if halfway and halfway.times:
+        result = halfway.noted(result)
     if skipped:
         result = replace(result, status="skipped", reason=skipped)
     return Outcome(result, module.curves, module.masks)
 
 
-def _train(module: SparseClassifier, data: DataModule, trainer: pl.Trainer) -> str:
+def _train(
+    module: SparseClassifier, data: DataModule, trainer: pl.Trainer, halfway: Halfway | None
+) -> str:
     """Train, and return ""; or only evaluate what is not to be trained, and return why."""
+    known = halfway.join(trainer) if halfway else None
     try:
-        trainer.fit(module, datamodule=data)
+        trainer.fit(module, datamodule=data, ckpt_path=known, weights_only=True)
     except Collapsed as reason:
         trainer.validate(module, datamodule=data, verbose=False)
         return f"collapsed, and so not trained: {first_line(reason)}"
@@ -226,6 +234,10 @@ class _Epochs(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._on_epoch(0, trainer.max_epochs or 0)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.current_epoch:
+            self._on_epoch(trainer.current_epoch, trainer.max_epochs or 0)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._on_epoch(trainer.current_epoch + 1, trainer.max_epochs or 0)

@@ -296,33 +296,6 @@ def test_a_collapsed_network_is_trained_or_skipped_and_counts_either_way(
         assert result.flops.training == result.flops.scoring
 
 
-@pytest.fixture
-def photographs(tmp_path, monkeypatch, settings):
-    """Settings with a streamed data set of 13 + 5 photographs of many sizes, in a mirror."""
-    import datasets
-    import numpy as np
-    from PIL import Image as Picture
-
-    from pai_bench.config import Data
-
-    random = np.random.default_rng(0)
-    kinds = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})
-    for split, count in (("train", 13), ("validation", 5)):
-        sizes = random.integers(40, 90, (count, 2))
-        pictures = [Picture.fromarray(random.integers(0, 256, (*s, 3), np.uint8)) for s in sizes]
-        columns = {"image": pictures, "label": [n % 2 for n in range(count)]}
-        folder = tmp_path / "photos"
-        folder.mkdir(exist_ok=True)
-        table = datasets.Dataset.from_dict(columns, features=kinds)
-        table.to_parquet(folder / f"{split}-00000-of-00001.parquet")
-    monkeypatch.setenv("PAI_BENCH_MIRROR", str(tmp_path))
-    data = Data(
-        hub="nobody/photos", revision="0", test="validation", classes=2, shape=(3, 32, 32),
-        images=(13, 5), stream=True, mean=(0.5,) * 3, std=(0.25,) * 3,
-    )  # fmt: skip
-    return settings.model_copy(update={"data": {**settings.data, "photos": data}})
-
-
 @pytest.mark.parametrize(
     ("method", "hyper"), [("dense", {}), ("snip", {}), ("ntk-sap", {"rounds": 2, "repeats": 1})]
 )

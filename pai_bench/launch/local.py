@@ -125,6 +125,7 @@ def _work(pipe: Connection, order: Order, index: int) -> None:
     """Life of a worker: take a cell, fit it, store it, say so; end when the pipe closes."""
     _write_output_to(order.runs / order.suite / f".worker-{index}.log")
     Thread(target=_go_with_parent, daemon=True).start()
+    from pai_bench import halfway
     from pai_bench.fit import fit
 
     store = Store(order.runs, order.suite)
@@ -146,6 +147,7 @@ def _work(pipe: Connection, order: Order, index: int) -> None:
         except BenchError as error:
             return tell(Refused(cell, str(error)))
         store.put(cell, outcome.result, outcome.curves, outcome.masks)
+        halfway.drop(order.runs, cell)
         tell(Finished(cell, outcome.result.status, outcome.result.reason))
 
 

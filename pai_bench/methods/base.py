@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +28,8 @@ from pai_bench.sparsity.select import keep_top, round_density
 from pai_bench.sparsity.training_cost import TrainingCost
 from pai_bench.streams import Streams
 
+_SPENT = ("seconds", "scoring_flops", "reused_seconds", "searches")
+"""Of a method: what it has cost so far, and which stored searches it used."""
 Batches = Sequence[tuple[Tensor, Any]]
 """Images (N, C, H, W) and labels (N,), or None for labels that a method does without.
 
@@ -53,6 +56,14 @@ class MeanLoss:
         """Count the mean `loss` of a batch of `images`."""
         self._sum = self._sum + loss * images
         self.images += images
+
+    def state_dict(self) -> dict[str, Any]:
+        """The sum so far, for a checkpoint in the midst of an epoch."""
+        return {"sum": self._sum, "images": self.images}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a sum."""
+        self._sum, self.images = state["sum"], state["images"]
 
     def mean(self) -> float:
         """Loss per image so far."""
@@ -295,9 +306,7 @@ class SparseClassifier(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Close the training part of the epoch: the Trainer evaluates inside it."""
-        now = self._now()
-        self.seconds["train"] += now - self._started
-        self._started = now
+        self.lap("train")
         if self._train_loss.images:
             self._note("train_loss", self._train_loss.mean())
 
@@ -307,14 +316,20 @@ class SparseClassifier(pl.LightningModule):
         self._note("test_loss", float(self._test_loss.compute()))
         self._accuracy.reset()
         self._test_loss.reset()
-        self.seconds["eval"] += self._now() - self._started
+        self.lap("eval")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put the masks, their beginnings, the cost and the curves so far into a checkpoint."""
+        """Put what a result is made of into a checkpoint: masks, curves and cost so far.
+
+        A method that remembers more while it trains adds it, and takes it back on loading: an
+        interrupted training goes on from here (halfway.py).
+        """
         checkpoint["masks"] = dict(self.masks)
         checkpoint["kept_at_start"] = dict(self.kept_at_start)
         checkpoint["training_cost"] = dict(self.training_cost.segments)
         checkpoint["curves"] = {name: list(curve) for name, curve in self.curves.items()}
+        checkpoint["train_loss"] = self._train_loss.state_dict()
+        checkpoint["spent"] = {name: copy.copy(getattr(self, name)) for name in _SPENT}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take them out of a checkpoint: a training that is resumed keeps its masks."""
@@ -322,6 +337,9 @@ class SparseClassifier(pl.LightningModule):
         self.kept_at_start = checkpoint["kept_at_start"]
         self.training_cost.segments = dict(checkpoint["training_cost"])
         self.curves, self._restored = checkpoint["curves"], True
+        self._train_loss.load_state_dict(checkpoint["train_loss"])
+        for name, spent in checkpoint["spent"].items():
+            setattr(self, name, spent)
 
     def _note(self, curve: str, value: float) -> None:
         """Add a point to a curve; a value that is no number ends the cell."""
@@ -329,6 +347,12 @@ class SparseClassifier(pl.LightningModule):
             name = curve.replace("_", " ")
             raise Diverged(f"the {name} became {value} in epoch {self.current_epoch + 1}")
         self.curves.setdefault(curve, []).append(value)
+
+    def lap(self, part: str) -> None:
+        """Add to `part` of the seconds the time since the last lap."""
+        now = self._now()
+        self.seconds[part] += now - self._started
+        self._started = now
 
     def _now(self) -> float:
         if self.device.type == "cuda":

@@ -537,6 +537,17 @@ class IgnoresMasks(Good):
         pass
 
 
+@register("counts-steps")
+class CountsSteps(Good):
+    """Remember how many steps there were, and tell no checkpoint."""
+
+    steps = 0
+
+    def batch_loss(self, batch):
+        self.steps += 1
+        return super().batch_loss(batch) / self.steps
+
+
 @register("needless")
 class Needless(Good):
     """Look at neither images nor labels, though it says so."""
@@ -588,6 +599,7 @@ ONE_EACH = [
     (NoisyTraining, "cell again", "its curves are others; draw from self.task.streams"),
     (GrowsBack, "pruned weights", "call super().on_before_optimizer_step(optimizer)"),
     (LosesMasks, "checkpoint", "its checkpoint cannot be used: KeyError: 'masks'; call super()"),
+    (CountsSteps, "interruption", "stopped at step 7 and gone on with, 0.weight is another; save"),
     (HoldsALambda, "pickle", "keep lambdas, local functions and open files out of self"),
     (Prints, "silence", "prints to standard output ('scoring now'); use the logging module"),
 ]

@@ -79,6 +79,7 @@ CHECKS = (
     Check("cell again", cells.cell_again, ("cell", "order", "random state")),
     Check("pruned weights", cells.pruned_weights, ("cell",)),
     Check("checkpoint", cells.checkpoint, ("cell",)),
+    Check("interruption", cells.interruption, ("cell again", "pruned weights", "checkpoint")),
     Check("pickle", cells.picklable, ("cell",)),
     Check("silence", neighbours.silence, RUNS),
 )

@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 from pai_bench import fit
 from pai_bench.cell import Cell
 from pai_bench.errors import first_line
+from pai_bench.halfway import Halfway
 from pai_bench.hardware import Hardware
 from pai_bench.methods.base import SparseClassifier
 from pai_bench.methods.check.subject import SETTINGS, Subject, Wrong, difference, seed_everything
@@ -23,6 +24,8 @@ from pai_bench.sparsity.select import kept_count
 
 CURVES = ("train_loss", "test_accuracy", "test_loss")
 PARTS = ("data", "score", "train", "eval", "total")
+STOP = 7
+"""The step of an interrupt, in the midst of the second of two epochs of five steps."""
 
 
 def cell(subject: Subject) -> str:
@@ -141,6 +144,22 @@ def _through_a_file(subject: Subject, trainer: pl.Trainer) -> SparseClassifier:
         return subject.cls.load_from_checkpoint(
             path, network=fresh.network, task=fresh.task, **subject.few
         )
+
+
+def interruption(subject: Subject) -> str:
+    """A training that is interrupted goes on as if it had never stopped."""
+    whole, _ = subject.trained
+    with tempfile.TemporaryDirectory() as folder:
+        for stop in (STOP, None):
+            halfway = Halfway(Path(folder), subject.cell(), "cpu")
+            halfway.every = 0.0
+            module, _ = subject.train(halfway, stop)
+    how = f"stopped at step {STOP} and gone on with"
+    mend = "save what it remembers in on_save_checkpoint, take it back in on_load_checkpoint"
+    _same(subject, whole, module, how, mend)
+    if whole.curves != module.curves:
+        raise Wrong(f"{subject.cls.__name__}: {how}, its curves are others; {mend}")
+    return "the same weights, masks and curves"
 
 
 def picklable(subject: Subject) -> str:

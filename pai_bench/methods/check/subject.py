@@ -20,6 +20,7 @@ from pai_bench import fit, networks
 from pai_bench.cell import Cell, data_fields
 from pai_bench.config import Benchmark, Data, Network, Recipe
 from pai_bench.errors import BenchError, first_line, unknown
+from pai_bench.halfway import Halfway
 from pai_bench.hardware import Hardware
 from pai_bench.methods import registry
 from pai_bench.methods.base import PruneAtInit, SparseClassifier, Task
@@ -171,12 +172,20 @@ class Subject:
     @cached_property
     def trained(self) -> tuple[SparseClassifier, pl.Trainer]:
         """The same cell's module, which an outcome does not hold, and its Trainer."""
+        return self.train()
+
+    def train(
+        self, halfway: Halfway | None = None, stop: int | None = None
+    ) -> tuple[SparseClassifier, pl.Trainer]:
+        """Train from the start, or from where `halfway` knows; stop after so many steps."""
         cell = self.cell()
         data = fit.build_data(cell, SETTINGS)
         trainer = fit.build_trainer(cell, Hardware("cpu", "1"), lambda _epoch, _epochs: None)
+        known = halfway.join(trainer) if halfway else None
+        trainer.callbacks.append(_Stop(stop))  # type: ignore[attr-defined]
         module = self.untrained()
         with module.task.streams.as_global("training"):
-            trainer.fit(module, datamodule=data)
+            trainer.fit(module, datamodule=data, ckpt_path=known, weights_only=True)
         return module, trainer
 
     def untrained(self, start: str = "init") -> SparseClassifier:
@@ -187,6 +196,17 @@ class Subject:
             built = networks.build(SETTINGS.networks[cell.network], DIGITS.shape, DIGITS.classes)
         task = Task(cell.density, cell.recipe, DIGITS.classes, streams)
         return self.cls(built, task, **cell.hyper)
+
+
+class _Stop(pl.Callback):
+    """Ends a training after so many steps, if a number is given."""
+
+    def __init__(self, step: int | None) -> None:
+        self._step = step
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if trainer.global_step == self._step:
+            trainer.should_stop = True
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,217 @@
+"""Trainings that go on where they were interrupted end as if they had never stopped."""
+
+from dataclasses import replace
+from types import MappingProxyType
+
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from baselines.dense import Dense
+from pai_bench import environment, fit, halfway
+from pai_bench.halfway import Halfway
+from pai_bench.hardware import Hardware
+from pai_bench.launch import Order, local
+from pai_bench.methods import registry
+from pai_bench.methods.registry import register
+from pai_bench.store import Store
+
+STEPS = 23
+"""Steps of an epoch of the quick suite."""
+
+
+@pytest.fixture(autouse=True)
+def at_every_step(monkeypatch):
+    monkeypatch.setattr(Halfway, "every", 0.0)
+
+
+class Interrupt(pl.Callback):
+    """Does as Ctrl-C, or as a defect in the code, after so many steps."""
+
+    def __init__(self, step, error=KeyboardInterrupt):
+        self.step, self.error = step, error
+
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_step == self.step:
+            raise self.error("stopped by the test")
+
+
+@pytest.fixture
+def interrupted(settings, monkeypatch):
+    """Run a cell up to a step: interrupted(cell, runs, step)."""
+
+    def run(cell, runs, step, chosen=settings):
+        join = Halfway.join
+
+        def with_interrupt(self, trainer):
+            found = join(self, trainer)
+            trainer.callbacks.append(Interrupt(step))
+            return found
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Halfway, "join", with_interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                fit.fit(cell, chosen, runs=runs)
+        assert halfway.path(runs, cell).is_file()
+
+    return run
+
+
+@register("noisy")
+class Noisy(Dense):
+    """Draws from the global generator in every step, as dropout does."""
+
+    def batch_loss(self, batch):
+        images, labels = batch
+        return super().batch_loss((images + 0.1 * torch.randn_like(images), labels))
+
+
+@pytest.fixture
+def cell(quick, monkeypatch):
+    load = registry.load
+    monkeypatch.setattr(
+        registry, "load", lambda name, *rest: Noisy if name == "noisy" else load(name, *rest)
+    )
+
+    def make(method, hyper=MappingProxyType({}), epochs=3):
+        found = quick(methods=("random",), densities=(0.1,), seeds=(1,), epochs=epochs)[0]
+        return replace(found, method=method, density=0.1, hyper=dict(hyper))
+
+    return make
+
+
+def assert_same(one, other):
+    assert one.curves == other.curves
+    assert one.masks.keys() == other.masks.keys()
+    assert all(torch.equal(one.masks[name], other.masks[name]) for name in one.masks)
+    for name in ("status", "accuracy", "density", "effective", "layers", "flops", "hyper"):
+        assert getattr(one.result, name) == getattr(other.result, name), name
+    known = [set(outcome.result.environment) - {"resumed"} for outcome in (one, other)]
+    assert known[0] == known[1]
+
+
+METHODS = [
+    ("snip", {}),
+    ("imp", {"rounds": 2}),
+    ("rigl", {"delta_t": 7}),
+    ("snfs", {"delta_t": 7}),
+    ("gradual", {"frequency": 7, "pruned": "remembered"}),
+    ("dessilbi", {"search_epochs": 1}),
+    ("noisy", {}),
+]
+
+
+@pytest.mark.parametrize("step", [5, STEPS, STEPS + 12])
+@pytest.mark.parametrize(("method", "hyper"), METHODS, ids=[name for name, _ in METHODS])
+def test_a_training_goes_on_as_if_never_stopped(
+    method, hyper, step, cell, interrupted, settings, tmp_path
+):
+    asked = cell(method, hyper, epochs=2)
+    whole = fit.fit(asked, settings, runs=tmp_path / "whole")
+    assert whole.result.status == "done", whole.result.reason
+    assert "resumed" not in whole.result.environment
+    interrupted(asked, tmp_path, step)
+    rest = fit.fit(asked, settings, runs=tmp_path)
+    assert rest.result.environment["resumed"] == 1
+    assert_same(rest, whole)
+
+
+def test_photographs_are_streamed_on(photographs, quick, interrupted, monkeypatch, tmp_path):
+    monkeypatch.setattr(fit, "loader_workers", lambda: 1)
+    cell = replace(quick(methods=("dense",), seeds=(1,))[0], network="resnet-20", data="photos")
+    cell = replace(cell, recipe=cell.recipe.model_copy(update={"batch_size": 2}))
+    whole = fit.fit(cell, photographs)
+    interrupted(cell, tmp_path, 4, photographs)
+    assert_same(fit.fit(cell, photographs, runs=tmp_path), whole)
+
+
+def test_what_earlier_runs_took_is_counted(cell, interrupted, settings, tmp_path, monkeypatch):
+    asked = cell("ntk-sap")
+    interrupted(asked, tmp_path, STEPS + 5)
+    known = torch.load(halfway.path(tmp_path, asked), weights_only=True)
+    known["callbacks"]["Halfway"] |= {"seconds": 1000.0, "data_seconds": 200.0}
+    known["spent"]["seconds"] = {"score": 300.0, "train": 600.0, "eval": 50.0}
+    torch.save(known, halfway.path(tmp_path, asked))
+    seconds = fit.fit(asked, settings, runs=tmp_path).result.seconds
+    assert 1000 < seconds["total"] < 1100
+    assert seconds["score"] == 300
+    assert 400 < seconds["train"] < 500
+    assert 50 < seconds["eval"] < 100
+    assert 200 < seconds["data"] < 300
+
+
+def test_it_goes_on_more_than_once(cell, interrupted, settings, tmp_path):
+    asked = cell("noisy")
+    for step in (5, 12, STEPS + 3, 2 * STEPS + 1):
+        interrupted(asked, tmp_path, step)
+    rest = fit.fit(asked, settings, runs=tmp_path)
+    assert rest.result.environment["resumed"] == 4
+    assert_same(rest, fit.fit(asked, settings))
+
+
+def test_a_checkpoint_of_other_software_is_not_gone_on_from(
+    cell, interrupted, settings, tmp_path, monkeypatch
+):
+    asked = cell("snip", epochs=2)
+    interrupted(asked, tmp_path, 9)
+    monkeypatch.setattr(environment, "commit", lambda: "another")
+    found = fit.fit(asked, settings, runs=tmp_path)
+    assert "resumed" not in found.result.environment
+    assert_same(found, fit.fit(asked, settings))
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", None])
+def test_a_checkpoint_that_is_not_whole_is_not_gone_on_from(
+    content, cell, interrupted, settings, tmp_path
+):
+    asked = cell("snip", epochs=2)
+    interrupted(asked, tmp_path, 9)
+    path = halfway.path(tmp_path, asked)
+    path.write_bytes(path.read_bytes()[:-999] if content is None else content)
+    found = fit.fit(asked, settings, runs=tmp_path)
+    assert found.result.status == "done"
+    assert "resumed" not in found.result.environment
+
+
+@pytest.mark.parametrize("error", [OSError("no space left"), RuntimeError("file write failed")])
+def test_a_full_disk_ends_no_training(error, cell, settings, tmp_path, monkeypatch):
+    def fails(_trainer, path, *_args, **_kwargs):
+        path.write_bytes(b"a part")
+        raise error
+
+    monkeypatch.setattr(pl.Trainer, "save_checkpoint", fails)
+    found = fit.fit(cell("snip", epochs=2), settings, runs=tmp_path)
+    assert found.result.status == "done"
+    assert not any((tmp_path / halfway.FOLDER).iterdir())
+
+
+def test_nothing_is_written_before_its_time(cell, settings, tmp_path, monkeypatch):
+    monkeypatch.setattr(Halfway, "every", 1e6)
+    fit.fit(cell("snip", epochs=2), settings, runs=tmp_path)
+    assert not (tmp_path / halfway.FOLDER).exists()
+
+
+def test_what_is_kept_goes_with_the_result_and_what_was_half_written_too(cell, tmp_path):
+    one, other = cell("snip"), cell("random")
+    for asked in (one, other):
+        path = halfway.path(tmp_path, asked)
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        path.with_suffix(".123").touch()
+    halfway.drop(tmp_path, one)
+    assert {p.stem for p in (tmp_path / halfway.FOLDER).iterdir()} == {other.id}
+    halfway.drop(tmp_path, other)
+    assert not any(tmp_path.iterdir())
+    halfway.drop(tmp_path, other)
+
+
+def test_a_worker_goes_on_and_then_forgets(cell, interrupted, settings, tmp_path):
+    asked = cell("rigl", {"delta_t": 7})
+    interrupted(asked, tmp_path, STEPS + 5)
+    order = Order("quick", (asked,), settings, tmp_path, Hardware("cpu", "1"))
+    *_, finished = local.launch(order, 1)
+    assert finished.status == "done"
+    entry = Store(tmp_path, "quick").get(asked.id)
+    assert entry.result.environment["resumed"] == 1
+    assert entry.curves() == fit.fit(asked, settings).curves
+    assert not (tmp_path / halfway.FOLDER).exists()
