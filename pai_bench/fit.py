@@ -39,6 +39,7 @@ from pai_bench.store import Curves
 from pai_bench.streams import Streams
 
 OnEpoch = Callable[[int, int], None]
+OnScoring = Callable[[str], None]
 DataModule = InMemoryData | StreamedData
 
 
@@ -58,6 +59,7 @@ def fit(
     plugins: tuple[Path, ...] = (),
     on_epoch: OnEpoch = lambda _epoch, _epochs: None,
     runs: Path | None = None,
+    on_scoring: OnScoring = lambda _reached: None,
 ) -> Outcome:
     """Run one cell. An exception becomes a failed result with its reason, except an interrupt.
 
@@ -74,7 +76,7 @@ def fit(
     except Exception as error:
         raise BenchError(f"hardware as asked cannot be used: {first_line(error)}") from error
     try:
-        return _fit(cell, settings, trainer, plugins, runs)
+        return _fit(cell, settings, trainer, plugins, runs, on_scoring)
     except (Exception, SystemExit) as error:
         if isinstance(error.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from error  # Lightning turns Ctrl-C into an exit.
@@ -91,6 +93,7 @@ def _fit(
     trainer: pl.Trainer,
     plugins: tuple[Path, ...],
     runs: Path | None,
+    on_scoring: OnScoring,
 ) -> Outcome:
     started = time.perf_counter()
     torch.set_num_threads(settings.threads)
@@ -98,6 +101,7 @@ def _fit(
     data = build_data(cell, settings)
     loaded = time.perf_counter() - started
     module = build_module(cell, settings, plugins, runs)
+    module.on_scoring = on_scoring
     device = trainer.strategy.root_device
     halfway = Halfway(runs, cell, _device_name(device)) if runs else None
     with module.task.streams.as_global("training"), _released(data):

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from pai_bench.cell import Cell
-from pai_bench.launch import Epoch, Event, Finished, Started
+from pai_bench.launch import Epoch, Event, Finished, Scoring, Started
 
 Cost = Callable[[Cell], float]
 START = 15.0
@@ -59,6 +59,8 @@ class Progress:
             share = event.epoch / max(1, event.epochs)
             what = f"epoch {event.epoch}/{event.epochs}" if event.epoch else "choosing masks"
             self._in_hand[cell.id] = (cell, share, what)
+        elif isinstance(event, Scoring):
+            self._in_hand[cell.id] = (cell, 0.0, f"choosing masks, {event.reached}")
         elif isinstance(event, Finished):
             self._in_hand.pop(cell.id, None)
             self._done += 1

@@ -344,3 +344,33 @@ def test_a_resumed_training_keeps_its_masks_and_ends_as_if_never_stopped(quick, 
     for one, two in zip(whole.parameters(), rest.parameters(), strict=True):
         assert torch.equal(one, two)
     assert rest.curves["test_loss"] == whole.curves["test_loss"]
+
+
+@pytest.mark.parametrize(
+    ("method", "hyper", "first", "last"),
+    [
+        ("synflow", {"rounds": 3}, "round 1 of 3", "round 3 of 3"),
+        ("iterative-snip", {"rounds": 2}, "round 1 of 2", "round 2 of 2, pass 2, batch 2 of 2"),
+        ("snip", {}, "pass 1, batch 1 of 2", "pass 1, batch 2 of 2"),
+        ("imp", {"rounds": 2}, "round 1 of 2, pass 1, batch 1 of 23",
+         "round 2 of 2, pass 4, batch 23 of 23"),
+    ],
+)  # fmt: skip
+def test_how_far_the_choice_of_masks_is_can_be_followed(
+    method, hyper, first, last, quick, settings, monkeypatch
+):
+    monkeypatch.setattr(PruneAtInit, "tells_every", 0.0)
+    cell = quick(methods=("random",), densities=(0.1,), seeds=(1,))[0]
+    recipe = cell.recipe.model_copy(update={"score_images_per_class": 10, "score_batch_size": 50})
+    said = []
+    cell = replace(cell, method=method, hyper=hyper, recipe=recipe)
+    assert fit.fit(cell, settings, on_scoring=said.append).result.status == "done"
+    assert (said[0], said[-1]) == (first, last)
+
+
+def test_not_more_is_said_than_can_be_read(quick, settings):
+    cell = quick(methods=("random",), densities=(0.1,), seeds=(1,))[0]
+    said = []
+    fit.fit(replace(cell, method="synflow"), settings, on_scoring=said.append)
+    assert said[0] == "round 1 of 100"
+    assert len(said) < 10

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from pai_bench import progress
-from pai_bench.launch import Epoch, Finished, Started
+from pai_bench.launch import Epoch, Finished, Scoring, Started
 
 
 @pytest.fixture
@@ -47,6 +47,8 @@ def test_a_log_gets_lines_and_failures_are_told_at_once(quick, clock):
     out = io.StringIO()
     with progress.Progress(Console(file=out, width=100), cells, lambda _: 1.0) as shown:
         shown.see(Started(cells[0]))
+        clock[0] += 6
+        shown.see(Scoring(cells[0], "round 2 of 5"))
         shown.see(Epoch(cells[0], 1, 2))
         clock[0] += 6
         shown.see(Epoch(cells[0], 2, 2))
@@ -54,10 +56,11 @@ def test_a_log_gets_lines_and_failures_are_told_at_once(quick, clock):
         shown.see(Finished(cells[1], "done"))
     text = out.getvalue()
     assert "0/2 cells done · 2 left" in text
+    assert "snip · density 0.1 · seed 1 · choosing masks, round 2 of 5" in text
     assert "snip · density 0.1 · seed 1 · epoch 2/2" in text
     assert "epoch 1/2" not in text
     assert "failed: snip · density 0.1 · seed 1: no [red]memory[/]" in text
-    assert text.rstrip().endswith("2/2 cells done · 0 left · 1 failed · took 6 s")
+    assert text.rstrip().endswith("2/2 cells done · 0 left · 1 failed · took 12 s")
 
 
 def test_a_terminal_gets_a_live_display_of_the_cells_in_hand(quick, clock):

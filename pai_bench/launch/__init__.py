@@ -39,6 +39,14 @@ class Epoch:
 
 
 @dataclass(frozen=True)
+class Scoring:
+    """A cell is choosing its masks, and has come so far."""
+
+    cell: Cell
+    reached: str
+
+
+@dataclass(frozen=True)
 class Finished:
     """A cell is stored, with this status."""
 
@@ -55,4 +63,4 @@ class Refused:
     reason: str
 
 
-Event = Started | Epoch | Finished | Refused
+Event = Started | Epoch | Scoring | Finished | Refused

@@ -22,7 +22,7 @@ from typing import Any
 from pai_bench.cell import Cell
 from pai_bench.errors import BenchError
 from pai_bench.hardware import share
-from pai_bench.launch import Epoch, Event, Finished, Order, Refused, Started
+from pai_bench.launch import Epoch, Event, Finished, Order, Refused, Scoring, Started
 from pai_bench.result import Result
 from pai_bench.store import Store
 
@@ -142,8 +142,17 @@ def _work(pipe: Connection, order: Order, index: int) -> None:
         except (EOFError, OSError):
             return None
         on_epoch = partial(_tell_epoch, tell, cell)
+        on_scoring = partial(_tell_scoring, tell, cell)
         try:
-            outcome = fit(cell, order.settings, order.hardware, order.plugins, on_epoch, order.runs)
+            outcome = fit(
+                cell,
+                order.settings,
+                order.hardware,
+                order.plugins,
+                on_epoch,
+                order.runs,
+                on_scoring,
+            )
         except BenchError as error:
             return tell(Refused(cell, str(error)))
         store.put(cell, outcome.result, outcome.curves, outcome.masks)
@@ -161,6 +170,10 @@ def _go_with_parent() -> None:
 
 def _tell_epoch(tell: Callable[[Event], None], cell: Cell, epoch: int, epochs: int) -> None:
     tell(Epoch(cell, epoch, epochs))
+
+
+def _tell_scoring(tell: Callable[[Event], None], cell: Cell, reached: str) -> None:
+    tell(Scoring(cell, reached))
 
 
 def _write_output_to(path: Path) -> None:

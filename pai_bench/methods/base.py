@@ -78,6 +78,8 @@ class _Withheld(Sequence[tuple[Tensor, Any]]):
     dtype: torch.dtype
     data: bool
     labels: bool
+    look: Callable[[int, int], None]
+    """Told the number of each batch of a pass, from 0, and how many there are."""
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -88,7 +90,8 @@ class _Withheld(Sequence[tuple[Tensor, Any]]):
         return self._seen(*self.batches[number])
 
     def __iter__(self) -> Iterator[tuple[Tensor, Any]]:
-        for images, labels in self.batches:
+        for number, (images, labels) in enumerate(self.batches):
+            self.look(number, len(self.batches))
             yield self._seen(images, labels)
 
     def _seen(self, images: Tensor, labels: Any) -> tuple[Tensor, Any]:
@@ -112,6 +115,10 @@ class Task:
     """Where searches are stored that cells share; without it each method runs its own."""
     initialise: Callable[[nn.Module], None] | None = None
     """Draws the initial weights of a network as PyTorch made it; without it they stay as made."""
+
+
+def _to_nobody(_reached: str) -> None:
+    """Where nobody listens to a method."""
 
 
 class SparseClassifier(pl.LightningModule):
@@ -139,6 +146,8 @@ class SparseClassifier(pl.LightningModule):
     """True: masks are chosen by training, on all training batches instead of a few."""
     changes_weights: ClassVar[bool] = False
     """True: training may start from other weights than the initial ones."""
+    tells_every: ClassVar[float] = 1.0
+    """Seconds between two words on how far the choice of masks is."""
     exact_density: ClassVar[bool] = True
     """False: masks come in steps, and the density that is asked for is their upper bound."""
 
@@ -162,6 +171,9 @@ class SparseClassifier(pl.LightningModule):
         self.training_cost = TrainingCost()
         self.training_cost.use(self.kept_at_start)
         self._started, self._restored = 0.0, False
+        self.on_scoring: Callable[[str], None] = _to_nobody
+        """Is told how far the choice of masks is."""
+        self._passes, self._told = 0, 0.0
         self._accuracy, self._test_loss = MeanMetric(), MeanMetric()
         self._train_loss = MeanLoss()
 
@@ -286,7 +298,23 @@ class SparseClassifier(pl.LightningModule):
     def withhold(self, batches: Batches) -> Batches:
         """Hide from the method what it declares not to need; give images the weights' type."""
         dtype = next(self.network.parameters()).dtype
-        return _Withheld(batches, dtype, self.needs_data, self.needs_labels)
+        return _Withheld(batches, dtype, self.needs_data, self.needs_labels, self._look)
+
+    def reached(self) -> str:
+        """Say how far the choice of masks is, beside passes over batches; "" for nothing."""
+        return ""
+
+    def _look(self, number: int, of: int) -> None:
+        """A method that chooses masks looks at a batch."""
+        self._passes += number == 0
+        self.tell(f"pass {self._passes}, batch {number + 1} of {of}")
+
+    def tell(self, *more: str) -> None:
+        """Say how far the choice of masks is, not more often than a person reads."""
+        now, said = time.monotonic(), [part for part in (self.reached(), *more) if part]
+        if said and now - self._told >= self.tells_every:
+            self._told = now
+            self.on_scoring(", ".join(said))
 
     def on_before_optimizer_step(self, _optimizer: Any) -> None:
         """Take masked weights out of the gradient."""
@@ -409,10 +437,15 @@ class PruneAtInit(SparseClassifier):
             self.masks = Masks.ones(self.network)
             for number in range(1, self.hyper.rounds + 1):
                 self.round = number
+                self.tell()
                 if number == 1 or not self.keeps_scratch:
                     scratch = scratch_copy(self.network)
                 self.masks = self._prune_once(scratch, batches)
         return self.masks
+
+    def reached(self) -> str:
+        """The round, where there are several."""
+        return f"round {self.round} of {self.hyper.rounds}" if self.hyper.rounds > 1 else ""
 
     def _prune_once(self, scratch: nn.Module, batches: Batches) -> Masks:
         if self.round == 1:
