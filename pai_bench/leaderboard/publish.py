@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -11,11 +14,13 @@ from pai_bench.leaderboard import html
 from pai_bench.leaderboard.page import Page
 from pai_bench.leaderboard.statistics import Board
 from pai_bench.leaderboard.terminal import print_board
-from pai_bench.leaderboard.wandb.mirror import Mirrored, Mode, mirror
+from pai_bench.leaderboard.wandb.mirror import Mirrored, Mode, Told, mirror
 from pai_bench.leaderboard.wandb.report import report
 from pai_bench.store import Store
 
 WANDB_FOLDER = Path("wandb")
+LOG_EVERY = 5.0
+"""Seconds between two lines of progress in a log."""
 
 
 def publish(
@@ -34,9 +39,26 @@ def publish(
     """
     print_board(console, asked, str(page.data["title"]))
     path = write_page(page, store.folder)
-    return path, mirror(
-        board, report(board, page, settings), settings, WANDB_FOLDER, wandb, rebuild
-    )
+    told = report(board, page, settings)
+    with _counted(console) as count:
+        return path, mirror(board, told, settings, WANDB_FOLDER, wandb, rebuild, count)
+
+
+@contextmanager
+def _counted(console: Console) -> Iterator[Told]:
+    """Show how many runs W&B has got: on a terminal as it goes, in a log every few seconds."""
+    last = time.monotonic()
+    with console.status("W&B") as status:
+
+        def count(written: int, of: int) -> None:
+            nonlocal last
+            text = f"W&B: {written} of {of} runs written"
+            status.update(text)
+            if not console.is_terminal and time.monotonic() - last >= LOG_EVERY:
+                last = time.monotonic()
+                console.print(text, highlight=False)
+
+        yield count
 
 
 def write_page(page: Page, folder: Path) -> Path:

@@ -132,7 +132,12 @@ def test_unchanged_runs_are_not_written_again_and_deleted_ones_are(copied, made,
     assert ours.mirror(made, told, settings, copied, "offline") == ours.Mirrored("offline", 0, 3)
     shutil.rmtree(next(copied.glob("offline-run-*-leaderboard-quick")))
     assert ours.mirror(made, told, settings, copied, "offline") == ours.Mirrored("offline", 1, 2)
-    assert ours.mirror(made, told, settings, copied, "offline", rebuild=True).written == 3
+    counts = []
+    found = ours.mirror(
+        made, told, settings, copied, "offline", rebuild=True, told=lambda *c: counts.append(c)
+    )
+    assert found.written == 3
+    assert counts == [(1, 3), (2, 3), (3, 3)]
     assert len(list(copied.glob("offline-run-*"))) == 3
 
 

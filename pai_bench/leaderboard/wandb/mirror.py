@@ -6,7 +6,7 @@ import json
 import multiprocessing
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -20,6 +20,8 @@ from pai_bench.leaderboard.wandb.report import Report
 from pai_bench.leaderboard.wandb.runs import RunData, runs
 
 Mode = Literal["auto", "online", "offline", "disabled"]
+Told = Callable[[int, int], None]
+"""Is told how many runs were written, of how many that are to be."""
 PATIENCE = 60.0
 """Seconds without a word after which a mirror is given up."""
 REACH = 15.0
@@ -69,6 +71,7 @@ def mirror(
     folder: Path,
     mode: Mode,
     rebuild: bool = False,
+    told: Told = lambda _written, _of: None,
 ) -> Mirrored:
     """Write the runs that have changed to W&B, in a process of its own with a time limit.
 
@@ -81,14 +84,14 @@ def mirror(
         return Mirrored("disabled")
     wanted = list(runs(board, report, settings))
     task = _Task(wanted, report, settings, folder, chosen, rebuild, PATIENCE, REACH)
-    found = _in_time(task)
+    found = _in_time(task, told)
     if found.problem and chosen != "offline":
         # A run that has not got through is still open in the process that tried: start another.
-        found = replace(_in_time(replace(task, mode="offline")), problem=found.problem)
+        found = replace(_in_time(replace(task, mode="offline"), told), problem=found.problem)
     return found
 
 
-def _in_time(task: _Task) -> Mirrored:
+def _in_time(task: _Task, told: Told) -> Mirrored:
     """Write runs in a process of its own, which is ended when nothing is heard of it for long."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
@@ -97,9 +100,10 @@ def _in_time(task: _Task) -> Mirrored:
     theirs.close()
     try:
         while ours.poll(task.patience):
-            found: Mirrored | None = ours.recv()
-            if found is not None:
+            found: Mirrored | tuple[int, int] = ours.recv()
+            if isinstance(found, Mirrored):
                 return found
+            told(*found)
         return Mirrored(task.mode, problem=f"W&B did not get through within {task.patience:.3g} s")
     except (EOFError, OSError):
         return Mirrored(task.mode, problem="the W&B process ended without a word")
@@ -137,11 +141,11 @@ def _write_changed(pipe: Connection, task: _Task) -> Mirrored:
     """Write the runs that are new or differ from what was written, and the report."""
     noted, place = _notes(task.folder, task.mode), None
     changed = [run for run in task.runs if task.rebuild or noted.get(run.id) != run.digest]
-    for run in changed:
+    for number, run in enumerate(changed, 1):
         place = _write(run, task)
         noted[run.id] = run.digest
         (task.folder / f"mirrored-{task.mode}.json").write_text(json.dumps(noted, indent=1))
-        pipe.send(None)
+        pipe.send((number, len(changed)))
     found = Mirrored(task.mode, len(changed), len(task.runs) - len(changed))
     if task.rebuild and place is not None:
         return _with_report(found, task, place)
