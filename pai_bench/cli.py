@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"pai-bench: error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\ninterrupted: finished cells are stored; the same command goes on", file=sys.stderr)
+        print("\ninterrupted: what is done is stored; the same command goes on", file=sys.stderr)
         return 130
 
 

@@ -28,7 +28,7 @@ class Progress:
         self._console, self._cost = console, cost
         self._total, self._work = len(cells), sum(map(cost, cells))
         self._done = self._failed = 0
-        self._done_work = 0.0
+        self._done_work = self._found_work = 0.0
         self._in_hand: dict[str, tuple[Cell, float, str]] = {}
         self._started = time.monotonic()
         self._last_line = 0.0
@@ -57,6 +57,7 @@ class Progress:
             self._in_hand[cell.id] = (cell, 0.0, "starting")
         elif isinstance(event, Epoch):
             share = event.epoch / max(1, event.epochs)
+            self._found_work += self._cost(cell) * self._found(event)
             what = f"epoch {event.epoch}/{event.epochs}" if event.epoch else "choosing masks"
             self._in_hand[cell.id] = (cell, share, what)
         elif isinstance(event, Scoring):
@@ -69,6 +70,12 @@ class Progress:
                 self._failed += 1
                 self._console.print(f"failed: {cell}: {event.reason}", style="red", markup=False)
         self._say()
+
+    def _found(self, event: Epoch) -> float:
+        """Share of a training that an earlier run had done: the epochs of a jump."""
+        _, before, _ = self._in_hand.get(event.cell.id, (event.cell, 0.0, ""))
+        jump = event.epoch - round(before * event.epochs)
+        return jump / event.epochs if jump > 1 else 0.0
 
     def status(self) -> str:
         """One line: done, left, failed, time left."""
@@ -89,9 +96,10 @@ class Progress:
         """
         begun = sum(self._cost(cell) * share for cell, share, _ in self._in_hand.values())
         done, elapsed = self._done_work + begun, time.monotonic() - self._started
-        if done <= 0 or (not self._done and elapsed < START):
+        here = done - self._found_work
+        if here <= 0 or (not self._done and elapsed < START):
             return None
-        return elapsed * (self._work - done) / done
+        return elapsed * (self._work - done) / here
 
     def _say(self) -> None:
         """In a log, speak every five seconds; on a terminal the display refreshes itself."""

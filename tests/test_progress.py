@@ -31,6 +31,18 @@ def test_time_left_follows_the_work_done_weighed_by_cost(quick, clock):
     assert shown.status() == "1/3 cells done · 2 left · time left: 10 s"
 
 
+def test_what_an_interrupted_training_had_done_took_none_of_this_time(quick, clock):
+    cells = quick(methods=("snip",), densities=(0.1,), seeds=(1,))
+    shown = progress.Progress(Console(file=io.StringIO()), cells, lambda _: 1.0)
+    for event in (Started(cells[0]), Epoch(cells[0], 0, 100), Epoch(cells[0], 60, 100)):
+        shown.see(event)
+    clock[0] += 10
+    shown.see(Epoch(cells[0], 61, 100))
+    clock[0] += 10
+    shown.see(Epoch(cells[0], 62, 100))
+    assert shown.seconds_left() == pytest.approx(10 * 38)
+
+
 def test_the_start_of_the_workers_is_not_taken_for_their_speed(quick, clock):
     cells = quick(methods=("snip",), densities=(0.1,), seeds=(1,))
     shown = progress.Progress(Console(file=io.StringIO()), cells, lambda _: 1.0)
