@@ -65,8 +65,8 @@ def _read(folder: Path | None) -> dict[str, Any]:
             if head.get("by") != _program():
                 return nothing
             return {"records": head["records"], "lines": dict(map(json.loads, file))}
-    except (OSError, ValueError):
-        return nothing
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return nothing  # not whole, or no memory at all: lines are made anew
 
 
 def _write(

@@ -199,5 +199,6 @@ def test_lines_of_another_program_are_not_trusted(made, tmp_path, settings, meth
     told = [json.dumps(part) + "\n" for part in ({**head, "by": "another"}, *lines)]
     memory.write_text("".join(told))
     assert again(tmp_path / "runs", settings, methods, cells).cells == first.cells
-    memory.write_text(json.dumps(head) + "\n" + "".join(told[1:])[:-20])
-    assert again(tmp_path / "runs", settings, methods, cells).cells == first.cells
+    for broken in (json.dumps(head) + "\n" + "".join(told[1:])[:-20], "[]", "{", "", "{}\n{}"):
+        memory.write_text(broken)
+        assert again(tmp_path / "runs", settings, methods, cells).cells == first.cells
