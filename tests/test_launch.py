@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pai_bench import fit, grid
 from pai_bench.hardware import Hardware, gpus_of, share
 from pai_bench.launch import Finished, Order, Started, local
 from pai_bench.store import Store
@@ -146,12 +147,14 @@ SIX = ("run", "quick", "--methods", "magnitude,snip", "--densities", "0.5,0.1,0.
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory):
-    """Numbers of six cells that ran from beginning to end."""
-    folder = tmp_path_factory.mktemp("whole")
-    code, output = bench(folder, *SIX)
-    assert code == 0, output
-    return numbers(Store(folder / "runs", "quick"))
+def uninterrupted(tmp_path_factory, settings, methods):
+    """Numbers of the same six cells, run one after another in this process."""
+    store = Store(tmp_path_factory.mktemp("whole"), "quick")
+    six = grid.Selection(("magnitude", "snip"), (0.5, 0.1, 0.05), (1,))
+    for cell in grid.cells(settings, methods, "quick", six):
+        outcome = fit.fit(cell, settings, CPU)
+        store.put(cell, outcome.result, outcome.curves, outcome.masks)
+    return numbers(store)
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
