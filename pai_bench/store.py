@@ -162,10 +162,10 @@ def _stamp(folder: str) -> Stamp | None:
     """What tells that the files of a cell are those of before; None where there are none."""
     try:
         with os.scandir(folder) as found:
-            files = [(file.name, file.stat()) for file in found]
+            files = [(f.name, (s := f.stat()).st_ino, s.st_size, s.st_mtime_ns) for f in found]
     except OSError:
         return None
-    return tuple(sorted((n, s.st_ino, s.st_size, s.st_mtime_ns) for n, s in files))
+    return tuple(sorted(files))
 
 
 def _entry(folder: str, stamp: Stamp | None) -> Entry:
