@@ -26,14 +26,14 @@ def at_every_step(monkeypatch):
 
 
 class Interrupt(pl.Callback):
-    """Does as Ctrl-C, or as a defect in the code, after so many steps."""
+    """Does as Ctrl-C after so many steps."""
 
-    def __init__(self, step, error=KeyboardInterrupt):
-        self.step, self.error = step, error
+    def __init__(self, step):
+        self.step = step
 
     def on_train_batch_end(self, trainer, *_):
         if trainer.global_step == self.step:
-            raise self.error("stopped by the test")
+            raise KeyboardInterrupt
 
 
 @pytest.fixture
@@ -122,10 +122,12 @@ def test_photographs_are_streamed_on(photographs, quick, interrupted, monkeypatc
     cell = replace(cell, recipe=cell.recipe.model_copy(update={"batch_size": 2}))
     whole = fit.fit(cell, photographs)
     interrupted(cell, tmp_path, 4, photographs)
-    assert_same(fit.fit(cell, photographs, runs=tmp_path), whole)
+    rest = fit.fit(cell, photographs, runs=tmp_path)
+    assert rest.result.environment["resumed"] == 1
+    assert_same(rest, whole)
 
 
-def test_what_earlier_runs_took_is_counted(cell, interrupted, settings, tmp_path, monkeypatch):
+def test_what_earlier_runs_took_is_counted(cell, interrupted, settings, tmp_path):
     asked = cell("ntk-sap")
     interrupted(asked, tmp_path, STEPS + 5)
     known = torch.load(halfway.path(tmp_path, asked), weights_only=True)

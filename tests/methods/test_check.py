@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from pai_bench.errors import BenchError
+from pai_bench.halfway import Halfway
 from pai_bench.methods import registry
 from pai_bench.methods.base import PruneAtInit, SparseClassifier
 from pai_bench.methods.check import CHECKS, assert_conforms, check
@@ -660,6 +661,12 @@ def test_masks_that_come_in_steps_may_keep_less_and_decline_networks():
     subject = find(KeepsAtMost, ()).load()
     assert "a network of one layer (refused: one layer is too few)" in LOOKS["networks"](subject)
     assert LOOKS["density"](subject) == "never above in 13 cases"
+
+
+def test_a_checkpoint_that_is_not_gone_on_from_is_no_interruption_that_was_passed(monkeypatch):
+    monkeypatch.setattr(Halfway, "_checkpoint", lambda _: None)
+    with pytest.raises(Wrong, match="step 7 is not read back; save tensors and plain data only"):
+        LOOKS["interruption"](find(Good, ()).load())
 
 
 @pytest.mark.parametrize(("cls", "name", "says"), cases(ONE_EACH))

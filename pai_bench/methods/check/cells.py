@@ -156,6 +156,11 @@ def interruption(subject: Subject) -> str:
             module, _ = subject.train(halfway, stop)
     how = f"stopped at step {STOP} and gone on with"
     mend = "save what it remembers in on_save_checkpoint, take it back in on_load_checkpoint"
+    if not halfway.times:
+        raise Wrong(
+            f"{subject.cls.__name__}: its checkpoint at step {STOP} is not read back; save tensors "
+            "and plain data only in on_save_checkpoint"
+        )
     _same(subject, whole, module, how, mend)
     if whole.curves != module.curves:
         raise Wrong(f"{subject.cls.__name__}: {how}, its curves are others; {mend}")
