@@ -22,6 +22,8 @@ from os.path import isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic_core import from_json
+
 from pai_bench.cell import Cell
 from pai_bench.data.locations import public
 from pai_bench.errors import BenchError, first_line
@@ -244,13 +246,20 @@ def _write(path: Path, content: Any) -> None:
 def _read(path: str | Path) -> dict[str, Any]:
     try:
         with open(path, "rb", buffering=0) as file:
-            content: dict[str, Any] = json.loads(file.read())
+            content: dict[str, Any] = _parsed(file.read())
     except (OSError, ValueError) as error:
         raise BenchError(
             f"{path}: cannot be read ({error}); remove the folder {Path(path).parent} to run it "
             "again"
         ) from error
     return content
+
+
+def _parsed(text: bytes) -> Any:
+    try:
+        return from_json(text)  # three times as fast as `json.loads`
+    except ValueError:
+        return json.loads(text)  # takes half surrogates too: a file's name in a reason may have one
 
 
 def _sha256(path: Path) -> str:

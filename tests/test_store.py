@@ -1,7 +1,9 @@
 """The store: complete or absent, read back as written, altered files found."""
 
 import json
+import math
 import os
+import random
 from dataclasses import replace
 
 import pytest
@@ -115,6 +117,21 @@ def test_numbers_that_are_none_are_never_written(tmp_path, cell):
     with pytest.raises(ValueError, match="not JSON compliant"):
         Store(tmp_path, "quick").put(cell, Result("done", density=float("nan")))
     assert Store(tmp_path, "quick").status(cell) is None
+
+
+def test_every_float_is_read_back_to_the_last_bit(store, cell):
+    draw = random.Random(1)
+    finite = [5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, 9007199254740993.0, -0.0]
+    drawn = [math.ldexp(draw.random(), draw.randint(-1070, 1023)) for _ in range(2000)]
+    store.put(cell, RESULT, {"test_loss": finite + drawn})
+    read = store.get(cell.id).curves()["test_loss"]
+    assert list(map(float.hex, read)) == list(map(float.hex, finite + drawn))
+
+
+def test_a_file_name_that_is_no_text_may_stand_in_a_reason(store, cell):
+    reason = os.fsdecode(b"cannot read caf\xe9.parquet")
+    store.put(cell, Result("failed", reason))
+    assert store.get(cell.id).result.reason == reason
 
 
 def test_a_cell_is_found_by_the_start_of_its_id(tmp_path, store, cell, quick):

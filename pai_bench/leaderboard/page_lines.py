@@ -14,6 +14,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import from_json, to_json
+
 from pai_bench.cell import Cell
 from pai_bench.leaderboard.page_cells import SHARED, Line, Lines
 from pai_bench.leaderboard.public import secrets
@@ -32,7 +34,7 @@ def lines(cells: Iterable[Known], suite: str) -> tuple[dict[str, dict[str, Any]]
     maker.records.update(memory["records"])
     made: dict[str, Line] = {}
     for cell, entry in cells:
-        stamp = json.dumps([suite, entry.stamp]) if entry is not None else ""
+        stamp = f"{suite} {entry.stamp}" if entry is not None else ""
         before = memory["lines"].get(cell.id)
         if stamp and before and before[0] == stamp:
             made[cell.id] = Line(*before[1:])
@@ -60,11 +62,11 @@ def _read(folder: Path | None) -> dict[str, Any]:
     if folder is None:
         return nothing
     try:
-        with (folder / MEMORY).open(encoding="utf-8") as file:
-            head = json.loads(next(file, "{}"))
+        with (folder / MEMORY).open("rb") as file:
+            head = from_json(next(file, b"{}"))
             if head.get("by") != _program():
                 return nothing
-            return {"records": head["records"], "lines": dict(map(json.loads, file))}
+            return {"records": head["records"], "lines": dict(map(from_json, file))}
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return nothing  # not whole, or no memory at all: lines are made anew
 
@@ -77,10 +79,10 @@ def _write(
 ) -> None:
     records = {digest: found for kind in shared.values() for digest, found in kind.items()}
     beside = folder / f"{MEMORY}.{os.getpid()}"
-    with beside.open("w", encoding="utf-8") as file:
-        file.write(json.dumps({"by": _program(), "records": records}) + "\n")
+    with beside.open("wb") as file:
+        file.write(json.dumps({"by": _program(), "records": records}).encode() + b"\n")
         for key, line in made.items():
-            file.write(json.dumps([key, [stamps[key], line.text, line.shared]]) + "\n")
+            file.write(to_json([key, [stamps[key], line.text, line.shared]]) + b"\n")
     beside.replace(folder / MEMORY)
 
 
