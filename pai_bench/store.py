@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 CELL, RESULT, CURVES, MASKS = "cell.json", "result.json", "curves.json", "masks.safetensors"
 Curves = Mapping[str, list[float]]
-Stamp = tuple[tuple[str, int, int, int], ...]
+Stamp = tuple[tuple[int, int, int] | None, ...]
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Entry:
     folder: Path
     cell: Cell
     result: Result
-    stamp: Stamp | None = field(default=None, compare=False)
-    """What tells whether the files of the cell are those that this was read from."""
+    stamp: Stamp = field(default=(), compare=False)
+    """What tells whether the JSON files of the cell are those that this was read from."""
 
     def curves(self) -> Curves:
         """Training loss, test loss and test accuracy, one value per epoch."""
@@ -74,7 +74,7 @@ class Store:
         """Read one cell. Raises BenchError when it is absent, unreadable or of another format."""
         folder = f"{self.folder}/{cell_id}"
         stamp, entry = _stamp(folder), _READ.get(folder)
-        if entry is None or stamp is None or stamp != entry.stamp:
+        if entry is None or stamp != entry.stamp:
             entry = _READ[folder] = _entry(folder, stamp)
         return entry
 
@@ -160,17 +160,20 @@ def forget() -> None:
     _READ.clear()
 
 
-def _stamp(folder: str) -> Stamp | None:
-    """What tells that the files of a cell are those of before; None where there are none."""
+def _stamp(folder: str) -> Stamp:
+    """What tells that the JSON files of a cell are those of before."""
+    return tuple(_state(f"{folder}/{name}") for name in (CELL, RESULT, CURVES))
+
+
+def _state(path: str) -> tuple[int, int, int] | None:
     try:
-        with os.scandir(folder) as found:
-            files = [(f.name, (s := f.stat()).st_ino, s.st_size, s.st_mtime_ns) for f in found]
+        found = os.stat(path)
     except OSError:
         return None
-    return tuple(sorted(files))
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _entry(folder: str, stamp: Stamp | None) -> Entry:
+def _entry(folder: str, stamp: Stamp) -> Entry:
     record, result = _read(f"{folder}/{CELL}"), _read(f"{folder}/{RESULT}")
     try:
         cell, found = Cell.from_resolved(record["cell"]), Result.from_json(result["result"])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import isfinite
 from typing import Any
 
@@ -40,8 +41,8 @@ class Lines:
 
     def __init__(self) -> None:
         self.records: dict[str, Any] = {}
-        self._digests: dict[Hashable, str] = {}
-        self._environment: tuple[Mapping[str, Any], str] | None = None
+        self._digests: dict[str, str] = {}
+        self._last: dict[str, tuple[Any, str]] = {}
 
     def line(self, cell: Cell, entry: Entry | None, suite: str) -> Line:
         """One cell, with its result if there is one; what is empty is left out."""
@@ -54,17 +55,17 @@ class Lines:
             "seed": cell.seed,
             "ablation": cell.ablation,
             "status": "not run",
-            "recipe": self._recipe(cell.recipe),
+            "recipe": self._named("recipe", cell.recipe, _fields),
             "command": command(cell, suite),
         }
         if entry is not None:
-            known |= self._result(entry.result)
+            known |= self._result(entry.result, cell.method)
         text = embed({k: v for k, v in known.items() if v is not None and v != ""})
         if entry is not None and (curves := thinned(entry.curves())):
             text = f'{text[:-1]},"curves":{curves}}}'
         return Line(text, {kind: found for kind in SHARED if (found := known.get(kind))})
 
-    def _result(self, result: Result) -> dict[str, Any]:
+    def _result(self, result: Result, method: str) -> dict[str, Any]:
         layers = tuple((layer.name, layer.shape, layer.total) for layer in result.layers)
         kept = [[layer.kept_start, layer.kept_end, layer.effective] for layer in result.layers]
         return {
@@ -75,41 +76,48 @@ class Lines:
             "achieved": result.density,
             "effective": result.effective,
             "collapsed": result.collapsed if result.accuracy else None,
-            "layers": self._layers(layers) if layers else None,
+            "layers": self._named("layers", layers, _listed) if layers else None,
             "kept": kept or None,
             "flops": result.flops and vars(result.flops),
             "shrunk": result.shrunk and vars(result.shrunk),
             "seconds": {name: round(found, 3) for name, found in result.seconds.items()},
             "memory_mb": result.memory_mb,
-            "hyper": self._shared(dict(result.hyper)),
-            "environment": self._described(result.environment),
+            "hyper": self._named(f"hyper of {method}", result.hyper, dict),
+            "environment": self._named("environment", result.environment, dict, _published),
         }
 
-    def _recipe(self, recipe: Recipe) -> str:
-        if recipe not in self._digests:
-            self._digests[recipe] = self._shared(recipe.model_dump(mode="json"))
-        return self._digests[recipe]
+    def _named(
+        self,
+        kind: str,
+        value: Any,
+        plain: Callable[[Any], Any],
+        publish: Callable[[Any], Any] = lambda record: record,
+    ) -> str:
+        """Name what cells share: most often that of the cell before, and comparing is cheap.
 
-    def _layers(self, layers: tuple[tuple[str, tuple[int, ...], int], ...]) -> str:
-        if layers not in self._digests:
-            record = [[name, list(shape), total] for name, shape, total in layers]
-            self._digests[layers] = self._shared(record)
-        return self._digests[layers]
+        `plain` makes JSON data of it, `publish` makes those fit to be published. Values of one
+        kind have the same types (1, 1.0 and True are equal, and are not the same JSON).
+        """
+        if kind not in self._last or self._last[kind][0] != value:
+            self._last[kind] = value, self._shared(plain(value), publish)
+        return self._last[kind][1]
 
-    def _described(self, environment: Mapping[str, Any]) -> str:
-        """Name an environment: most often that of the cell before, and comparing is cheap."""
-        if self._environment is None or self._environment[0] != environment:
-            self._environment = environment, self._shared(dict(environment), _published)
-        return self._environment[1]
-
-    def _shared(self, record: Any, publish: Callable[[Any], Any] = lambda known: known) -> str:
-        """Name a record that cells share by the start of its digest; `publish` makes it fit to."""
+    def _shared(self, record: Any, publish: Callable[[Any], Any]) -> str:
+        """Name a record by the start of its digest."""
         text = _CANONICAL.encode(record)
         if text not in self._digests:
             digest = hashlib.sha256(text.encode()).hexdigest()[:10]
             self._digests[text] = digest
             self.records[digest] = publish(record)
         return self._digests[text]
+
+
+def _listed(layers: Iterable[tuple[str, tuple[int, ...], int]]) -> list[Any]:
+    return [[name, list(shape), total] for name, shape, total in layers]
+
+
+def _fields(recipe: Recipe) -> dict[str, Any]:
+    return recipe.model_dump(mode="json")
 
 
 def _published(environment: Mapping[str, Any]) -> Any:
@@ -131,8 +139,13 @@ def thinned(curves: Curves) -> str:
     if not epochs:
         return ""
     every = -(-epochs // LONGEST)
-    values = [f"{embed(name)}:[{_digits(_every(c, every))}]" for name, c in curves.items()]
+    values = [f"{_key(name)}:[{_digits(_every(c, every))}]" for name, c in curves.items()]
     return f'{{"every":{every},"epochs":{epochs},{",".join(values)}}}'
+
+
+@lru_cache(maxsize=64)
+def _key(name: str) -> str:
+    return embed(name)
 
 
 def _digits(curve: Sequence[float]) -> str:
