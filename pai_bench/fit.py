@@ -30,9 +30,10 @@ from pai_bench.hardware import Hardware, loader_workers
 from pai_bench.methods import registry
 from pai_bench.methods.base import Collapsed, SparseClassifier, Task
 from pai_bench.networks import init
-from pai_bench.result import Accuracy, Flops, Layer, Result, Shrunk
+from pai_bench.result import Accuracy, Architecture, Flops, Layer, Result, Shrunk
 from pai_bench.searches import Searches
 from pai_bench.sparsity import account
+from pai_bench.sparsity.architecture import final_architecture
 from pai_bench.sparsity.masks import Masks, layers
 from pai_bench.sparsity.shrink import shrink
 from pai_bench.store import Curves
@@ -271,6 +272,7 @@ def _result(
         layers=_layers(module, reached),
         flops=_flops(module, macs),
         shrunk=None if module.exact_density else _shrunk(module, data.shape),
+        architecture=_architecture(module.masks, macs),
         seconds=seconds,
         memory_mb=_memory(device),
         hyper=asdict(module.hyper),
@@ -313,6 +315,16 @@ def _shrunk(module: SparseClassifier, shape: tuple[int, ...]) -> Shrunk | None:
         parameters_dense=_parameters(module.network),
         flops=2.0 * sum(account.macs_by_layer(small, shape).values()),
     )
+
+
+def _architecture(masks: Masks, macs: dict[str, int]) -> Architecture | None:
+    """What is left without dead neurons, where masked linear layers in a row are all there is."""
+    if sum(macs.values()) != masks.total:
+        return None
+    try:
+        return final_architecture(masks)
+    except BenchError:
+        return None
 
 
 def _units(network: nn.Module) -> int:

@@ -63,6 +63,33 @@ class Shrunk:
 
 
 @dataclass(frozen=True)
+class Architecture:
+    """What is left of a sparse multilayer perceptron without its dead neurons, as RigL counts it
+    (table 2, appendix B; sparsity/architecture.py).
+    """
+
+    units: tuple[int, ...]
+    """Inputs that are looked at, neurons of each hidden layer, outputs."""
+    kept: int
+    """Weights that are kept between them."""
+    total: int
+    """Weights of the dense network of these units."""
+    flops: float
+    """Inference, 2 per kept weight: neither biases nor activations are counted here."""
+    bytes: float
+    """32 bits for each kept weight and each bias, one per weight of a sparse layer's bit mask."""
+
+    @property
+    def sparsity(self) -> float:
+        """Of the network that is left."""
+        return 1 - self.kept / self.total if self.total else 0.0
+
+    def __str__(self) -> str:
+        """As in the paper, without the outputs: `408-100-69`."""
+        return "-".join(map(str, self.units[:-1]))
+
+
+@dataclass(frozen=True)
 class Result:
     """Outcome of one cell. Failures and skips are results too: they have a reason, and no rest."""
 
@@ -81,6 +108,8 @@ class Result:
     flops: Flops | None = None
     shrunk: Shrunk | None = None
     """Of methods whose masks come in whole units, on networks that can be traced."""
+    architecture: Architecture | None = None
+    """Of networks that are linear layers in a row, all of them masked."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Wall-clock seconds of data, score, train and eval; `total` has the overhead too."""
     memory_mb: float | None = None
@@ -103,6 +132,8 @@ class Result:
             known["flops"] = Flops(**known["flops"])
         if known.get("shrunk"):
             known["shrunk"] = Shrunk(**known["shrunk"])
+        if left := known.get("architecture"):
+            known["architecture"] = Architecture(**{**left, "units": tuple(left["units"])})
         known["layers"] = tuple(
             Layer(**{**layer, "shape": tuple(layer["shape"])}) for layer in known.get("layers", ())
         )

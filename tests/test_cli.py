@@ -246,6 +246,7 @@ def test_show_counts_the_neurons_that_are_left(call, tmp_path, quick, settings, 
     from dataclasses import replace
 
     from pai_bench import fit
+    from pai_bench.sparsity.architecture import final_architecture
 
     cell = quick(methods=("random",), densities=(0.002,), seeds=(1,), epochs=1)[0]
     small = replace(cell, network=network)
@@ -255,6 +256,8 @@ def test_show_counts_the_neurons_that_are_left(call, tmp_path, quick, settings, 
     code, out, _ = call("show", small.id)
     assert code == 0
     assert ("neurons   " in out) is shown
+    counted = store.get(small.id).result.architecture
+    assert counted == (final_architecture(outcome.masks) if shown else None)
     if shown:
         assert re.search(r"neurons   \d+-\d+-\d+ left, inputs first · \d+ weights kept", out)
         assert "64-300-100 left" not in out

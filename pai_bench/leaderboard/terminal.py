@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 
 from rich import box
 from rich.console import Console
@@ -13,7 +12,8 @@ from rich.text import Text
 
 from pai_bench.leaderboard.statistics import Board, Row
 from pai_bench.leaderboard.summary import Summaries, summarise
-from pai_bench.store import MASKS, Entry
+from pai_bench.result import Architecture
+from pai_bench.store import Entry
 
 
 def print_board(console: Console, board: Board, title: str) -> None:
@@ -207,8 +207,8 @@ def print_cell(console: Console, entry: Entry) -> None:
             f"{small.parameters_dense:,} parameters · {small.flops:.4g} FLOPs an image",
             highlight=False,
         )
-    if _is_perceptron(entry) and (entry.folder / MASKS).is_file():
-        console.print(f"neurons   {_neurons(entry)}", highlight=False)
+    if result.architecture is not None:
+        console.print(f"neurons   {_neurons(result.architecture)}", highlight=False)
     blocks = {
         "FLOPs": vars(result.flops) if result.flops else {},
         "seconds": result.seconds,
@@ -226,21 +226,8 @@ def print_cell(console: Console, entry: Entry) -> None:
         console.print(Text(result.traceback))
 
 
-def _is_perceptron(entry: Entry) -> bool:
-    """Tell whether the masked layers are linear, one after the other, and all that there is."""
-    shapes = [layer.shape for layer in entry.result.layers]
-    if not shapes or any(len(shape) != 2 for shape in shapes) or entry.result.flops is None:
-        return False
-    in_a_row = all(before[0] == after[1] for before, after in pairwise(shapes))
-    weights = sum(layer.total for layer in entry.result.layers)
-    return in_a_row and entry.result.flops.inference_dense == 2 * weights
-
-
-def _neurons(entry: Entry) -> str:
-    """What is left without dead neurons, counted as in RigL's table of such networks."""
-    from pai_bench.sparsity.architecture import final_architecture
-
-    found = final_architecture(entry.masks())
+def _neurons(found: Architecture) -> str:
+    """What is left without dead neurons, as in RigL's table of such networks."""
     return (
         f"{found} left, inputs first · {found.kept:,} weights kept (sparsity "
         f"{found.sparsity:.3f}) · {found.flops / 1000:.1f} kFLOPs · {int(found.bytes):,} bytes"

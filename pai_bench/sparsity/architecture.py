@@ -3,40 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from pai_bench.errors import BenchError
+from pai_bench.result import Architecture
 from pai_bench.sparsity.account import Cost, rigl_bytes
 from pai_bench.sparsity.masks import Masks
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """A sparse multilayer perceptron as a table shows it."""
-
-    units: tuple[int, ...]
-    """Inputs that are looked at, neurons of each hidden layer, outputs."""
-    kept: int
-    """Weights that are kept between them."""
-    total: int
-    """Weights of the dense network of these units."""
-    flops: float
-    """Inference, 2 per kept weight: neither biases nor activations are counted here."""
-    bytes: float
-    """32 bits for each kept weight and each bias, one per weight of a sparse layer's bit mask."""
-
-    @property
-    def sparsity(self) -> float:
-        """Of the network that is left."""
-        return 1 - self.kept / self.total if self.total else 0.0
-
-    def __str__(self) -> str:
-        """As in the paper, without the outputs: `408-100-69`."""
-        return "-".join(map(str, self.units[:-1]))
 
 
 def final_architecture(masks: Mapping[str, Tensor]) -> Architecture:
