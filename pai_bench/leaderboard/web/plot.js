@@ -85,6 +85,7 @@ function plot(spec) {
     width = host.clientWidth;
     host.replaceChildren(drawPlot(spec(), width, tip), tip);
   };
+  queueMicrotask(redraw); // the host is on the page by then: nobody sees an empty frame
   new ResizeObserver(() => host.clientWidth !== width && redraw()).observe(host);
   return { host, redraw };
 }
