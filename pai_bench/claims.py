@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -29,10 +29,14 @@ from pai_bench.config import Document, Loader, Location
 from pai_bench.errors import near_miss, unknown
 from pai_bench.methods.declaration import ROOT
 
-Kind = Literal["absolute", "ordering", "flops"]
-Metric = Literal["accuracy", "error", "training-flops", "inference-flops", "other"]
-MEASURED: tuple[Metric, ...] = ("accuracy", "error", "training-flops", "inference-flops")
-"""Metrics that results hold: per cent, and FLOPs relative to the dense network's."""
+Kind = Literal["absolute", "ordering", "flops", "size"]
+Metric = Literal[
+    "accuracy", "error", "training-flops", "inference-flops", "left-inputs", "left-first",
+    "left-second", "left-sparsity", "left-kflops", "left-bytes", "other",
+]  # fmt: skip
+MEASURED = frozenset(get_args(Metric)) - {"other"}
+"""Metrics that results hold: per cent, FLOPs relative to the dense network's, and what is left of a
+perceptron without dead neurons (units of the inputs and of two hidden layers, ...)."""
 Entry = str | dict[str, dict[str, str]]
 """A method as in a suite: `name` or `name: {hyper-parameter: value}`."""
 
@@ -183,6 +187,13 @@ class Claim:
         return float(self.at)
 
     @property
+    def digits(self) -> int:
+        """Decimals to show a measured value with: of a size, one more than was printed."""
+        if self.kind == "size" and self.value is not None:
+            return 1 + len(self.value.text.partition(".")[2])
+        return 3 if self.kind == "flops" else 2
+
+    @property
     def claimed(self) -> str:
         """What is claimed, in a few characters."""
         if self.value is not None:
@@ -266,7 +277,7 @@ def _of_table(content: ClaimsFile, name: str, table: Table, document: Document) 
             if value != ".":
                 yield Claim(
                     **{**common, "untestable": common["untestable"] or why},
-                    kind="flops" if table.metric.endswith("flops") else "absolute",
+                    kind=_kind(table.metric),
                     metric=table.metric,
                     epoch=table.epoch,
                     suite=_suite(table, row),
@@ -276,6 +287,12 @@ def _of_table(content: ClaimsFile, name: str, table: Table, document: Document) 
                     value=_printed(value, common["source"], table, (*at, "rows", row), document),
                     doubt=table.doubt,
                 )
+
+
+def _kind(metric: Metric) -> Kind:
+    if metric.startswith("left-"):
+        return "size"
+    return "flops" if metric in ("training-flops", "inference-flops") else "absolute"
 
 
 def _common(

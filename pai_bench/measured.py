@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from math import isclose
 from pathlib import Path
@@ -15,6 +15,7 @@ from pai_bench.claims import Entry as Method
 from pai_bench.config import Benchmark
 from pai_bench.errors import BenchError
 from pai_bench.methods.declaration import ROOT, MethodInfo
+from pai_bench.result import Architecture
 from pai_bench.store import Entry, Store
 from pai_bench.variant import with_suite
 
@@ -92,19 +93,33 @@ class Measured:
 
 
 def _value(entry: Entry, claim: Claim, images: int) -> float | None:
-    """One number of a result, in the unit of the claim: per cent, or a part of dense FLOPs."""
+    """One number of a result, in the unit of the claim."""
     if claim.metric in ("accuracy", "error"):
         accuracy = entry.result.accuracy
         if accuracy is None:
             return None
         share = accuracy.best if claim.epoch == "best" else accuracy.last
         return 100 * (share if claim.metric == "accuracy" else 1 - share)
+    if claim.metric in _LEFT:
+        left = entry.result.architecture
+        return None if left is None else _LEFT[claim.metric](left)
     flops = entry.result.flops
     if flops is None:
         return None
     if claim.metric == "inference-flops":
         return flops.inference / flops.inference_dense
     return flops.training / (3 * flops.inference_dense * images)
+
+
+_LEFT: Mapping[str, Callable[[Architecture], float]] = {
+    "left-inputs": lambda left: left.units[0],
+    "left-first": lambda left: left.units[1],
+    "left-second": lambda left: left.units[2],
+    "left-sparsity": lambda left: left.sparsity,
+    "left-kflops": lambda left: left.flops / 1000,
+    "left-bytes": lambda left: left.bytes,
+}
+"""Metrics of what is left of a perceptron of two hidden layers."""
 
 
 def evidence_folders(root: Path = ROOT) -> list[Path]:

@@ -17,6 +17,9 @@ Where only "below x" can be read off a figure, the tolerance has no lower end.
 **Relative FLOPs**. The same, and the tolerance is the rounding plus 2 % of the printed value, for
 what one counts or not (biases, activations, padding).
 
+**Sizes of what is left** without dead neurons. The same, and the tolerance is the rounding plus the
+larger of 2 % of the printed value and twice the spread over runs.
+
 **One method above another**. Differences are paired by seed. *Reproduced*: their interval lies
 above 0; *not reproduced*: it lies below 0; otherwise *inconclusive*.
 
@@ -45,11 +48,12 @@ State = Literal["reproduced", "not reproduced", "inconclusive", "not run"]
 STATES: tuple[State, ...] = ("reproduced", "not reproduced", "inconclusive", "not run")
 SEEDS = 3
 """Fewest seeds of a verdict."""
-POINTS, OF_ERROR, SPREADS, OF_FLOPS = 0.5, 0.1, 2.0, 0.02
-"""The tolerance: points, part of the error rate, spreads over runs, part of relative FLOPs."""
+POINTS, OF_ERROR, SPREADS, OF_COUNT = 0.5, 0.1, 2.0, 0.02
+"""The tolerance: points, part of the error rate, spreads over runs, part of FLOPs and of sizes."""
 RULES: Mapping[Kind, str] = {
     "absolute": "the 95 % t interval of our mean minus the printed value lies inside the tolerance",
     "flops": "the 95 % t interval of our ratio minus the printed one lies inside the tolerance",
+    "size": "the 95 % t interval of our mean minus the printed size lies inside the tolerance",
     "ordering": "the 95 % t interval of the differences, paired by seed, lies above 0",
 }
 """When a claim is reproduced, in a line; Holm's adjusted p must be below 5 % too."""
@@ -143,11 +147,17 @@ def tolerance(values: Sequence[float], claim: Claim) -> float:
     if printed is None:
         return 0.0
     if claim.kind == "flops":
-        return printed.precision + OF_FLOPS * printed.value
-    error = printed.value if claim.metric == "error" else 100 - printed.value
+        return printed.precision + OF_COUNT * printed.value
     spreads = [s for s in (printed.spread, _deviation(values)) if s is not None]
     spread = sqrt(sum(s * s for s in spreads) / len(spreads)) if spreads else 0.0
-    return printed.precision + max(min(POINTS, OF_ERROR * error), SPREADS * spread)
+    return printed.precision + max(_smallest(claim, printed.value), SPREADS * spread)
+
+
+def _smallest(claim: Claim, printed: float) -> float:
+    """What is tolerated however little runs differ."""
+    if claim.kind == "size":
+        return OF_COUNT * printed
+    return min(POINTS, OF_ERROR * (printed if claim.metric == "error" else 100 - printed))
 
 
 def _deviation(values: Sequence[float]) -> float | None:

@@ -9,8 +9,9 @@ from scipy import stats
 
 from pai_bench import claims, grid, verdicts
 from pai_bench.claims import Printed
+from pai_bench.leaderboard.claims_table import numbers
 from pai_bench.measured import Measured
-from pai_bench.result import Accuracy, Flops, Result
+from pai_bench.result import Accuracy, Architecture, Flops, Result
 from pai_bench.store import Store
 from pai_bench.variant import with_suite
 
@@ -37,6 +38,18 @@ tables:
              rows: {SNIP: .51}}
   inference: {about: FLOPs, source: table, suite: quick, metric: inference-flops, densities: "0.5",
               rows: {SNIP: .60}}
+  inputs: {about: size, source: table, suite: quick, metric: left-inputs, densities: "0.5",
+           rows: {SNIP: 408}}
+  first: {about: size, source: table, suite: quick, metric: left-first, densities: "0.5",
+          rows: {SNIP: 150}}
+  second: {about: size, source: table, suite: quick, metric: left-second, densities: "0.5",
+           rows: {SNIP: 69}}
+  sparsity: {about: size, source: table, suite: quick, metric: left-sparsity, densities: "0.5",
+             rows: {SNIP: .870}}
+  flops: {about: size, source: table, suite: quick, metric: left-kflops, densities: "0.5",
+          rows: {SNIP: 12.6}}
+  bytes: {about: size, source: table, suite: quick, metric: left-bytes, densities: "0.5",
+          rows: {SNIP: 31914}}
   elsewhere: {about: accuracy, source: table, why: too large, densities: "0.5", rows: {SNIP: 95.0}}
 orderings:
   order: {about: above, source: table, suite: quick, densities: 0.5 0.1, above: SNIP,
@@ -67,9 +80,10 @@ def judged(tmp_path, settings, methods):
             if value is not None:
                 images = 20 * 1438
                 flops = Flops(100.0, 50.0, 0.0, 3 * 51.0 * images)
-                store.put(
-                    cell, Result("done", accuracy=Accuracy(value, value + 0.01, 1), flops=flops)
-                )
+                units = (408, 90 + 10 * cell.seed, 69, 10)
+                left = Architecture(units, 6309, 48390, 12618.0, 31914.75)
+                accuracy = Accuracy(value, value + 0.01, 1)
+                store.put(cell, Result("done", accuracy=accuracy, flops=flops, architecture=left))
         measured = Measured(settings, methods, [tmp_path / "runs", *folders])
         found = verdicts.judge(claims.load(path), measured)
         return {verdict.claim.id: verdict for verdict in found}
@@ -128,6 +142,28 @@ def test_one_seed_is_inconclusive_however_near(judged):
     assert (found.state, found.n, found.test.difference.low) == ("inconclusive", 1, None)
     assert found.reason == "1 seed, a verdict needs 3"
     assert judged(of("snip", 0.5, (0.95, 0.95)))["accuracy/SNIP/0.5"].state == "inconclusive"
+
+
+def test_sizes_of_what_is_left_are_as_near_as_they_differ_from_run_to_run(judged):
+    found = judged(of("snip", 0.5, (0.950, 0.9501, 0.9499)))
+    tests = {name: found[f"{name}/SNIP/0.5"].test for name in ("inputs", "first", "second")}
+    assert {name: test.ours.mean for name, test in tests.items()} == {
+        "inputs": 408, "first": 110, "second": 69,
+    }  # fmt: skip
+    assert tests["inputs"].high == pytest.approx(0.5 + 0.02 * 408)  # they do not differ
+    assert tests["first"].high == pytest.approx(0.5 + 2 * 10)  # their standard deviation is 10
+    assert tests["first"].difference.mean == pytest.approx(-40)
+    state = {name: found[f"{name}/SNIP/0.5"].state for name in tests}
+    assert state == {"inputs": "reproduced", "first": "inconclusive", "second": "reproduced"}
+    assert found["sparsity/SNIP/0.5"].test.ours.mean == pytest.approx(1 - 6309 / 48390)
+    assert found["flops/SNIP/0.5"].test.ours.mean == pytest.approx(12.618)
+    assert found["bytes/SNIP/0.5"].test.ours.mean == pytest.approx(31914.75)
+    assert numbers(found["sparsity/SNIP/0.5"])[:4] == (
+        ".870",
+        "0.8696",
+        "-0.0004 [-0.0004, -0.0004]",
+        "±0.0179",
+    )
 
 
 def test_errors_of_the_best_epoch_and_flops_have_their_own_numbers(judged):

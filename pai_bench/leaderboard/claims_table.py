@@ -55,8 +55,9 @@ def _print_tested(console: Console, paper: str, tested: Sequence[Verdict]) -> No
 
 
 LEGEND = (
-    "accuracies in per cent, FLOPs relative to dense; difference: ours minus the paper's, or of\n"
-    "two methods paired by seed, with its 95 % t interval; p: adjusted for all tested claims (Holm)"
+    "accuracies in per cent, FLOPs relative to dense, sizes as printed; difference: ours minus\n"
+    "the paper's, or of two methods paired by seed, with its 95 % t interval; p: adjusted for all\n"
+    "tested claims (Holm)"
 )
 
 
@@ -64,7 +65,7 @@ def numbers(verdict: Verdict) -> tuple[str, str, str, str, str, str]:
     """What was claimed and found, the interval, the tolerance, p and n, as text."""
     test = verdict.test
     assert test is not None
-    found, unit = test.difference, 3 if verdict.claim.kind == "flops" else 2
+    found, unit = test.difference, verdict.claim.digits
     interval = (
         f" [{found.low:+.{unit}f}, {found.high:+.{unit}f}]"
         if found.low is not None and found.high is not None

@@ -16,7 +16,7 @@ from pai_bench.config import Recipe
 from pai_bench.data.locations import public
 from pai_bench.leaderboard.html import embed
 from pai_bench.leaderboard.public import public_data, public_text
-from pai_bench.result import Result
+from pai_bench.result import Architecture, Result
 from pai_bench.store import Curves, Entry
 
 LONGEST = 100
@@ -80,6 +80,7 @@ class Lines:
             "kept": kept or None,
             "flops": result.flops and vars(result.flops),
             "shrunk": result.shrunk and vars(result.shrunk),
+            "architecture": result.architecture and _left(result.architecture),
             "seconds": {name: round(found, 3) for name, found in result.seconds.items()},
             "memory_mb": result.memory_mb,
             "hyper": self._named(f"hyper of {method}", result.hyper, dict),
@@ -110,6 +111,10 @@ class Lines:
             self._digests[text] = digest
             self.records[digest] = publish(record)
         return self._digests[text]
+
+
+def _left(found: Architecture) -> dict[str, Any]:
+    return {"units": str(found), "kept": found.kept, "flops": found.flops, "bytes": found.bytes}
 
 
 def _listed(layers: Iterable[tuple[str, tuple[int, ...], int]]) -> list[Any]:

@@ -80,6 +80,7 @@ def _claim(verdict: Verdict, numbers: dict[str, int], measured: Measured) -> dic
         "id": claim.id,
         "block": claim.block,
         "kind": claim.kind,
+        "digits": claim.digits,
         "name": claim.printed_name or "statement",
         "at": claim.at,
         "density": claim.suite is not None,

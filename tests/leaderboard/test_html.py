@@ -85,6 +85,7 @@ def claim(name, at, state, **more):
         "id": f"table/{name}/{at}",
         "block": "table",
         "kind": "absolute",
+        "digits": 2,
         "name": name,
         "at": at,
         "density": True,
@@ -182,6 +183,7 @@ def cell():
         "recipe": "r0",
         "hyper": "h0",
         "environment": "e0",
+        "architecture": {"units": "408-100-69", "kept": 6309, "flops": 12618, "bytes": 31914.75},
         "flops": {
             "inference_dense": 100400,
             "inference": 10040,
@@ -375,6 +377,8 @@ def test_a_browser_draws_a_cell_by_its_address(drawn):
     assert 'aria-label="validation accuracy, % over the epochs"' in text
     assert "pai-bench run --seed 1" in text
     assert "host.os" in text
+    assert "408-100-69" in text
+    assert "31,914" in text
 
 
 def test_the_start_of_an_id_is_enough(drawn):

@@ -125,6 +125,10 @@ function costView(cell) {
   if (shrunk) pairs.push(["units left", `${whole(shrunk.units)} of ${whole(shrunk.units_dense)}`],
     ["parameters left", `${whole(shrunk.parameters)} of ${whole(shrunk.parameters_dense)}`],
     ["FLOPs without dead units", short(shrunk.flops)]);
+  const { architecture } = cell;
+  if (architecture) pairs.push(["without dead neurons", architecture.units],
+    ["its kept weights", whole(architecture.kept)], ["its FLOPs", short(architecture.flops)],
+    ["its bytes", whole(Math.floor(architecture.bytes))]);
   if (known(cell.memory_mb)) pairs.push(["peak memory", `${whole(Math.round(cell.memory_mb))} MB`]);
   return pairs.length > 0 && h("section", {}, h("h3", {}, "Cost"), facts(pairs, "facts"));
 }

@@ -86,8 +86,7 @@ function blockBody(paper, block, claims, asked) {
 
 function claimRow(paper, claim, asked) {
   const { measured } = claim;
-  const digits = claim.kind === "flops" ? 3 : 2;
-  const number = (value) => minus(value.toFixed(digits));
+  const number = (value) => minus(value.toFixed(claim.digits));
   const plus = (value) => (value < 0 ? "" : "+") + number(value);
   const ends = measured && known(measured.difference.low)
     && ` [${plus(measured.difference.low)}, ${plus(measured.difference.high)}]`;
