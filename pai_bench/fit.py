@@ -104,7 +104,7 @@ def _fit(
     module = build_module(cell, settings, plugins, runs)
     module.on_scoring = on_scoring
     device = trainer.strategy.root_device
-    halfway = Halfway(runs, cell, _device_name(device)) if runs else None
+    halfway = Halfway(runs, cell, _device_name(device), plugins) if runs else None
     with module.task.streams.as_global("training"), _released(data):
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)

@@ -9,9 +9,10 @@ masks and curves, bit by bit.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,10 +35,11 @@ class Halfway(pl.Callback):
     every = 120.0
     """Seconds of training between two checkpoints: an interrupt loses no more than that."""
 
-    def __init__(self, runs: Path, cell: Cell, device: str) -> None:
+    def __init__(self, runs: Path, cell: Cell, device: str, plugins: Sequence[Path] = ()) -> None:
         self._path = path(runs, cell)
         known = environment.describe(device, torch.get_num_threads())
-        self._made_with = {name: found for name, found in known.items() if name != "command"}
+        del known["command"]
+        self._made_with = {**known, "plugins": [_digest(path) for path in plugins]}
         self._began = self._last = time.monotonic()
         self._random: list[Tensor] = []
         self.seconds = self._data_seconds = 0.0
@@ -67,7 +69,8 @@ class Halfway(pl.Callback):
     def _checkpoint(self) -> Path | None:
         """The checkpoint that can be gone on from; one of other software or device is removed.
 
-        A training that changed hands in its midst would be that of neither.
+        A training that changed hands in its midst would be that of neither. Plugins are software: a
+        file that is not what it was counts as another.
         """
         try:
             known = torch.load(self._path, map_location="cpu", weights_only=True, mmap=True)
@@ -147,6 +150,10 @@ def drop(runs: Path, cell: Cell) -> None:
         found.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         (runs / FOLDER).rmdir()  # the last one leaves no empty folder
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _random_states() -> list[Tensor]:

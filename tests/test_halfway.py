@@ -40,7 +40,7 @@ class Interrupt(pl.Callback):
 def interrupted(settings, monkeypatch):
     """Run a cell up to a step: interrupted(cell, runs, step)."""
 
-    def run(cell, runs, step, chosen=settings):
+    def run(cell, runs, step, chosen=settings, plugins=()):
         join = Halfway.join
 
         def with_interrupt(self, trainer):
@@ -51,7 +51,7 @@ def interrupted(settings, monkeypatch):
         with monkeypatch.context() as patched:
             patched.setattr(Halfway, "join", with_interrupt)
             with pytest.raises(KeyboardInterrupt):
-                fit.fit(cell, chosen, runs=runs)
+                fit.fit(cell, chosen, plugins=plugins, runs=runs)
         assert halfway.path(runs, cell).is_file()
 
     return run
@@ -160,6 +160,28 @@ def test_a_checkpoint_of_other_software_is_not_gone_on_from(
     found = fit.fit(asked, settings, runs=tmp_path)
     assert "resumed" not in found.result.environment
     assert_same(found, fit.fit(asked, settings))
+
+
+PLUGIN = """
+from baselines.dense import Dense
+from pai_bench.methods.registry import register
+
+@register("mine")
+class Mine(Dense):
+    pass
+"""
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_a_plugin_that_was_edited_is_other_software(edited, cell, interrupted, settings, tmp_path):
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(PLUGIN)
+    asked, runs = cell("mine", epochs=2), tmp_path / "runs"
+    interrupted(asked, runs, 9, plugins=(plugin,))
+    plugin.write_text(f"{PLUGIN}    factor = 2\n" if edited else PLUGIN)
+    found = fit.fit(asked, settings, plugins=(plugin,), runs=runs)
+    assert found.result.status == "done"
+    assert ("resumed" in found.result.environment) is not edited
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", None])
