@@ -88,13 +88,14 @@ def _overall(
 def print_compared(console: Console, found: Compared) -> None:
     """Print one line per density, then one over all of them."""
     title = f"{found.suite}: {found.ours} − {found.theirs}"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
+    table = Table(
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1),
+        collapse_padding=True, pad_edge=False,
+    )  # fmt: skip
     table.add_column("density", justify="right", no_wrap=True)
-    for line in (found.ours, found.theirs):
-        table.add_column(
-            Text(line), justify="right", min_width=6, max_width=_LINE_WIDTH, overflow="fold"
-        )
-    for heading in ("difference", "95 % t", "95 % bootstrap", "P(above)", "n"):
+    for name in _headings(found.ours, found.theirs):
+        table.add_column(Text(name), justify="right", min_width=6, overflow="fold")
+    for heading in ("minus", "95 % t", "bootstrap", "above", "n"):
         table.add_column(heading, justify="right", no_wrap=True)
     for density, at in found.densities.items():
         table.add_row(*_columns(f"{density:.4g}", at))
@@ -105,12 +106,20 @@ def print_compared(console: Console, found: Compared) -> None:
     console.print(_LEGEND, style="dim", highlight=False)
 
 
-_LINE_WIDTH = 18
-"""Characters after which the name of a line goes on below, so that no number is cut."""
+def _headings(ours: str, theirs: str) -> tuple[str, str]:
+    """Short names under a title that has the full ones: methods, or two lines of the same method.
+
+    >>> _headings("rigl (end=0.5)", "set (end=0.5)"), _headings("snip (l2=True)", "snip")
+    (('rigl', 'set'), ('first', 'second'))
+    """
+    methods = ours.partition(" ")[0], theirs.partition(" ")[0]
+    return methods if methods[0] != methods[1] else ("first", "second")
+
+
 _LEGEND = (
-    "accuracy in per cent of the last epoch, differences in points, paired by seed\n"
-    "bootstrap: percentiles of resampled seeds, too narrow with few of them\n"
-    "P(above): share of all pairs of runs in which the first is above, ties counting half\n"
+    "accuracy in per cent of the last epoch; minus: the difference in points, paired by seed\n"
+    "bootstrap: 95 % percentiles of resampled seeds, too narrow with few of them\n"
+    "above: share of all pairs of runs in which the first is above, ties counting half\n"
     "all: each seed's mean over the densities, so that n stays the number of seeds"
 )
 
@@ -130,4 +139,4 @@ def _columns(name: str, found: Comparison) -> list[Text]:
 
 
 def _ends(low: float | None, high: float | None) -> str:
-    return "–" if low is None or high is None else f"{100 * low:+.2f} … {100 * high:+.2f}"
+    return "–" if low is None or high is None else f"{100 * low:+.2f} to {100 * high:+.2f}"
