@@ -111,15 +111,20 @@ def _value(entry: Entry, claim: Claim, images: int) -> float | None:
     return flops.training / (3 * flops.inference_dense * images)
 
 
-_LEFT: Mapping[str, Callable[[Architecture], float]] = {
+def _hidden(left: Architecture, number: int) -> float | None:
+    """Neurons of a hidden layer; None where there are not so many layers."""
+    return left.units[number] if number < len(left.units) - 1 else None
+
+
+_LEFT: Mapping[str, Callable[[Architecture], float | None]] = {
     "left-inputs": lambda left: left.units[0],
-    "left-first": lambda left: left.units[1],
-    "left-second": lambda left: left.units[2],
+    "left-first": lambda left: _hidden(left, 1),
+    "left-second": lambda left: _hidden(left, 2),
     "left-sparsity": lambda left: left.sparsity,
     "left-kflops": lambda left: left.flops / 1000,
     "left-bytes": lambda left: left.bytes,
 }
-"""Metrics of what is left of a perceptron of two hidden layers."""
+"""Metrics of what is left of a perceptron."""
 
 
 def evidence_folders(root: Path = ROOT) -> list[Path]:
