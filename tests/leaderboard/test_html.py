@@ -132,12 +132,13 @@ def paper():
         "venue": "Nowhere 2020",
         "url": "javascript:alert(1)",
         "bibtex": "@inproceedings{made-up}",
-        "states": {"reproduced": 1, "not reproduced": 0, "inconclusive": 0, "not run": 1},
+        "states": {"reproduced": 1, "not reproduced": 0, "inconclusive": 0, "not run": 2},
         "rules": {"absolute": "the interval lies inside"},
         "missing": ["figure 9"],
         "deviations": ["other seeds"],
-        "blocks": {"table": block},
+        "blocks": {"too-large": {**block, "about": "Accuracy elsewhere"}, "table": block},
         "claims": [
+            {**claim("ntk-sap", "0.5", "not run"), "id": "too-large", "block": "too-large"},
             claim("ntk-sap", "0.1", "reproduced", **tested),
             claim("snip", "0.1", "not run"),
         ],
@@ -458,6 +459,7 @@ def test_claims_stand_beside_what_was_measured(drawn):
     assert "its cells have not run" in text
     assert "other seeds" in text
     assert "figure 9" in text
+    assert text.index("Accuracy on digits") < text.index("Accuracy elsewhere")  # tested ones first
     assert 'href="javascript' not in text
     assert "its cells have not run" not in drawn("#/claims/made-up?state=reproduced")
 

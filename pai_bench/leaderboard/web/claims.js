@@ -20,12 +20,14 @@ function claimsPage(name, asked) {
   if (!paper) return { title: "No such paper", content: [
     h("p", {}, "This page holds no claims of ", h("code", {}, name), ".")] };
   const list = h("div", {});
+  const tested = new Set(paper.claims.filter((claim) => claim.measured).map((claim) => claim.block));
+  const blocks = Object.keys(paper.blocks).sort((a, b) => tested.has(b) - tested.has(a)); // otherwise as in the file
   const count = h("output", { "aria-live": "polite" });
   const update = () => {
     const shown = paper.claims.filter((claim) => (!asked.state || claim.state === asked.state) &&
       [claim.id, claim.reason].join(" ").toLowerCase().includes((asked.text || "").trim().toLowerCase()));
     count.textContent = `${whole(shown.length)} of ${whole(paper.claims.length)} claims`;
-    list.replaceChildren(...Object.keys(paper.blocks).flatMap((block) => {
+    list.replaceChildren(...blocks.flatMap((block) => {
       const found = shown.filter((claim) => claim.block === block);
       return found.length ? [blockView(paper, block, found, asked)] : [];
     }));
