@@ -145,7 +145,8 @@ def _print_plan(
 
     cells = grid.cells(context.settings, context.methods, suite, selection)
     store = Store(context.runs, suite)
-    todo = [cell for cell in cells if store.status(cell) is None]
+    todo = [c for c in cells if store.status(c) is None and store.elsewhere(c) is None]
+    left = {cell.id for cell in todo}
     jobs = parsed.jobs or runner.default_jobs(_order(context, parsed, suite, cells))
     cost = grid.cost(todo, context.settings, speed, jobs)
     table = Table(title=f"{suite}: {context.settings.suites[suite].about}", title_justify="left")
@@ -155,7 +156,7 @@ def _print_plan(
         of_line = [cell for cell in cells if cell.line == line]
         densities = ", ".join(f"{d:.4g}" for d in dict.fromkeys(c.density for c in of_line))
         seeds = ", ".join(str(s) for s in dict.fromkeys(c.seed for c in of_line))
-        done = sum(store.status(cell) is not None for cell in of_line)
+        done = sum(cell.id not in left for cell in of_line)
         table.add_row(Text(line), densities, seeds, str(len(of_line)), str(done))
     context.console.print(table)
     context.console.print(
@@ -465,7 +466,8 @@ def _say(context: Context, what: str, line: str) -> None:
 
 def _tally_line(tally: Any) -> str:
     failed = f"; {tally.failed} failed (again with --retry-failed)" if tally.failed else ""
-    return f"{tally.ran} run in {duration(tally.seconds)}, {tally.found} found done{failed}"
+    taken = f" ({tally.taken} of them in other suites)" if tally.taken else ""
+    return f"{tally.ran} run in {duration(tally.seconds)}, {tally.found} found done{taken}{failed}"
 
 
 def _wandb_line(mirrored: Any) -> str:

@@ -32,6 +32,8 @@ class Tally:
 
     ran: int
     found: int
+    taken: int
+    """Of those found, how many lay in another suite."""
     failed: int
     seconds: float
 
@@ -39,19 +41,22 @@ class Tally:
 def run(order: Order, jobs: int, console: Console, retry_failed: bool = False) -> Tally:
     """Run the cells of `order` that have no result yet (or failed, with `retry_failed`).
 
+    A cell is the same experiment in every suite: one that another suite has finished is copied.
     An interrupt passes through; what is stored stays.
     """
     store = Store(order.runs, order.suite)
     store.sweep()
     states = {cell.id: store.status(cell) for cell in order.cells}
     again = (None, "failed") if retry_failed else (None,)
-    todo = tuple(cell for cell in order.cells if states[cell.id] in again)
+    missing = [cell for cell in order.cells if states[cell.id] in again]
     started = time.monotonic()
+    todo = tuple(cell for cell in missing if not store.take(cell))
     if todo:
         _prepare_data(todo[0], order.settings, console)
         _run(replace(order, cells=todo), jobs, console)
     failed = sum(store.status(cell) == "failed" for cell in order.cells)
-    return Tally(len(todo), len(order.cells) - len(todo), failed, time.monotonic() - started)
+    found, taken = len(order.cells) - len(todo), len(missing) - len(todo)
+    return Tally(len(todo), found, taken, failed, time.monotonic() - started)
 
 
 def _prepare_data(cell: Cell, settings: Benchmark, console: Console) -> None:
@@ -162,4 +167,5 @@ def _sample(store: Store) -> list[Entry]:
 def _ran_here(entry: Entry) -> bool:
     known = entry.result.environment
     here = environment.processor()
-    return entry.result.status == "done" and known["device"] == "cpu" and known["processor"] == here
+    is_cpu = known.get("device") == "cpu" and known.get("processor") == here
+    return entry.result.status == "done" and is_cpu

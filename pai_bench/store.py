@@ -95,10 +95,8 @@ class Store:
         self, cell: Cell, result: Result, curves: Curves | None = None, masks: Masks | None = None
     ) -> None:
         """Write a cell: all of it or nothing. A result that is there already is replaced."""
-        final = self.folder / cell.id
-        beside = self.folder / f".{cell.id}.{os.getpid()}"
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
+        final, beside = self.folder / cell.id, self._beside(cell)
+        beside.mkdir()
         if masks is not None:
             masks.save(beside / MASKS)
         if curves is not None:
@@ -135,13 +133,36 @@ class Store:
         """
         done = [entry for entry in self.entries() if entry.result.status != "failed"]
         for entry in done:
-            beside = target.folder / f".{entry.cell.id}.{os.getpid()}"
-            shutil.rmtree(beside, ignore_errors=True)
+            beside = target._beside(entry.cell)
             shutil.copytree(entry.folder, beside, ignore=shutil.ignore_patterns(MASKS))
             record = _read(beside / RESULT)
             _write(beside / RESULT, {**_published(record), "left_out": [MASKS]})
             _put_in_place(beside, target.folder / entry.cell.id)
         return len(done)
+
+    def elsewhere(self, cell: Cell) -> Path | None:
+        """Find a cell in a suite beside this one, finished and whole."""
+        for folder in sorted(self.folder.parent.glob(f"*/{cell.id}")):
+            other = Store(folder.parents[1], folder.parent.name)
+            if not other.verify(cell.id) and other.get(cell.id).result.status != "failed":
+                return folder
+        return None
+
+    def take(self, cell: Cell) -> bool:
+        """Copy a cell from a suite beside this one, if one has it; tell whether it was so."""
+        found = self.elsewhere(cell)
+        if found is not None:
+            beside = self._beside(cell)
+            shutil.copytree(found, beside)
+            _put_in_place(beside, self.folder / cell.id)
+        return found is not None
+
+    def _beside(self, cell: Cell) -> Path:
+        """Where a cell is put together before it is renamed into its place: nothing is there."""
+        beside = self.folder / f".{cell.id}.{os.getpid()}"
+        shutil.rmtree(beside, ignore_errors=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return beside
 
     def sweep(self) -> None:
         """Remove what processes that died left half-written."""

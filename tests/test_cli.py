@@ -121,6 +121,15 @@ def test_plan_counts_the_cells_and_trains_nothing(call, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_plan_counts_what_another_suite_has_as_done(call, stored):
+    _, before, _ = call("plan", "quick", "--methods", "snip", "--densities", "0.1")
+    stored.folder.rename(stored.folder.with_name("other"))
+    _, after, _ = call("plan", "quick", "--methods", "snip", "--densities", "0.1")
+    assert after == before
+    assert " of 3 cells to run" in after
+    assert "3 of 3 cells to run" not in after
+
+
 def test_a_plan_without_searches_speaks_of_none(call):
     code, out, _ = call("plan", "quick", "--methods", "snip,random")
     assert code == 0

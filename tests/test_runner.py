@@ -1,10 +1,12 @@
 """What of a list of cells runs, and what this machine's past says about the time it takes."""
 
+import io
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
-from pai_bench import environment, grid, runner
+from pai_bench import environment, fit, grid, runner
 from pai_bench.errors import BenchError
 from pai_bench.hardware import Hardware
 from pai_bench.launch import Order
@@ -43,6 +45,43 @@ def test_cost_uses_what_was_measured_and_says_so(quick, settings):
 def test_one_worker_per_device(hardware, visible, jobs, settings, tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert runner.default_jobs(Order("quick", (), settings, tmp_path, hardware)) == jobs
+
+
+@pytest.fixture
+def suites(tmp_path, quick, settings):
+    """Two cells that two suites share, and a function that runs the second suite."""
+    found = quick(methods=("snip",), densities=(0.1,), seeds=(1, 2), epochs=1)
+    cells = tuple(cell for cell in found if cell.density < 1)
+
+    def run():
+        order = Order("second", cells, settings, tmp_path, Hardware("cpu"))
+        return runner.run(order, 1, Console(file=io.StringIO()))
+
+    return cells, Store(tmp_path, "first"), Store(tmp_path, "second"), run
+
+
+def test_a_cell_that_another_suite_has_finished_is_not_run_again(suites, settings):
+    (cell, missing), first, second, run = suites
+    outcome = fit.fit(cell, settings)
+    first.put(cell, outcome.result, outcome.curves, outcome.masks)
+    tally = run()
+    assert (tally.ran, tally.found, tally.taken, tally.failed) == (1, 1, 1, 0)
+    assert second.get(cell.id).result == outcome.result
+    assert second.verify(cell.id) == second.verify(missing.id) == []
+    assert first.ids() == [cell.id]
+    assert not [path for path in second.folder.iterdir() if path.name.startswith(f".{cell.id}")]
+    tally = run()
+    assert (tally.ran, tally.found, tally.taken) == (0, 2, 0)
+
+
+def test_what_failed_or_was_altered_in_another_suite_is_run(suites):
+    (failed, altered), first, second, run = suites
+    first.put(failed, Result("failed", "x"))
+    first.put(altered, Result("done"), {"test_accuracy": [0.9]})
+    (first.folder / altered.id / "curves.json").write_text("{}")
+    tally = run()
+    assert (tally.ran, tally.taken, tally.failed) == (2, 0, 0)
+    assert [second.get(cell.id).result.status for cell in (failed, altered)] == ["done", "done"]
 
 
 def test_stored_cells_join_the_board_when_only_method_density_or_seed_differ(
