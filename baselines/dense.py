@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pai_bench.methods.base import SparseClassifier
-from pai_bench.methods.registry import register
+from pai_bench import SparseClassifier, register
 
 
 @register("dense")

@@ -8,8 +8,8 @@ from typing import Literal
 from torch import Tensor
 from torch.nn.functional import nll_loss
 
-from baselines.snip import SNIP
-from pai_bench.methods.registry import register
+from pai_bench import register
+from pai_bench.baselines.snip import SNIP
 
 
 @register("force")

@@ -8,11 +8,9 @@ from typing import Any
 
 from torch import nn
 
-from pai_bench.errors import BenchError
-from pai_bench.methods.base import PruneAtInit
-from pai_bench.methods.registry import register
-from pai_bench.methods.training import train
-from pai_bench.sparsity.masks import Masks, prunable
+from pai_bench import Masks, PruneAtInit, prunable, register
+from pai_bench.core.errors import BenchError
+from pai_bench.training.loop import train
 
 
 @register("imp")

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from baselines.snip import SNIP
-from pai_bench.methods.base import Batches
-from pai_bench.methods.registry import register
+from pai_bench import register
+from pai_bench.baselines.snip import SNIP
+from pai_bench.training.module import Batches
 
 
 @register("iterative-snip")

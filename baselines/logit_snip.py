@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from baselines.snip import SNIP
-from pai_bench.methods.registry import register
+from pai_bench import register
+from pai_bench.baselines.snip import SNIP
 
 
 @register("logit-snip")

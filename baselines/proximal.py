@@ -11,14 +11,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from pai_bench.errors import BenchError
-from pai_bench.methods import optimizer
-from pai_bench.methods.base import SparseClassifier
-from pai_bench.methods.registry import register
-from pai_bench.methods.training import train
-from pai_bench.searches import Search
-from pai_bench.sparsity.masks import Masks, prunable
+from pai_bench import Masks, SparseClassifier, prunable, register
+from pai_bench.core.errors import BenchError
 from pai_bench.sparsity.units import keep_units, per_filter
+from pai_bench.store.search_cache import Search
+from pai_bench.training import optimizer
+from pai_bench.training.loop import train
 
 
 @register("proximal")

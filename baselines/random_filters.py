@@ -7,10 +7,9 @@ from typing import Literal
 
 import torch
 
-from pai_bench.methods.base import Batches, SparseClassifier
-from pai_bench.methods.registry import register
-from pai_bench.sparsity.masks import Masks, prunable
+from pai_bench import Masks, SparseClassifier, prunable, register
 from pai_bench.sparsity.units import keep_units
+from pai_bench.training.module import Batches
 
 
 @register("random-filters")

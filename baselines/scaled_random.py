@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from baselines.random import Random
-from pai_bench.methods.base import Batches
-from pai_bench.methods.registry import register
-from pai_bench.sparsity.masks import Masks, prunable
+from pai_bench import Masks, prunable, register
+from pai_bench.baselines.random import Random
+from pai_bench.training.module import Batches
 
 
 @register("scaled-random")

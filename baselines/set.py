@@ -8,8 +8,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from pai_bench.methods.dynamic import DynamicSparse
-from pai_bench.methods.registry import register
+from pai_bench import DynamicSparse, register
 from pai_bench.sparsity.select import random_scores
 
 

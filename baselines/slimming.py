@@ -10,16 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pai_bench.errors import BenchError
-from pai_bench.methods import optimizer
-from pai_bench.methods.base import SparseClassifier
-from pai_bench.methods.registry import register
-from pai_bench.methods.training import train
-from pai_bench.searches import Search
+from pai_bench import Masks, SparseClassifier, prunable, register
+from pai_bench.core.errors import BenchError
 from pai_bench.sparsity.account import BATCH_NORMS
-from pai_bench.sparsity.masks import Masks, layers, prunable, weight_name
+from pai_bench.sparsity.masks import layers, weight_name
 from pai_bench.sparsity.select import keep_top
 from pai_bench.sparsity.units import keep_units
+from pai_bench.store.search_cache import Search
+from pai_bench.training import optimizer
+from pai_bench.training.loop import train
 
 
 @register("slimming")

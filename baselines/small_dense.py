@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from pai_bench.errors import BenchError
-from pai_bench.methods.base import Batches, SparseClassifier
-from pai_bench.methods.registry import register
-from pai_bench.sparsity.masks import PRUNABLE, Layer, Masks, layers, prunable, weight_name
+from pai_bench import Masks, SparseClassifier, prunable, register
+from pai_bench.core.errors import BenchError
+from pai_bench.sparsity.masks import PRUNABLE, Layer, layers, weight_name
 from pai_bench.sparsity.narrow import Narrowing, Units, is_depthwise
 from pai_bench.sparsity.select import kept_count
+from pai_bench.training.module import Batches
 
 
 @register("small-dense")

@@ -9,10 +9,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from pai_bench.errors import BenchError
-from pai_bench.methods.dynamic import DynamicSparse
-from pai_bench.methods.registry import register
-from pai_bench.sparsity.masks import prunable
+from pai_bench import DynamicSparse, prunable, register
+from pai_bench.core.errors import BenchError
 from pai_bench.sparsity.regrow import shared_out
 
 

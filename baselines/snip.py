@@ -8,10 +8,9 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from pai_bench.methods.base import Batches, PruneAtInit
-from pai_bench.methods.registry import register
-from pai_bench.sparsity.masks import prunable
+from pai_bench import PruneAtInit, prunable, register
 from pai_bench.sparsity.saliency import add_into, float_masks, mask_gradients, masked_forward
+from pai_bench.training.module import Batches
 
 
 @register("snip")

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pai_bench.methods.base import Batches, PruneAtInit
-from pai_bench.methods.registry import register
-from pai_bench.sparsity.masks import prunable
+from pai_bench import PruneAtInit, prunable, register
+from pai_bench.training.module import Batches
 
 
 @register("synflow")

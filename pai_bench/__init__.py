@@ -1,19 +1,52 @@
-"""PaI-Bench: a reproducibility benchmark for papers that train sparse neural networks."""
+"""PaI-Bench: a reproducibility benchmark for papers that train sparse neural networks.
+
+What a method, a network or a data set of one's own needs, and what reads results, is imported from
+here; torch and Lightning come along with the names that need them.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pai_bench.methods.door import prune
+    from pai_bench.methods.base import PruneAtInit as PruneAtInit
+    from pai_bench.methods.conformance import assert_conforms as assert_conforms
+    from pai_bench.methods.dynamic import DynamicSparse as DynamicSparse
+    from pai_bench.methods.functional import prune as prune
+    from pai_bench.networks.ntk import empirical_ntk as empirical_ntk
+    from pai_bench.registry.methods import register as register
+    from pai_bench.registry.plugins import dataset as dataset
+    from pai_bench.registry.plugins import network as network
+    from pai_bench.sparsity.masks import Masks as Masks
+    from pai_bench.sparsity.masks import prunable as prunable
+    from pai_bench.training.module import SparseClassifier as SparseClassifier
 
-__all__ = ["prune"]
+_HOME = {
+    "DynamicSparse": "pai_bench.methods.dynamic",
+    "Masks": "pai_bench.sparsity.masks",
+    "PruneAtInit": "pai_bench.methods.base",
+    "SparseClassifier": "pai_bench.training.module",
+    "assert_conforms": "pai_bench.methods.conformance",
+    "dataset": "pai_bench.registry.plugins",
+    "empirical_ntk": "pai_bench.networks.ntk",
+    "network": "pai_bench.registry.plugins",
+    "prunable": "pai_bench.sparsity.masks",
+    "prune": "pai_bench.methods.functional",
+    "register": "pai_bench.registry.methods",
+}
+"""Public name -> the module that defines it."""
+
+__all__ = list(_HOME)
 
 
 def __getattr__(name: str) -> Any:
-    """Import torch only for those who prune."""
-    if name == "prune":
-        from pai_bench.methods.door import prune
+    """Import a public name when it is first asked for: listing commands start without torch."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
 
-        return prune
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    """Name what can be imported from here."""
+    return sorted([*globals(), *_HOME])

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from pai_bench import config, grid
-from pai_bench.methods import registry
+from pai_bench.config import loader
+from pai_bench.experiment import grid
+from pai_bench.registry import methods as registry
 
 ROOT = Path(__file__).parents[1]
 
@@ -32,7 +33,7 @@ def methods():
 @pytest.fixture(scope="session")
 def settings(methods):
     """The shipped benchmark.yaml."""
-    return config.load(ROOT / "benchmark.yaml", methods)
+    return loader.load(ROOT / "benchmark.yaml", methods)
 
 
 @pytest.fixture(scope="session")
@@ -63,7 +64,7 @@ def photographs(tmp_path, monkeypatch, settings):
     import numpy as np
     from PIL import Image as Picture
 
-    from pai_bench.config import Data
+    from pai_bench.config.schema import Data
 
     random = np.random.default_rng(0)
     kinds = datasets.Features({"image": datasets.Image(), "label": datasets.Value("int64")})

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from pai_bench import config, grid
-from pai_bench.cell import Cell
-from pai_bench.config import Recipe
-from pai_bench.grid import Selection
-from pai_bench.methods import registry
+from pai_bench.config import loader
+from pai_bench.config.schema import Recipe
+from pai_bench.experiment import grid
+from pai_bench.experiment.cell import Cell
+from pai_bench.experiment.grid import Selection
+from pai_bench.registry import methods as registry
 
 METHODS = registry.available()
-SETTINGS = config.load(Path(__file__).parents[1] / "benchmark.yaml", METHODS)
+SETTINGS = loader.load(Path(__file__).parents[1] / "benchmark.yaml", METHODS)
 
 # A stored result is found by these digits. They may change only together with a raised version: of
 # the method, of the network, or PROTOCOL in cell.py; or because a recipe or a data set of
@@ -34,7 +35,7 @@ def cell(entry="snip"):
     """Return the cell that quick, with `entry` as its only method, has at density 0.1, seed 1."""
     quick = SETTINGS.suites["quick"].model_copy(update={"methods": (entry,)})
     settings = SETTINGS.model_copy(update={"suites": {"quick": quick}})
-    method = next(iter(config.method_entry(entry)))
+    method = next(iter(loader.method_entry(entry)))
     (one,) = listed("quick", method, 0.1, 1, settings)
     return one
 

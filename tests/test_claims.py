@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pai_bench import claims
-from pai_bench.errors import BenchError
+from pai_bench.claims import parser
+from pai_bench.core.errors import BenchError
 
 ROOT = Path(__file__).parents[1]
-KNOWN = claims.available()
+KNOWN = parser.available()
 EXAMPLE = """
 paper: some
 authors: [Ann One]
@@ -62,9 +62,9 @@ def read(tmp_path):
 
     def load(old="", new=""):
         assert old in EXAMPLE
-        path = tmp_path / "claims.yaml"
+        path = tmp_path / "parser.yaml"
         path.write_text(EXAMPLE.replace(old, new, 1))
-        return {claim.id: claim for claim in claims.load(path).claims}
+        return {claim.id: claim for claim in parser.load(path).claims}
 
     return load
 
@@ -123,14 +123,14 @@ def test_a_wrong_file_says_file_line_and_key(read, old, new, says):
     with pytest.raises(BenchError) as error:
         read(old, new)
     assert says in str(error.value)
-    assert re.match(r"\S+claims.yaml:\d+: ", str(error.value))
+    assert re.match(r"\S+parser.yaml:\d+: ", str(error.value))
     assert "\n" not in str(error.value)
 
 
 def test_a_paper_without_claims_is_one_line():
     with pytest.raises(BenchError, match='unknown paper with claims "rigel"; did you mean "rigl"'):
-        claims.of_papers("rigel")
-    assert {c.content.paper for c in claims.of_papers(None)} == set(KNOWN)
+        parser.of_papers("rigel")
+    assert {c.content.paper for c in parser.of_papers(None)} == set(KNOWN)
 
 
 @pytest.mark.parametrize("paper", KNOWN)

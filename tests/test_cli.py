@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pai_bench.cli import main
-from pai_bench.result import Accuracy, Result
-from pai_bench.store import Store
+from pai_bench.cli.main import main
+from pai_bench.store.result import Accuracy, Result
+from pai_bench.store.store import Store
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ("--config", str(ROOT / "benchmark.yaml"))
@@ -90,7 +90,7 @@ def test_a_missing_config_says_what_to_do(tmp_path, monkeypatch, capsys):
 )
 def test_commands_that_list_import_no_torch(command, tmp_path):
     code = (
-        "import sys; from pai_bench.cli import main\n"
+        "import sys; from pai_bench.cli.main import main\n"
         "try: main(sys.argv[1:])\n"
         "except SystemExit: pass\n"
         "heavy = {'torch', 'pytorch_lightning', 'datasets', 'wandb'} & set(sys.modules)\n"
@@ -149,7 +149,7 @@ def test_methods_as_json(call):
 
 @pytest.fixture
 def stored(tmp_path, settings, methods):
-    from pai_bench import grid
+    from pai_bench.experiment import grid
 
     store = Store(tmp_path / "runs", "quick")
     for cell in grid.cells(settings, methods, "quick", grid.Selection(("snip",), (0.1,), (1, 2))):
@@ -192,7 +192,7 @@ def test_exported_tables_go_to_a_file_or_to_the_screen(call, stored, tmp_path):
 
 
 def test_two_methods_are_compared_wherever_both_have_results(call, stored, settings, methods):
-    from pai_bench import grid
+    from pai_bench.experiment import grid
 
     for cell in grid.cells(settings, methods, "quick", grid.Selection(("grasp",), (0.1,), (1, 2))):
         stored.put(cell, Result("done", accuracy=Accuracy(0.9, 0.9, 1)), {})
@@ -254,8 +254,8 @@ def test_show_says_everything_about_a_cell_and_finds_damage(call, stored):
 def test_show_counts_the_neurons_that_are_left(call, tmp_path, quick, settings, network, shown):
     from dataclasses import replace
 
-    from pai_bench import fit
     from pai_bench.sparsity.architecture import final_architecture
+    from pai_bench.training import fit
 
     cell = quick(methods=("random",), densities=(0.002,), seeds=(1,), epochs=1)[0]
     small = replace(cell, network=network)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pai_bench import config
-from pai_bench.errors import BenchError
-from pai_bench.methods import registry
+from pai_bench.config import loader
+from pai_bench.core.errors import BenchError
+from pai_bench.registry import methods as registry
 
 SHIPPED = Path(__file__).parents[1] / "benchmark.yaml"
 TEXT = SHIPPED.read_text()
@@ -18,7 +18,7 @@ LISTED = """methods:
 
 
 def load(path):
-    return config.load(path, METHODS)
+    return loader.load(path, METHODS)
 
 
 def edit(folder, old, new):

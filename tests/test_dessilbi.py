@@ -8,18 +8,18 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from pai_bench import fit
-from pai_bench.cell import Cell, data_fields
-from pai_bench.config import Recipe
-from pai_bench.errors import BenchError
-from pai_bench.methods.base import Task
-from pai_bench.searches import Search
+from pai_bench.config.schema import Recipe
+from pai_bench.core.errors import BenchError
+from pai_bench.core.rng import Streams
+from pai_bench.experiment.cell import Cell, data_fields
+from pai_bench.reproductions.dessilbi import path, search
+from pai_bench.reproductions.dessilbi.method import DessiLBIFilters, DessiLBISearch
+from pai_bench.reproductions.dessilbi.optimizer import DessiLBI
 from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.sparsity.select import kept_count
-from pai_bench.streams import Streams
-from reproductions.dessilbi import path, search
-from reproductions.dessilbi.method import DessiLBIFilters, DessiLBISearch
-from reproductions.dessilbi.optimizer import DessiLBI
+from pai_bench.store.search_cache import Search
+from pai_bench.training import fit
+from pai_bench.training.module import Task
 
 RECIPE = Recipe(epochs=2, batch_size=8, lr=0.1, momentum=0.9)
 STRONG = {"search_epochs": 3, "search_lr": 0.2, "nu": 1.0, "lam": 0.2, "fc_lam": 0.1}

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from pai_bench.errors import BenchError
+from pai_bench.core.errors import BenchError
+from pai_bench.reproductions.dessilbi.optimizer import DessiLBI
 from pai_bench.sparsity.select import kept_count
-from reproductions.dessilbi.optimizer import DessiLBI
 
 
 def network(seed=0, dtype=torch.float64):

@@ -6,9 +6,9 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 import torch
 
-from pai_bench.errors import BenchError
-from reproductions.dessilbi import path
-from reproductions.dessilbi.search import packed
+from pai_bench.core.errors import BenchError
+from pai_bench.reproductions.dessilbi import path
+from pai_bench.reproductions.dessilbi.search import packed
 
 
 @pytest.fixture

@@ -7,19 +7,19 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pai_bench import grid, report
-from pai_bench.leaderboard import kept
-from pai_bench.leaderboard.statistics import board
+from pai_bench.claims.lookup import evidence_folders
+from pai_bench.config.overrides import with_suite
+from pai_bench.experiment import grid
+from pai_bench.leaderboard import evidence_report, kept
+from pai_bench.leaderboard.board import board
 from pai_bench.leaderboard.terminal import print_board
-from pai_bench.measured import evidence_folders
-from pai_bench.store import Store
-from pai_bench.variant import with_suite
+from pai_bench.store.store import Store
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"<!-- evidence: (\S+) (\S+) -->\n```\n(.*?)```", re.DOTALL)
 BLOCKS = [
     pytest.param(*match.groups(), id=f"{path.parent.name}-{match.group(2)}")
-    for path in report.pages(None)
+    for path in evidence_report.pages(None)
     for match in BLOCK.finditer(path.read_text())
 ]
 FOLDERS = [
@@ -45,11 +45,11 @@ def test_each_printed_line_is_a_line_of_the_table_in_its_order(
         position = rendered.index(line, position + 1)
 
 
-@pytest.mark.parametrize("page", report.pages(None), ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("page", evidence_report.pages(None), ids=lambda path: path.parent.name)
 def test_what_a_readme_repeats_is_what_the_evidence_says_today(page, settings, methods):
     """`make evidence-report` writes it anew."""
     text = page.read_text()
-    assert report.refresh(text, settings, methods) == text
+    assert evidence_report.refresh(text, settings, methods) == text
 
 
 def test_the_kept_leaderboard_is_what_the_evidence_says_today(settings, methods):

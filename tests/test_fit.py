@@ -7,14 +7,13 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from pai_bench import fit, networks
+from pai_bench import Masks, PruneAtInit, networks, prunable
+from pai_bench.core.rng import Streams
 from pai_bench.data import sources
-from pai_bench.methods.base import PruneAtInit
-from pai_bench.methods.registry import register
-from pai_bench.result import Result
-from pai_bench.sparsity.masks import Masks, prunable
+from pai_bench.registry.methods import register
 from pai_bench.sparsity.select import kept_count
-from pai_bench.streams import Streams
+from pai_bench.store.result import Result
+from pai_bench.training import fit
 
 PRUNING = (
     "random",

@@ -16,8 +16,8 @@ from torch import nn
 from torch.nn.functional import dropout
 
 import pai_bench
-from pai_bench.errors import BenchError
-from reproductions.ntk_sap import method as ntk_sap
+from pai_bench.core.errors import BenchError
+from pai_bench.reproductions.ntk_sap import method as ntk_sap
 
 
 def neighbour(name):

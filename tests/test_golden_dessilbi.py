@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from reproductions.dessilbi import ranking, toolbox
-from reproductions.dessilbi.optimizer import DessiLBI
+from pai_bench.reproductions.dessilbi import ranking, toolbox
+from pai_bench.reproductions.dessilbi.optimizer import DessiLBI
 
 FOLDER = Path(__file__).parent / "golden" / "dessilbi"
 SCENARIOS = json.loads((FOLDER / "scenarios.json").read_text())["scenarios"]

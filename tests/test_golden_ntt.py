@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from pai_bench import ntk
 from pai_bench.data import sources
-from pai_bench.methods import registry
-from pai_bench.methods.door import prune
+from pai_bench.methods.functional import prune
+from pai_bench.networks import ntk
 from pai_bench.networks.lenet import lenet_5, lenet_300_100
+from pai_bench.registry import methods as registry
+from pai_bench.reproductions.ntt.student import Objective, Student
 from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.sparsity.select import keep_top
-from reproductions.ntt.student import Objective, Student
 
 FOLDER = Path(__file__).parent / "golden" / "ntt"
 DENSITY = 0.4

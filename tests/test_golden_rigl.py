@@ -15,15 +15,15 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from baselines.set import SET
-from baselines.snfs import SNFS
-from baselines.snip import SNIP
-from pai_bench.config import Recipe
-from pai_bench.methods.base import Task
+from pai_bench.baselines.set import SET
+from pai_bench.baselines.snfs import SNFS
+from pai_bench.baselines.snip import SNIP
+from pai_bench.config.schema import Recipe
+from pai_bench.core.rng import Streams
+from pai_bench.reproductions.rigl.method import RigL
 from pai_bench.sparsity.masks import Masks
 from pai_bench.sparsity.regrow import drop_and_grow, moved_count
-from pai_bench.streams import Streams
-from reproductions.rigl.method import RigL
+from pai_bench.training.module import Task
 
 FILE = Path(__file__).parent / "golden" / "rigl" / "rigl_dropgrow_official.json"
 CASES = {case["name"]: case for case in json.loads(FILE.read_text())["cases"]}

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from pai_bench.config import Recipe
-from pai_bench.methods import registry
-from pai_bench.methods.base import Task
+from pai_bench.config.schema import Recipe
+from pai_bench.core.rng import Streams
+from pai_bench.registry import methods as registry
 from pai_bench.sparsity.masks import prunable
-from pai_bench.streams import Streams
+from pai_bench.training.module import Task
 
 FILE = Path(__file__).parent / "golden" / "saliency" / "official_scores.json"
 GOLDEN = json.loads(FILE.read_text())

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from baselines.gradual import Gradual
-from pai_bench import fit
-from pai_bench.errors import BenchError
+from pai_bench.baselines.gradual import Gradual
+from pai_bench.core.errors import BenchError
 from pai_bench.sparsity.masks import prunable
 from pai_bench.sparsity.select import keep_top, kept_count
+from pai_bench.training import fit
 
 STEPS = 3 * 23
 

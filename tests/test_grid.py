@@ -5,15 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from pai_bench import config, grid
-from pai_bench.config import Paper
-from pai_bench.errors import BenchError
-from pai_bench.grid import Selection
-from pai_bench.methods import registry
+from pai_bench.config import loader
+from pai_bench.config.schema import Paper
+from pai_bench.core.errors import BenchError
+from pai_bench.experiment import cost, grid
+from pai_bench.experiment.grid import Selection
 from pai_bench.networks.describe import describe
+from pai_bench.registry import methods as registry
 
 METHODS = registry.available()
-SETTINGS = config.load(Path(__file__).parents[1] / "benchmark.yaml", METHODS)
+SETTINGS = loader.load(Path(__file__).parents[1] / "benchmark.yaml", METHODS)
 QUICK = SETTINGS.suites["quick"]
 
 
@@ -119,8 +120,8 @@ def test_an_impossible_choice_is_one_line(chosen, message):
 def test_a_plugin_that_is_asked_for_is_appended_with_its_defaults(tmp_path):
     plugin = tmp_path / "mine.py"
     plugin.write_text(
-        "from pai_bench.methods.base import PruneAtInit\n"
-        "from pai_bench.methods.registry import register\n\n\n"
+        "from pai_bench import PruneAtInit\n"
+        "from pai_bench.registry.methods import register\n\n\n"
         '@register("mine")\nclass Mine(PruneAtInit):\n    version = 4\n'
     )
     known = registry.available((plugin,))
@@ -189,7 +190,7 @@ def test_an_unknown_paper_or_suite_has_a_near_miss(asked, message):
 
 def test_cost_is_positive_for_every_suite():
     for suite in SETTINGS.suites:
-        found = grid.cost(cells(suite), SETTINGS)
+        found = cost.estimate_cost(cells(suite), SETTINGS)
         assert found.flops > 0
         assert found.seconds > 0
 
@@ -198,17 +199,22 @@ def test_cost_grows_with_epochs_and_cells_and_shrinks_with_jobs():
     recipe = SETTINGS.recipes["digits-20"]
     longer = recipe.model_copy(update={"epochs": 3 * recipe.epochs})
     settings = SETTINGS.model_copy(update={"recipes": {**SETTINGS.recipes, "digits-20": longer}})
-    once, thrice = grid.cost(cells(), SETTINGS), grid.cost(cells(settings=settings), settings)
+    once, thrice = (
+        cost.estimate_cost(cells(), SETTINGS),
+        cost.estimate_cost(cells(settings=settings), settings),
+    )
     assert thrice.flops == pytest.approx(3 * once.flops)
     assert thrice.seconds == pytest.approx(3 * once.seconds)
-    assert grid.cost(cells() * 2, SETTINGS).seconds == pytest.approx(2 * once.seconds)
-    assert grid.cost(cells(), SETTINGS, jobs=2).seconds == pytest.approx(once.seconds / 2)
-    assert grid.cost(cells(), SETTINGS, speed=4.0).seconds == pytest.approx(4 * once.seconds)
+    assert cost.estimate_cost(cells() * 2, SETTINGS).seconds == pytest.approx(2 * once.seconds)
+    assert cost.estimate_cost(cells(), SETTINGS, jobs=2).seconds == pytest.approx(once.seconds / 2)
+    assert cost.estimate_cost(cells(), SETTINGS, speed=4.0).seconds == pytest.approx(
+        4 * once.seconds
+    )
 
 
 def test_training_flops_are_six_per_multiply_accumulate_image_and_epoch():
     (cell,) = cells(methods=("dense",), seeds=(1,))
-    assert grid.training_flops(cell, SETTINGS) == 6 * 50_200 * 1438 * 20
+    assert cost.training_flops(cell, SETTINGS) == 6 * 50_200 * 1438 * 20
 
 
 PAIRS = [(name, data) for name, net in SETTINGS.networks.items() for data in net.macs]

@@ -7,14 +7,16 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from baselines.dense import Dense
-from pai_bench import environment, fit, halfway
-from pai_bench.halfway import Halfway
-from pai_bench.hardware import Hardware
-from pai_bench.launch import Order, local
-from pai_bench.methods import registry
-from pai_bench.methods.registry import register
-from pai_bench.store import Store
+from pai_bench.baselines.dense import Dense
+from pai_bench.core import environment
+from pai_bench.core.hardware import Hardware
+from pai_bench.launch import local
+from pai_bench.launch.request import Order
+from pai_bench.registry import methods as registry
+from pai_bench.registry.methods import register
+from pai_bench.store.store import Store
+from pai_bench.training import checkpoint, fit
+from pai_bench.training.checkpoint import Halfway
 
 STEPS = 23
 """Steps of an epoch of the quick suite."""
@@ -52,7 +54,7 @@ def interrupted(settings, monkeypatch):
             patched.setattr(Halfway, "join", with_interrupt)
             with pytest.raises(KeyboardInterrupt):
                 fit.fit(cell, chosen, plugins=plugins, runs=runs)
-        assert halfway.path(runs, cell).is_file()
+        assert checkpoint.path(runs, cell).is_file()
 
     return run
 
@@ -130,10 +132,10 @@ def test_photographs_are_streamed_on(photographs, quick, interrupted, monkeypatc
 def test_what_earlier_runs_took_is_counted(cell, interrupted, settings, tmp_path):
     asked = cell("ntk-sap")
     interrupted(asked, tmp_path, STEPS + 5)
-    known = torch.load(halfway.path(tmp_path, asked), weights_only=True)
+    known = torch.load(checkpoint.path(tmp_path, asked), weights_only=True)
     known["callbacks"]["Halfway"] |= {"seconds": 1000.0, "data_seconds": 200.0}
     known["spent"]["seconds"] = {"score": 300.0, "train": 600.0, "eval": 50.0}
-    torch.save(known, halfway.path(tmp_path, asked))
+    torch.save(known, checkpoint.path(tmp_path, asked))
     seconds = fit.fit(asked, settings, runs=tmp_path).result.seconds
     assert 1000 < seconds["total"] < 1100
     assert seconds["score"] == 300
@@ -163,8 +165,8 @@ def test_a_checkpoint_of_other_software_is_not_gone_on_from(
 
 
 PLUGIN = """
-from baselines.dense import Dense
-from pai_bench.methods.registry import register
+from pai_bench.baselines.dense import Dense
+from pai_bench import register
 
 @register("mine")
 class Mine(Dense):
@@ -190,7 +192,7 @@ def test_a_checkpoint_that_is_not_whole_is_not_gone_on_from(
 ):
     asked = cell("snip", epochs=2)
     interrupted(asked, tmp_path, 9)
-    path = halfway.path(tmp_path, asked)
+    path = checkpoint.path(tmp_path, asked)
     path.write_bytes(path.read_bytes()[:-999] if content is None else content)
     found = fit.fit(asked, settings, runs=tmp_path)
     assert found.result.status == "done"
@@ -206,27 +208,27 @@ def test_a_full_disk_ends_no_training(error, cell, settings, tmp_path, monkeypat
     monkeypatch.setattr(pl.Trainer, "save_checkpoint", fails)
     found = fit.fit(cell("snip", epochs=2), settings, runs=tmp_path)
     assert found.result.status == "done"
-    assert not any((tmp_path / halfway.FOLDER).iterdir())
+    assert not any((tmp_path / checkpoint.FOLDER).iterdir())
 
 
 def test_nothing_is_written_before_its_time(cell, settings, tmp_path, monkeypatch):
     monkeypatch.setattr(Halfway, "every", 1e6)
     fit.fit(cell("snip", epochs=2), settings, runs=tmp_path)
-    assert not (tmp_path / halfway.FOLDER).exists()
+    assert not (tmp_path / checkpoint.FOLDER).exists()
 
 
 def test_what_is_kept_goes_with_the_result_and_what_was_half_written_too(cell, tmp_path):
     one, other = cell("snip"), cell("random")
     for asked in (one, other):
-        path = halfway.path(tmp_path, asked)
+        path = checkpoint.path(tmp_path, asked)
         path.parent.mkdir(exist_ok=True)
         path.touch()
         path.with_suffix(".123").touch()
-    halfway.drop(tmp_path, one)
-    assert {p.stem for p in (tmp_path / halfway.FOLDER).iterdir()} == {other.id}
-    halfway.drop(tmp_path, other)
+    checkpoint.drop(tmp_path, one)
+    assert {p.stem for p in (tmp_path / checkpoint.FOLDER).iterdir()} == {other.id}
+    checkpoint.drop(tmp_path, other)
     assert not any(tmp_path.iterdir())
-    halfway.drop(tmp_path, other)
+    checkpoint.drop(tmp_path, other)
 
 
 def test_a_worker_goes_on_and_then_forgets(cell, interrupted, settings, tmp_path):
@@ -238,4 +240,4 @@ def test_a_worker_goes_on_and_then_forgets(cell, interrupted, settings, tmp_path
     entry = Store(tmp_path, "quick").get(asked.id)
     assert entry.result.environment["resumed"] == 1
     assert entry.curves() == fit.fit(asked, settings).curves
-    assert not (tmp_path / halfway.FOLDER).exists()
+    assert not (tmp_path / checkpoint.FOLDER).exists()

@@ -7,12 +7,12 @@ import torch
 from torch import nn
 
 import pai_bench
-from pai_bench import fit
-from pai_bench.config import Recipe
-from pai_bench.errors import BenchError
-from pai_bench.methods.training import train
+from pai_bench.config.schema import Recipe
+from pai_bench.core.errors import BenchError
 from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.sparsity.select import kept_count
+from pai_bench.training import fit
+from pai_bench.training.loop import train
 
 RECIPE = Recipe(epochs=2, batch_size=16, lr=0.1, momentum=0.9, schedule="step", milestones=(1,))
 

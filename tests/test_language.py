@@ -14,16 +14,17 @@ import torch
 from rich.console import Console
 from torch.nn.functional import cross_entropy
 
-from pai_bench import fit, grid
-from pai_bench.cell import Cell, data_fields
-from pai_bench.config import Data, Network, Recipe
+from pai_bench.config.schema import Data, Network, Recipe
+from pai_bench.experiment import grid
+from pai_bench.experiment.cell import Cell, data_fields
+from pai_bench.leaderboard.board import board
 from pai_bench.leaderboard.page import row_data
-from pai_bench.leaderboard.statistics import board
 from pai_bench.leaderboard.terminal import print_board
-from pai_bench.result import Result
 from pai_bench.sparsity.masks import prunable
 from pai_bench.sparsity.select import kept_count
-from pai_bench.store import Store
+from pai_bench.store.result import Result
+from pai_bench.store.store import Store
+from pai_bench.training import fit
 
 BUILDER = """
 from pai_bench.networks.gru import CharacterModel, Widths

@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from pai_bench import fit, grid
-from pai_bench.hardware import Hardware, gpus_of, share
-from pai_bench.launch import Finished, Order, Started, local
-from pai_bench.store import Store
+from pai_bench.core.hardware import Hardware, gpus_of, share
+from pai_bench.experiment import grid
+from pai_bench.launch import local
+from pai_bench.launch.events import Finished, Started
+from pai_bench.launch.request import Order
+from pai_bench.store.store import Store
+from pai_bench.training import fit
 
 ROOT = Path(__file__).parents[1]
 CPU = Hardware("cpu", "1")
@@ -69,9 +72,9 @@ def test_cells_are_spread_over_the_gpus_one_each(
 
 PLUGIN = '''
 import os, signal
-from pai_bench.methods.base import PruneAtInit
-from pai_bench.methods.registry import register
-from pai_bench.sparsity.masks import prunable
+from pai_bench import PruneAtInit
+from pai_bench import register
+from pai_bench import prunable
 
 @register("dies")
 class Dies(PruneAtInit):
@@ -208,7 +211,7 @@ def test_a_second_identical_call_trains_nothing_and_loads_no_torch(tmp_path):
     run = ("run", "quick", "--methods", "snip", "--densities", "0.1", "--seeds", "1")
     assert bench(tmp_path, *run)[0] == 0
     code = (
-        "import sys; from pai_bench.cli import main; "
+        "import sys; from pai_bench.cli.main import main; "
         f"assert main({[*run, '--config', str(ROOT / 'benchmark.yaml')]!r}) == 0; "
         "print('torch' in sys.modules)"
     )

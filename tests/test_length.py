@@ -2,12 +2,13 @@
 
 import pytest
 
-from pai_bench import fit, grid
-from pai_bench.config import Recipe
-from pai_bench.errors import BenchError
-from pai_bench.length import lengthened
-from pai_bench.methods.optimizer import factor
-from pai_bench.variant import with_suite
+from pai_bench.config.overrides import with_suite
+from pai_bench.config.scaling import lengthened
+from pai_bench.config.schema import Recipe
+from pai_bench.core.errors import BenchError
+from pai_bench.experiment import grid
+from pai_bench.training import fit
+from pai_bench.training.optimizer import factor
 
 
 def recipe(**fields):

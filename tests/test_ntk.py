@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from pai_bench import ntk
-from pai_bench.errors import BenchError
-from pai_bench.methods.check.problems import Branches, resnet
+from pai_bench.core.errors import BenchError
+from pai_bench.methods.conformance.problems import Branches, resnet
+from pai_bench.networks import ntk
 from pai_bench.networks.lenet import lenet_5
-from pai_bench.ntk import chain, hooks, layers
-from pai_bench.ntk.spectrum import spectrum
+from pai_bench.networks.ntk import chain, hooks, layers
+from pai_bench.networks.ntk.spectrum import spectrum
 from pai_bench.sparsity.masks import Masks, prunable
 
 N1, N2, K = 3, 2, 4

@@ -7,18 +7,19 @@ import torch
 from torch import nn
 
 import pai_bench
-from pai_bench import fit, ntk
-from pai_bench.config import Recipe
-from pai_bench.errors import BenchError
-from pai_bench.methods import registry
-from pai_bench.methods.base import Diverged, SparseClassifier, Task
+from pai_bench.config.schema import Recipe
+from pai_bench.core.errors import BenchError
+from pai_bench.core.rng import Streams
+from pai_bench.networks import ntk
+from pai_bench.registry import methods as registry
+from pai_bench.reproductions.ntt import method as ntt_method
+from pai_bench.reproductions.ntt.feed import Feed
+from pai_bench.reproductions.ntt.method import NTT
+from pai_bench.reproductions.ntt.student import Objective, Student
 from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.sparsity.select import keep_top
-from pai_bench.streams import Streams
-from reproductions.ntt import method as ntt_method
-from reproductions.ntt.feed import Feed
-from reproductions.ntt.method import NTT
-from reproductions.ntt.student import Objective, Student
+from pai_bench.training import fit
+from pai_bench.training.module import Diverged, SparseClassifier, Task
 
 RECIPE = Recipe(epochs=1, batch_size=8, lr=0.1)
 
@@ -147,7 +148,7 @@ def test_without_the_kernel_none_is_computed(monkeypatch):
         raise AssertionError
 
     monkeypatch.setattr(ntt_method.History, "note", lambda _self, _step: None)
-    monkeypatch.setattr("reproductions.ntt.student.outputs_and_kernel", fail)
+    monkeypatch.setattr("pai_bench.reproductions.ntt.student.outputs_and_kernel", fail)
     module(kernel=0.0).sparsify(batches())
     with pytest.raises(AssertionError):
         module().sparsify(batches())

@@ -6,13 +6,13 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 import pai_bench
-from baselines.force import FORCE
-from baselines.snip import SNIP
-from pai_bench.config import Recipe
-from pai_bench.methods import registry
-from pai_bench.methods.base import Task
+from pai_bench.baselines.force import FORCE
+from pai_bench.baselines.snip import SNIP
+from pai_bench.config.schema import Recipe
+from pai_bench.core.rng import Streams
+from pai_bench.registry import methods as registry
 from pai_bench.sparsity.masks import prunable
-from pai_bench.streams import Streams
+from pai_bench.training.module import Task
 
 BATCHES = [
     (

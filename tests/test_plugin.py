@@ -6,16 +6,18 @@ from dataclasses import replace
 
 import pytest
 
-from pai_bench import fit, grid, plugin
-from pai_bench.cli import main
-from pai_bench.errors import BenchError
-from pai_bench.variant import with_suite
+from pai_bench.cli.main import main
+from pai_bench.config.overrides import with_suite
+from pai_bench.core.errors import BenchError
+from pai_bench.experiment import grid
+from pai_bench.registry import plugins
+from pai_bench.training import fit
 
 OWN = """
 import numpy as np
 from torch import nn
 
-from pai_bench.plugin import dataset, network
+from pai_bench import dataset, network
 
 
 @network("tiny-net", init="kaiming")
@@ -43,7 +45,7 @@ def own(tmp_path):
 
 
 def stripes(settings, methods, own, **changes):
-    extended = plugin.extend(settings, (own,))
+    extended = plugins.extend(settings, (own,))
     name = "quick+network=tiny-net+data=stripes+epochs=3"
     extended = with_suite(extended, name)
     chosen = grid.Selection(("snip",), (0.5,), (1,))
@@ -68,7 +70,7 @@ def test_a_changed_file_makes_new_cells(settings, methods, own):
 
 def test_declarations_are_read_without_running_the_file(settings, own):
     own.write_text(OWN + "\nraise SystemExit('ran')\n")
-    extended = plugin.extend(settings, (own,))
+    extended = plugins.extend(settings, (own,))
     assert "tiny-net" in extended.networks
     assert extended.data["stripes"].images == (40, 10)
 
@@ -87,7 +89,7 @@ def test_declarations_are_read_without_running_the_file(settings, own):
 def test_what_cannot_be_is_one_line_with_file_and_line(settings, own, old, new, says):
     own.write_text(OWN.replace(old, new))
     with pytest.raises(BenchError) as caught:
-        plugin.extend(settings, (own,))
+        plugins.extend(settings, (own,))
     assert str(caught.value).startswith(f"{own}:")
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -117,7 +119,7 @@ def test_data_that_are_not_what_was_declared_are_refused(
 @pytest.mark.slow
 def test_both_are_ranked_by_one_command(tmp_path, own, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    config = str(plugin.Path(__file__).parents[1] / "benchmark.yaml")
+    config = str(plugins.Path(__file__).parents[1] / "benchmark.yaml")
     options = ("--plugin", str(own), "--network", "tiny-net", "--data", "stripes")
     more = ("--set", "epochs=2", "--seeds", "1", "--densities", "0.5", "--jobs", "1")
     code = main(["run", "quick", *options, *more, "--methods", "random,dense", "--config", config])
@@ -130,8 +132,8 @@ def test_an_installed_package_that_wants_a_known_name_is_passed_over(
 ):
     own.write_text(OWN.replace('"tiny-net"', '"resnet-20"'))
     found = {"pai_bench.networks": [("own", own)], "pai_bench.data": []}
-    monkeypatch.setattr(plugin, "installed", found.get)
-    extended = plugin.extend(settings, ())
+    monkeypatch.setattr(plugins, "installed", found.get)
+    extended = plugins.extend(settings, ())
     assert extended.networks["resnet-20"] == settings.networks["resnet-20"]
     assert "stripes" in extended.data
     said = capsys.readouterr().err
@@ -139,5 +141,5 @@ def test_an_installed_package_that_wants_a_known_name_is_passed_over(
 
 
 def test_the_module_needs_no_torch():
-    code = "import sys, pai_bench.plugin; sys.exit('torch' in sys.modules)"
+    code = "import sys, pai_bench.registry.plugins; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from pai_bench import progress
-from pai_bench.launch import Epoch, Finished, Scoring, Started
+from pai_bench.launch import progress
+from pai_bench.launch.events import Epoch, Finished, Scoring, Started
 
 
 @pytest.fixture

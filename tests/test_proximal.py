@@ -5,14 +5,14 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from baselines.proximal import Proximal, ProximalFilters
-from baselines.random_filters import RandomFilters
-from pai_bench.config import Recipe
-from pai_bench.errors import BenchError
-from pai_bench.methods.base import Task
+from pai_bench.baselines.proximal import Proximal, ProximalFilters
+from pai_bench.baselines.random_filters import RandomFilters
+from pai_bench.config.schema import Recipe
+from pai_bench.core.errors import BenchError
+from pai_bench.core.rng import Streams
 from pai_bench.sparsity.masks import prunable
 from pai_bench.sparsity.select import kept_count
-from pai_bench.streams import Streams
+from pai_bench.training.module import Task
 
 RECIPE = Recipe(epochs=4, batch_size=8, lr=0.2, momentum=0.9, schedule="step", milestones=(3,))
 

@@ -7,8 +7,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from pai_bench import fit, grid, networks, plugin
-from pai_bench.methods import registry
+from pai_bench import networks
+from pai_bench.experiment import grid
+from pai_bench.registry import methods as registry
+from pai_bench.registry import plugins
+from pai_bench.training import fit
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -32,7 +35,7 @@ def test_the_method_of_the_tutorial_is_listed_trained_and_loses(tmp_path, settin
 def test_the_network_and_the_data_set_of_the_tutorial_are_declared(tmp_path, settings):
     path = tmp_path / "mine.py"
     path.write_text(BLOCKS[1])
-    extended = plugin.extend(settings, (path,))
+    extended = plugins.extend(settings, (path,))
     network = networks.build(extended.networks["tiny-net"], (1, 8, 8), 2)
     assert network(torch.zeros(3, 1, 8, 8)).shape == (3, 2)
     assert extended.data["mine"].images == (900, 100)

@@ -2,10 +2,11 @@
 
 import pytest
 
-from pai_bench import grid, report
-from pai_bench.errors import BenchError
-from pai_bench.result import Accuracy, Result
-from pai_bench.store import Store
+from pai_bench.core.errors import BenchError
+from pai_bench.experiment import grid
+from pai_bench.leaderboard import evidence_report
+from pai_bench.store.result import Accuracy, Result
+from pai_bench.store.store import Store
 
 FILE = """
 paper: some
@@ -53,7 +54,7 @@ def root(tmp_path, settings, methods):
 
 
 def test_blocks_show_the_evidence_and_only_the_lines_that_were_chosen(root, settings, methods):
-    fresh = report.refresh(PAGE, settings, methods, root)
+    fresh = evidence_report.refresh(PAGE, settings, methods, root)
     block = fresh.partition("```\n")[2].partition("```")[0].splitlines()
     assert [line.split()[:4] for line in block if line != "..."][1:] == [
         ["snip", "0.5", "50", "%"],
@@ -67,11 +68,11 @@ def test_blocks_show_the_evidence_and_only_the_lines_that_were_chosen(root, sett
 def test_a_line_that_is_gone_is_an_error(root, settings, methods):
     page = PAGE.replace("  snip    ", "  snap    ")
     with pytest.raises(BenchError, match="evidence of quick has no line any more for: snap"):
-        report.refresh(page, settings, methods, root)
+        evidence_report.refresh(page, settings, methods, root)
 
 
 def test_each_verdict_is_told_failures_and_deviations_too(root, settings, methods):
-    fresh = report.refresh(PAGE, settings, methods, root)
+    fresh = evidence_report.refresh(PAGE, settings, methods, root)
     section = fresh.partition("<!-- claims: some -->")[2].partition("<!-- end of claims -->")[0]
     assert "outdated" not in section
     assert "4 claims: 1 reproduced, 1 not reproduced, 0 inconclusive, 2 not run" in section
@@ -88,13 +89,13 @@ def test_each_verdict_is_told_failures_and_deviations_too(root, settings, method
 
 
 def test_a_page_is_written_once_and_then_stays(root, settings, methods):
-    (page,) = report.pages("some", root)
-    assert report.refresh_file(page, settings, methods, root) is True
+    (page,) = evidence_report.pages("some", root)
+    assert evidence_report.refresh_file(page, settings, methods, root) is True
     written = page.read_text()
-    assert report.refresh_file(page, settings, methods, root) is False
+    assert evidence_report.refresh_file(page, settings, methods, root) is False
     assert page.read_text() == written
 
 
 def test_outside_of_a_checkout_it_says_so(tmp_path):
     with pytest.raises(BenchError, match="reports are written in a checkout"):
-        report.pages(None, tmp_path)
+        evidence_report.pages(None, tmp_path)

@@ -6,12 +6,17 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from pai_bench import environment, fit, grid, runner
-from pai_bench.errors import BenchError
-from pai_bench.hardware import Hardware
-from pai_bench.launch import Order
-from pai_bench.result import Result
-from pai_bench.store import Store
+from pai_bench.core import environment
+from pai_bench.core.errors import BenchError
+from pai_bench.core.hardware import Hardware
+from pai_bench.experiment import cost
+from pai_bench.launch import run as launch_run
+from pai_bench.launch import speed
+from pai_bench.launch.request import Order
+from pai_bench.store import comparable
+from pai_bench.store.result import Result
+from pai_bench.store.store import Store
+from pai_bench.training import fit
 
 
 def done(seconds, processor):
@@ -22,17 +27,17 @@ def done(seconds, processor):
 def test_speed_is_measured_on_cells_that_ran_on_this_processor(tmp_path, quick, settings):
     one, other, broken = quick(methods=("snip",), densities=(0.1,), seeds=(1, 2, 3))
     store = Store(tmp_path, "quick")
-    assert runner.measured_speed(tmp_path, settings) is None
-    store.put(one, done(3 * grid.assumed_seconds(one, settings), environment.processor()))
+    assert speed.measured_speed(tmp_path, settings) is None
+    store.put(one, done(3 * cost.assumed_seconds(one, settings), environment.processor()))
     store.put(other, done(1000.0, "another processor"))
     store.put(broken, Result("failed", "x"))
-    assert runner.measured_speed(tmp_path, settings) == pytest.approx(3)
+    assert speed.measured_speed(tmp_path, settings) == pytest.approx(3)
 
 
 def test_cost_uses_what_was_measured_and_says_so(quick, settings):
     cells = quick(methods=("snip",), densities=(0.1,))
-    plain = grid.cost(cells, settings)
-    measured = grid.cost(cells, settings, speed=3.0, jobs=2)
+    plain = cost.estimate_cost(cells, settings)
+    measured = cost.estimate_cost(cells, settings, speed=3.0, jobs=2)
     assert measured.seconds == pytest.approx(plain.seconds * 3 / 2)
     assert "typical" in plain.basis
     assert "this machine" in measured.basis
@@ -44,7 +49,7 @@ def test_cost_uses_what_was_measured_and_says_so(quick, settings):
 )
 def test_one_worker_per_device(hardware, visible, jobs, settings, tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert runner.default_jobs(Order("quick", (), settings, tmp_path, hardware)) == jobs
+    assert launch_run.default_jobs(Order("quick", (), settings, tmp_path, hardware)) == jobs
 
 
 @pytest.fixture
@@ -55,7 +60,7 @@ def suites(tmp_path, quick, settings):
 
     def run():
         order = Order("second", cells, settings, tmp_path, Hardware("cpu"))
-        return runner.run(order, 1, Console(file=io.StringIO()))
+        return launch_run.run(order, 1, Console(file=io.StringIO()))
 
     return cells, Store(tmp_path, "first"), Store(tmp_path, "second"), run
 
@@ -99,7 +104,7 @@ def test_stored_cells_join_the_board_when_only_method_density_or_seed_differ(
     store.put(foreign, Result("failed", "x"))
     path = store.folder / foreign.id / "cell.json"
     path.write_text(path.read_text().replace('"epochs"', '"ages"'))
-    found = runner.stored_cells(store, planned, methods)
+    found = comparable.stored_cells(store, planned, methods)
     assert {cell.id for cell in found.cells} == {planned[0].id, plugin.id, sparser.id}
     assert {i: entry.cell for i, entry in found.entries.items()} == {
         cell.id: cell for cell in (plugin, sparser)

@@ -7,10 +7,10 @@ from threading import Event
 import pytest
 import torch
 
-from pai_bench import fit
-from pai_bench.errors import BenchError
-from pai_bench.hardware import Hardware
-from pai_bench.searches import Search, Searches, read
+from pai_bench.core.errors import BenchError
+from pai_bench.core.hardware import Hardware
+from pai_bench.store.search_cache import Search, Searches, read
+from pai_bench.training import fit
 
 STATE = {"order": torch.arange(4), "epochs": [1, 2], "net": {"w": torch.tensor([0.1])}}
 
@@ -19,10 +19,10 @@ PLUGIN = '''
 
 import torch
 
-from pai_bench.methods.base import SparseClassifier
-from pai_bench.methods.registry import register
-from pai_bench.searches import Search
-from pai_bench.sparsity.masks import prunable
+from pai_bench import SparseClassifier
+from pai_bench import register
+from pai_bench.store.search_cache import Search
+from pai_bench import prunable
 from pai_bench.sparsity.select import keep_top
 
 

@@ -9,12 +9,12 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from baselines.small_dense import SmallDense
-from pai_bench import fit, networks
-from pai_bench.config import Network, Recipe
-from pai_bench.errors import BenchError
-from pai_bench.methods.base import Task
-from pai_bench.methods.check.problems import Branches
+from pai_bench import networks
+from pai_bench.baselines.small_dense import SmallDense
+from pai_bench.config.schema import Network, Recipe
+from pai_bench.core.errors import BenchError
+from pai_bench.core.rng import Streams
+from pai_bench.methods.conformance.problems import Branches
 from pai_bench.networks import init
 from pai_bench.networks.lenet import lenet_5
 from pai_bench.networks.mobilenet import mobilenet_v1
@@ -23,7 +23,8 @@ from pai_bench.sparsity.account import effective, inference_flops, macs_by_layer
 from pai_bench.sparsity.masks import layers, prunable
 from pai_bench.sparsity.narrow import Narrowing
 from pai_bench.sparsity.select import kept_count
-from pai_bench.streams import Streams
+from pai_bench.training import fit
+from pai_bench.training.module import Task
 
 RECIPE = Recipe(epochs=1, batch_size=8, lr=0.1)
 MNIST, CIFAR = (1, 28, 28), (3, 32, 32)

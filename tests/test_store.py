@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pai_bench.errors import BenchError
-from pai_bench.result import Accuracy, Flops, Layer, Result
+from pai_bench.core.errors import BenchError
 from pai_bench.sparsity.masks import Masks
-from pai_bench.store import Store, find
+from pai_bench.store.result import Accuracy, Flops, Layer, Result
+from pai_bench.store.store import Store, find
 
 RESULT = Result(
     "done",

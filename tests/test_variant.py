@@ -4,9 +4,9 @@ import sys
 
 import pytest
 
-from pai_bench import grid
-from pai_bench.errors import BenchError
-from pai_bench.variant import with_suite
+from pai_bench.config.overrides import with_suite
+from pai_bench.core.errors import BenchError
+from pai_bench.experiment import grid
 
 
 def cells(settings, methods, name):

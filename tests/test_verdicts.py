@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pai_bench import claims, grid, verdicts
-from pai_bench.claims import Printed
+from pai_bench.claims import parser, verdicts
+from pai_bench.claims.lookup import Measured
+from pai_bench.claims.parser import Printed
+from pai_bench.config.overrides import with_suite
+from pai_bench.experiment import grid
 from pai_bench.leaderboard.claims_table import numbers
-from pai_bench.measured import Measured
-from pai_bench.result import Accuracy, Architecture, Flops, Result
-from pai_bench.store import Store
-from pai_bench.variant import with_suite
+from pai_bench.sparsity.perceptron import Architecture
+from pai_bench.store.result import Accuracy, Flops, Result
+from pai_bench.store.store import Store
 
 FILE = """
 paper: some
@@ -66,7 +68,7 @@ orderings:
 @pytest.fixture
 def judged(tmp_path, settings, methods):
     """Judges FILE by stored accuracies: judged({("snip", 0.5, 1): 0.95, ...})."""
-    path = tmp_path / "claims.yaml"
+    path = tmp_path / "parser.yaml"
     path.write_text(FILE)
     seeds = tuple(range(1, 7))
 
@@ -85,7 +87,7 @@ def judged(tmp_path, settings, methods):
                 accuracy = Accuracy(value, value + 0.01, 1)
                 store.put(cell, Result("done", accuracy=accuracy, flops=flops, architecture=left))
         measured = Measured(settings, methods, [tmp_path / "runs", *folders])
-        found = verdicts.judge(claims.load(path), measured)
+        found = verdicts.judge(parser.load(path), measured)
         return {verdict.claim.id: verdict for verdict in found}
 
     return judge
@@ -115,7 +117,7 @@ def test_what_cannot_be_tested_is_not_run_and_says_why(judged):
 def test_a_suite_that_is_not_there_is_no_error(judged, tmp_path, settings, methods):
     path = tmp_path / "other.yaml"
     path.write_text(FILE.replace("quick", "nowhere").replace("sanity", "none"))
-    found = verdicts.judge(claims.load(path), Measured(settings, methods, [tmp_path]))
+    found = verdicts.judge(parser.load(path), Measured(settings, methods, [tmp_path]))
     assert {v.state for v in found} == {"not run"}
     assert found[0].reason == "no suite nowhere in benchmark.yaml"
 
@@ -229,9 +231,9 @@ def test_methods_of_two_suites_are_paired_and_longer_trainings_count_in_ordinary
             result = Result("done", accuracy=Accuracy(accuracy, accuracy, 1), flops=flops)
             if not cell.ablation:
                 Store(tmp_path, suite).put(cell, result)
-    path = tmp_path / "claims.yaml"
+    path = tmp_path / "parser.yaml"
     path.write_text(FILE.partition("orderings")[0] + ACROSS)
-    judged = verdicts.judge(claims.load(path), Measured(settings, methods, [tmp_path]))
+    judged = verdicts.judge(parser.load(path), Measured(settings, methods, [tmp_path]))
     found = {verdict.claim.id: verdict for verdict in judged}
     across = found["across/SNIP/Magnitude/0.1"]
     assert across.test.difference.mean == pytest.approx(10.0)
@@ -304,7 +306,7 @@ def test_a_difference_at_the_edge_is_called_the_same_in_less_than_five_of_a_hund
 
 
 def test_the_tolerance_is_half_a_point_a_tenth_of_the_error_or_two_spreads(judged):
-    claim = next(c for c in claims.available()["ntk-sap"].claims if c.value and c.value.spread)
+    claim = next(c for c in parser.available()["ntk-sap"].claims if c.value and c.value.spread)
 
     def tolerance(value, spread, values):
         printed = Printed("", value, 0.005, spread)

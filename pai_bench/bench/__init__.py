@@ -1,25 +1,17 @@
-"""How much our own paths cost: ratios measured side by side in one run (`pai-bench bench`)."""
+"""What our own paths cost, as ratios measured in one run (imports leaderboard and below)."""
 
 from __future__ import annotations
 
 import torch
 from rich.console import Console
 
-from pai_bench import fit
-from pai_bench.config import Benchmark
+from pai_bench.config.schema import Benchmark
+from pai_bench.training import fit
 
 
 def measure(console: Console, settings: Benchmark) -> None:
     """Measure every path in turn, on as many threads as a cell has, and print the tables."""
-    from pai_bench.bench import (
-        batches,
-        dynamic,
-        kernels,
-        pages,
-        photographs,
-        scoring,
-        training,
-    )
+    from pai_bench.bench import batches, dynamic, kernels, pages, photographs, scoring, training
 
     torch.set_num_threads(settings.threads)
     fit.quiet()

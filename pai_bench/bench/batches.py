@@ -11,12 +11,12 @@ from rich.console import Console
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from pai_bench.bench import turns
+from pai_bench.bench import interleaved
 from pai_bench.bench.random_data import random_arrays
-from pai_bench.config import Benchmark, Data, Recipe
+from pai_bench.config.schema import Benchmark, Data, Recipe
+from pai_bench.core.rng import Streams
 from pai_bench.data.module import InMemoryData
 from pai_bench.data.sources import Arrays
-from pai_bench.streams import Streams
 
 OURS, PLAIN = "our batches", "DataLoader, image by image"
 
@@ -32,9 +32,9 @@ def measure(console: Console, settings: Benchmark) -> None:
         PLAIN: partial(_plain, arrays, data, recipe),
         OURS: partial(_ours, arrays, data, recipe),
     }
-    taken = turns.take(ways, repeats=5)
+    taken = interleaved.take(ways, repeats=5)
     title = "One epoch of CIFAR-10 batches, augmented"
-    turns.print_turns(console, title, "ms per batch", taken, OURS)
+    interleaved.print_turns(console, title, "ms per batch", taken, OURS)
 
 
 def _ours(arrays: Arrays, data: Data, recipe: Recipe) -> float:

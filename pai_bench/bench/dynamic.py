@@ -9,17 +9,17 @@ from functools import partial
 
 from rich.console import Console
 
-from pai_bench import fit
-from pai_bench.bench import turns
+from pai_bench.bench import interleaved
 from pai_bench.bench.random_data import random_arrays
-from pai_bench.cell import Cell, data_fields
-from pai_bench.config import Benchmark
+from pai_bench.config.schema import Benchmark
+from pai_bench.core.hardware import Hardware
+from pai_bench.core.rng import Streams
 from pai_bench.data.module import InMemoryData
 from pai_bench.data.sources import Arrays
-from pai_bench.hardware import Hardware
-from pai_bench.methods.base import SparseClassifier
+from pai_bench.experiment.cell import Cell, data_fields
 from pai_bench.methods.dynamic import DynamicSparse
-from pai_bench.streams import Streams
+from pai_bench.training import fit
+from pai_bench.training.module import SparseClassifier
 
 DELTA_T = 100
 STEPS = f"{DELTA_T} steps"
@@ -33,7 +33,7 @@ class Case:
     data: str
     recipe: str
     steps: int
-    repeats: int = turns.REPEATS
+    repeats: int = interleaved.REPEATS
 
 
 CASES = (
@@ -52,9 +52,9 @@ def measure(console: Console, settings: Benchmark) -> None:
     for case in CASES:
         arrays = random_arrays(settings.data[case.data])
         cell = _cell(case, settings)
-        taken = turns.take(_ways(case, cell, settings, arrays), case.repeats)
+        taken = interleaved.take(_ways(case, cell, settings, arrays), case.repeats)
         title = f"Moving masks: {case.network} at density {cell.density:g}"
-        turns.print_turns(console, title, "ms", taken, STEPS)
+        interleaved.print_turns(console, title, "ms", taken, STEPS)
 
 
 def _ways(

@@ -13,9 +13,11 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from pai_bench import environment, networks, ntk
-from pai_bench.bench import turns
-from pai_bench.config import Benchmark
+from pai_bench import networks
+from pai_bench.bench import interleaved
+from pai_bench.config.schema import Benchmark
+from pai_bench.core import environment
+from pai_bench.networks import ntk
 from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.sparsity.select import keep_top
 
@@ -37,16 +39,16 @@ def measure(console: Console, settings: Benchmark) -> None:
         "NTT step, by autograd": lambda: task.match("hooks"),
     }
     title = f"LeNet-300-100, {IMAGES} images, density {DENSITY}"
-    taken = turns.take({name: _several(step, 10) for name, step in fast.items()})
-    turns.print_turns(console, title, "ms", taken, "training step")
-    slow = turns.take(
+    taken = interleaved.take({name: _several(step, 10) for name, step in fast.items()})
+    interleaved.print_turns(console, title, "ms", taken, "training step")
+    slow = interleaved.take(
         {
             "NTT step": _several(lambda: task.match("auto"), 10),
             "NTT step, by Jacobians": _several(lambda: task.match("jacobian"), 1),
         },
         repeats=3,
     )
-    turns.print_turns(console, f"{title}, by Jacobians", "ms", slow, "NTT step")
+    interleaved.print_turns(console, f"{title}, by Jacobians", "ms", slow, "NTT step")
     _memory(console, settings)
 
 

@@ -9,15 +9,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pai_bench import store as stores
 from pai_bench.bench import stored
-from pai_bench.config import Benchmark
+from pai_bench.claims.lookup import Measured
+from pai_bench.config.schema import Benchmark
 from pai_bench.leaderboard.page import Heading, page
 from pai_bench.leaderboard.publish import write_page
 from pai_bench.leaderboard.stored import stored_board
-from pai_bench.measured import Measured
-from pai_bench.methods import registry
-from pai_bench.methods.declaration import MethodInfo
+from pai_bench.registry import methods as registry
+from pai_bench.registry.declaration import MethodInfo
+from pai_bench.store import store as stores
 
 RESULTS = 10_000
 GOAL = 5.0

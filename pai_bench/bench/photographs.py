@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from pai_bench.bench import turns
-from pai_bench.config import Benchmark, Data, Recipe
+from pai_bench.bench import interleaved
+from pai_bench.config.schema import Benchmark, Data, Recipe
 from pai_bench.data import photographs
 from pai_bench.data.locations import mirror_folder
 from pai_bench.data.photographs import Crop
@@ -100,14 +100,14 @@ def measure_photographs(console: Console, settings: Benchmark) -> None:
 
 def _measured(views: Views, files: Sequence[bytes]) -> list[str]:
     pixels = Pixels(views.data, views.recipe)
-    taken = turns.take(
+    taken = interleaved.take(
         {
             PLAIN: lambda: _seconds(lambda batch: _plain_batch(views, batch), files),
             OURS: lambda: _seconds(lambda batch: pixels(_our_batch(views, batch)), files),
         }
     )
     speeds = [len(files) / statistics.median(turn[way] for turn in taken) for way in (PLAIN, OURS)]
-    found = turns.ratios(taken, PLAIN, OURS)
+    found = interleaved.ratios(taken, PLAIN, OURS)
     figures = statistics.median(found), min(found), max(found)
     rounded = [f"{speed:.0f}" for speed in speeds] + [f"{ratio:.2f}" for ratio in figures]
     return [*rounded, f"{_difference(views, files):.3f}"]

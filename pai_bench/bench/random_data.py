@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from pai_bench.config import Data
+from pai_bench.config.schema import Data
 from pai_bench.data.sources import Arrays
 
 

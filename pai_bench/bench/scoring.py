@@ -17,12 +17,14 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from pai_bench import networks
-from pai_bench.bench import turns
-from pai_bench.config import Benchmark, Recipe
-from pai_bench.methods import optimizer, registry
-from pai_bench.methods.base import PruneAtInit, Task
+from pai_bench.bench import interleaved
+from pai_bench.config.schema import Benchmark, Recipe
+from pai_bench.core.rng import Streams
+from pai_bench.methods.base import PruneAtInit
+from pai_bench.registry import methods as registry
 from pai_bench.sparsity.masks import Masks, prunable
-from pai_bench.streams import Streams
+from pai_bench.training import optimizer
+from pai_bench.training.module import Task
 
 GOAL = 1.15
 """Time of a round over that of its passes."""
@@ -77,15 +79,15 @@ def _row(case: Case, settings: Benchmark) -> tuple[str, ...]:
         "round": partial(_round, case, copy.deepcopy(network), batch, recipe),
         "step": partial(_timed, _step(network, batch, recipe), calls),
     }
-    taken = turns.take(ways, repeats=TURNS)
-    overhead = turns.ratios(taken, "round", "passes")
+    taken = interleaved.take(ways, repeats=TURNS)
+    overhead = interleaved.ratios(taken, "round", "passes")
     return (
         case.method,
         str(case.images),
         f"{median(turn['round'] for turn in taken):.3f}",
-        f"{median(turns.ratios(taken, 'round', 'step')):.2f}",
+        f"{median(interleaved.ratios(taken, 'round', 'step')):.2f}",
         case.theory,
-        f"{median(turns.ratios(taken, 'passes', 'step')):.2f}",
+        f"{median(interleaved.ratios(taken, 'passes', 'step')):.2f}",
         f"{median(overhead):.2f} ({min(overhead):.2f} to {max(overhead):.2f})",
         "met" if median(overhead) <= GOAL else "not met",
     )

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from pai_bench import environment, grid
-from pai_bench.cell import Cell
-from pai_bench.config import Benchmark
-from pai_bench.grid import Selection
-from pai_bench.methods.declaration import MethodInfo
-from pai_bench.result import Accuracy, Flops, Layer, Result
-from pai_bench.store import Store
+from pai_bench.config.schema import Benchmark
+from pai_bench.core import environment
+from pai_bench.experiment import grid
+from pai_bench.experiment.cell import Cell
+from pai_bench.experiment.grid import Selection
+from pai_bench.registry.declaration import MethodInfo
+from pai_bench.store.result import Accuracy, Flops, Layer, Result
+from pai_bench.store.store import Store
 
 SUITE = "mnist"
 SEEDS = tuple(range(1, 11))

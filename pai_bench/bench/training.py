@@ -14,15 +14,16 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
-from pai_bench import fit, networks
-from pai_bench.bench import turns
+from pai_bench import networks
+from pai_bench.bench import interleaved
 from pai_bench.bench.random_data import random_arrays
-from pai_bench.cell import Cell, data_fields
-from pai_bench.config import Benchmark
+from pai_bench.config.schema import Benchmark
+from pai_bench.core.hardware import Hardware
+from pai_bench.core.rng import Streams
 from pai_bench.data.module import InMemoryData
 from pai_bench.data.sources import Arrays
-from pai_bench.hardware import Hardware
-from pai_bench.streams import Streams
+from pai_bench.experiment.cell import Cell, data_fields
+from pai_bench.training import fit
 
 CPU = Hardware(accelerator="cpu", devices="1")
 
@@ -42,9 +43,9 @@ def measure(console: Console, settings: Benchmark) -> None:
         ),
         "Trainer + DataLoader + log": lambda: _plain(cell, settings, arrays),
     }
-    taken = turns.take(ways)
+    taken = interleaved.take(ways)
     title = "LeNet-300-100, MNIST shapes, batch 128, one epoch"
-    turns.print_turns(console, title, "ms per step", taken, "bare PyTorch loop")
+    interleaved.print_turns(console, title, "ms per step", taken, "bare PyTorch loop")
     dense = statistics.median(turn["our path, dense"] for turn in taken)
     upkeep = 100 * 1e3 * _upkeep(cell, settings) / dense
     console.print(f"mask upkeep alone: {upkeep:.1f} % of a dense step", highlight=False)

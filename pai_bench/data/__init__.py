@@ -1,1 +1,1 @@
-"""Data sets: where their pixels come from, and how batches are made of them."""
+"""Data sets: where their pixels come from, and batches of them (imports sparsity and below)."""

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
-from pai_bench.config import Recipe
+from pai_bench.config.schema import Recipe
+from pai_bench.core.errors import BenchError
 from pai_bench.data.order import Integers, Piece
 from pai_bench.data.photographs import (
     Broken,
@@ -23,7 +24,6 @@ from pai_bench.data.photographs import (
     uniforms,
 )
 from pai_bench.data.shards import RowGroup, Shards
-from pai_bench.errors import BenchError
 
 Decoded = tuple[Tensor, Tensor, int]
 """Pixels uint8 (N, C, H, W), labels int64 (N,), and how many photographs were left out."""

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pai_bench.config import Data
+from pai_bench.config.schema import Data
+from pai_bench.core.errors import BenchError, first_line
 from pai_bench.data.locations import cache_folder, mirror_folder
-from pai_bench.errors import BenchError, first_line
 
 MANIFEST = "SHA256SUMS"
 """Digests of the files of a mirror folder, in the format of `sha256sum`."""

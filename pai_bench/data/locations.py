@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pai_bench.config import Data
+from pai_bench.config.schema import Data
 
 
 def cache_folder() -> Path:

@@ -10,15 +10,15 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from pai_bench.config import Data, Recipe
+from pai_bench.config.schema import Data, Recipe
+from pai_bench.core.errors import BenchError
+from pai_bench.core.rng import Streams
 from pai_bench.data.augment import crop_flip, pad, resized_crop_flip
 from pai_bench.data.holdout import split
 from pai_bench.data.locations import public
 from pai_bench.data.pixels import Pixels, Statistics
 from pai_bench.data.sources import Arrays
 from pai_bench.data.text import check_recipe
-from pai_bench.errors import BenchError
-from pai_bench.streams import Streams
 
 Batch = tuple[Tensor, Tensor]
 EVALUATION_BATCH = 2000

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pai_bench.errors import BenchError
+from pai_bench.core.errors import BenchError
 
 Integers = npt.NDArray[np.int64]
 

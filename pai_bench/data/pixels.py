@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pai_bench.config import Data, Recipe
+from pai_bench.config.schema import Data, Recipe
 
 Statistics = tuple[Tensor, Tensor]
 """What is subtracted from raw pixels and what they are multiplied with: broadcastable."""

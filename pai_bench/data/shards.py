@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pai_bench.config import Data
-from pai_bench.errors import BenchError, first_line
+from pai_bench.config.schema import Data
+from pai_bench.core.errors import BenchError, first_line
 
 Integers = npt.NDArray[np.int64]
 

@@ -18,11 +18,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pai_bench import targets
-from pai_bench.config import Data
+from pai_bench.config.schema import Data
+from pai_bench.core import import_utils
+from pai_bench.core.errors import BenchError, first_line
 from pai_bench.data import files, text
 from pai_bench.data.locations import cached_file
-from pai_bench.errors import BenchError, first_line
 
 TENSORS = ("train_images", "train_labels", "test_images", "test_labels")
 
@@ -87,7 +87,9 @@ def _fresh(name: str, settings: Data, mirror: str | None) -> Arrays:
 def _of_plugin(name: str, target: str) -> Arrays:
     """Call the function of a plugin that returns ((images, labels), (images, labels))."""
     try:
-        parts = [torch.as_tensor(part) for split in targets.resolve(target)() for part in split]
+        parts = [
+            torch.as_tensor(part) for split in import_utils.resolve(target)() for part in split
+        ]
         kinds = [part.dtype for part in parts]
         if len(parts) != 4 or kinds[0] != torch.uint8 or kinds[2] != torch.uint8:
             raise TypeError(f"must return (images, labels) twice, images uint8; got {kinds}")

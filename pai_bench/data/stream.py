@@ -13,15 +13,15 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from pai_bench.config import Data, Recipe
+from pai_bench.config.schema import Data, Recipe
+from pai_bench.core.errors import BenchError
+from pai_bench.core.rng import Streams
 from pai_bench.data import order
 from pai_bench.data.decoder import Decoder, Pool, crop_of
 from pai_bench.data.locations import public
 from pai_bench.data.order import Piece, Plan
 from pai_bench.data.pixels import Pixels
 from pai_bench.data.shards import Shards
-from pai_bench.errors import BenchError
-from pai_bench.streams import Streams
 
 Batch = tuple[Tensor, Tensor]
 EVALUATION_BATCH = 256

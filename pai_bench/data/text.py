@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from pai_bench.config import Recipe
-from pai_bench.errors import BenchError, first_line
+from pai_bench.config.schema import Recipe
+from pai_bench.core.errors import BenchError, first_line
 
 
 def sequences(paths: Sequence[Path], column: str, count: int, length: int) -> tuple[Tensor, Tensor]:

@@ -19,12 +19,13 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from pai_bench.cell import Cell
-from pai_bench.errors import BenchError
-from pai_bench.hardware import share
-from pai_bench.launch import Epoch, Event, Finished, Order, Refused, Scoring, Started
-from pai_bench.result import Result
-from pai_bench.store import Store
+from pai_bench.core.errors import BenchError
+from pai_bench.core.hardware import share
+from pai_bench.experiment.cell import Cell
+from pai_bench.launch.events import Epoch, Event, Finished, Refused, Scoring, Started
+from pai_bench.launch.request import Order
+from pai_bench.store.result import Result
+from pai_bench.store.store import Store
 
 _processes = multiprocessing.get_context("spawn")
 
@@ -125,8 +126,8 @@ def _work(pipe: Connection, order: Order, index: int) -> None:
     """Life of a worker: take a cell, fit it, store it, say so; end when the pipe closes."""
     _write_output_to(order.runs / order.suite / f".worker-{index}.log")
     Thread(target=_go_with_parent, daemon=True).start()
-    from pai_bench import halfway
-    from pai_bench.fit import fit
+    from pai_bench.training import checkpoint
+    from pai_bench.training.fit import fit
 
     store = Store(order.runs, order.suite)
 
@@ -156,7 +157,7 @@ def _work(pipe: Connection, order: Order, index: int) -> None:
         except BenchError as error:
             return tell(Refused(cell, str(error)))
         store.put(cell, outcome.result, outcome.curves, outcome.masks)
-        halfway.drop(order.runs, cell)
+        checkpoint.drop(order.runs, cell)
         tell(Finished(cell, outcome.result.status, outcome.result.reason))
 
 

@@ -1,1 +1,1 @@
-"""What the store holds, as people read it: statistics, terminal, HTML, Weights & Biases."""
+"""Results as people read them: terminal, HTML, W&B, tables (imports claims and below)."""

@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pai_bench.claims import Claim, Claims
-from pai_bench.leaderboard.statistics import CONFIDENCE
-from pai_bench.verdicts import RULES, Verdict, tally
+from pai_bench.claims.schema import Claim, Claims
+from pai_bench.claims.statistics import CONFIDENCE
+from pai_bench.claims.verdicts import RULES, Verdict, tally
 
 _STYLES = {"reproduced": "green", "not reproduced": "red", "inconclusive": "yellow"}
 
@@ -148,8 +148,8 @@ def _named(printed: str, method: Any) -> dict[str, Any] | None:
 def title(claim: Claim) -> str:
     """A claim in words.
 
-    >>> from pai_bench import claims
-    >>> title(claims.available()["ntt"].claims[0])
+    >>> from pai_bench.claims.parser import available
+    >>> title(available()["ntt"].claims[0])
     'NTT at density 0.03: 96.46,96.46 (Test accuracy of LeNet-300-100 at the end of training)'
     """
     where = f" at density {claim.at}" if claim.suite else f" at {claim.at}" if claim.at else ""

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pai_bench.errors import BenchError, unknown
-from pai_bench.leaderboard.paired import Comparison, compare
-from pai_bench.leaderboard.statistics import Board, Row, by_seed
+from pai_bench.claims.paired_tests import Comparison, compare
+from pai_bench.core.errors import BenchError, unknown
+from pai_bench.leaderboard.board import Board, Row, by_seed
 
 
 @dataclass(frozen=True)

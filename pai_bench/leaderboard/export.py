@@ -7,8 +7,9 @@ import io
 import re
 from collections.abc import Callable, Sequence
 
+from pai_bench.claims.statistics import Estimate
+from pai_bench.leaderboard.board import Board, Row
 from pai_bench.leaderboard.formats import Format
-from pai_bench.leaderboard.statistics import Board, Estimate, Row
 
 Value = str | float | int | None
 COLUMNS: dict[str, type] = {

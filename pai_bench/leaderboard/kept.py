@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from pai_bench import verdicts
-from pai_bench.claims import of_papers
-from pai_bench.config import Benchmark
+from pai_bench.claims import verdicts
+from pai_bench.claims.lookup import Measured, evidence_folders
+from pai_bench.claims.parser import of_papers
+from pai_bench.config.overrides import with_suite
+from pai_bench.config.schema import Benchmark
+from pai_bench.leaderboard.board import Board, Row
 from pai_bench.leaderboard.export import markdown_text
-from pai_bench.leaderboard.statistics import Board, Row
 from pai_bench.leaderboard.stored import stored_board
 from pai_bench.leaderboard.summary import Summary, summarise
-from pai_bench.measured import Measured, evidence_folders
-from pai_bench.methods.declaration import ROOT, MethodInfo
-from pai_bench.store import Store
-from pai_bench.variant import with_suite
+from pai_bench.registry.declaration import ROOT, MethodInfo
+from pai_bench.store.store import Store
 
 PAGE = Path("reproductions") / "LEADERBOARD.md"
 _LEGEND = """\

@@ -6,18 +6,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pai_bench.cell import Cell
-from pai_bench.claims import available
-from pai_bench.config import Benchmark
+from pai_bench.claims.lookup import Measured
+from pai_bench.claims.parser import available
+from pai_bench.claims.statistics import Estimate
+from pai_bench.config.schema import Benchmark
+from pai_bench.core.redact import public_data
+from pai_bench.experiment.cell import Cell
+from pai_bench.leaderboard.board import Board, Row
 from pai_bench.leaderboard.page_claims import Judged, claims_data, judged
 from pai_bench.leaderboard.page_lines import lines
 from pai_bench.leaderboard.page_methods import CHECKS, kind, methods_data
-from pai_bench.leaderboard.public import public_data
-from pai_bench.leaderboard.statistics import Board, Estimate, Row
 from pai_bench.leaderboard.uncollected import uncollected
-from pai_bench.measured import Measured
-from pai_bench.methods.declaration import MethodInfo
-from pai_bench.store import Entry
+from pai_bench.registry.declaration import MethodInfo
+from pai_bench.store.store import Entry
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,14 @@ from functools import lru_cache
 from math import isfinite
 from typing import Any
 
-from pai_bench.cell import Cell
-from pai_bench.config import Recipe
+from pai_bench.config.schema import Recipe
+from pai_bench.core.redact import public_data, public_text
 from pai_bench.data.locations import public
+from pai_bench.experiment.cell import Cell
 from pai_bench.leaderboard.html import embed
-from pai_bench.leaderboard.public import public_data, public_text
-from pai_bench.result import Architecture, Result
-from pai_bench.store import Curves, Entry
+from pai_bench.sparsity.perceptron import Architecture
+from pai_bench.store.result import Result
+from pai_bench.store.store import Curves, Entry
 
 LONGEST = 100
 """Epochs of a curve that a page holds; of longer ones every second, third, ... is kept."""

@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import Any
 
-from pai_bench import citation
-from pai_bench.claims import Claim, Claims, hyper_of
-from pai_bench.config import Benchmark
-from pai_bench.measured import Measured
-from pai_bench.verdicts import RULES, Verdict, judge, tally
+from pai_bench.claims import citation
+from pai_bench.claims.lookup import Measured
+from pai_bench.claims.schema import Claim, Claims, hyper_of
+from pai_bench.claims.verdicts import RULES, Verdict, judge, tally
+from pai_bench.config.schema import Benchmark
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from pai_bench.cell import Cell
+from pai_bench.core.redact import secrets
+from pai_bench.experiment.cell import Cell
 from pai_bench.leaderboard.page_cells import SHARED, Line, Lines
-from pai_bench.leaderboard.public import secrets
-from pai_bench.store import Entry
+from pai_bench.store.store import Entry
 
 MEMORY = ".page-lines.jsonl"
 Known = tuple[Cell, Entry | None]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from pai_bench.config import Ablation
-from pai_bench.leaderboard.public import public_text
-from pai_bench.methods.declaration import MethodInfo
+from pai_bench.config.schema import Ablation
+from pai_bench.core.redact import public_text
+from pai_bench.registry.declaration import MethodInfo
 
 CHECKS: Mapping[Ablation, str] = {
     "layerwise-shuffle": "each layer keeps as many weights as the method gave it, at random places",

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pai_bench.config import Benchmark
+from pai_bench.config.schema import Benchmark
 from pai_bench.leaderboard import html
+from pai_bench.leaderboard.board import Board
 from pai_bench.leaderboard.page import Page
-from pai_bench.leaderboard.statistics import Board
 from pai_bench.leaderboard.terminal import print_board
 from pai_bench.leaderboard.wandb.mirror import Mirrored, Mode, Told, mirror
 from pai_bench.leaderboard.wandb.report import report
-from pai_bench.store import Store
+from pai_bench.store.store import Store
 
 WANDB_FOLDER = Path("wandb")
 LOG_EVERY = 5.0

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from pai_bench import grid, runner
-from pai_bench.config import Benchmark
-from pai_bench.grid import Selection
-from pai_bench.leaderboard.statistics import Board, board_of
+from pai_bench.config.schema import Benchmark
+from pai_bench.experiment import grid
+from pai_bench.experiment.grid import Selection
+from pai_bench.leaderboard.board import Board, board_of
 from pai_bench.leaderboard.uncollected import uncollected
-from pai_bench.methods.declaration import MethodInfo
-from pai_bench.store import Store
+from pai_bench.registry.declaration import MethodInfo
+from pai_bench.store import comparable
+from pai_bench.store.store import Store
 
 
 @uncollected()
@@ -28,6 +29,6 @@ def stored_board(
     """
     store = Store(runs, suite)
     planned = grid.cells(settings, methods, suite, Selection(precision=precision))
-    found = runner.stored_cells(store, planned, methods)
+    found = comparable.stored_cells(store, planned, methods)
     of_papers = settings.methods_of_papers()
     return board_of(found.entries, suite, found.cells, of_papers), found.stale

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import log
 
-from pai_bench.leaderboard.statistics import Board, Row, by_seed
+from pai_bench.leaderboard.board import Board, Row, by_seed
 
 Point = tuple[float, int]
 """A density and a seed."""

@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pai_bench.leaderboard.statistics import Board, Row
+from pai_bench.leaderboard.board import Board, Row
 from pai_bench.leaderboard.summary import Summaries, summarise
-from pai_bench.result import Architecture
-from pai_bench.store import Entry
+from pai_bench.sparsity.perceptron import Architecture
+from pai_bench.store.store import Entry
 
 
 def print_board(console: Console, board: Board, title: str) -> None:

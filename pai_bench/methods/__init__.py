@@ -1,1 +1,1 @@
-"""What a method is (base), where methods are found (registry)."""
+"""What a method overrides, and the suite that checks it (imports training and below)."""

@@ -9,11 +9,11 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from pai_bench.errors import BenchError
-from pai_bench.methods.base import Batches, SparseClassifier, Task
+from pai_bench.core.errors import BenchError
 from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.sparsity.regrow import Schedule, drop_and_grow, moved_count
 from pai_bench.sparsity.select import keep_top, random_scores
+from pai_bench.training.module import Batches, SparseClassifier, Task
 
 
 class MovingMasks(SparseClassifier):

@@ -5,13 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from pai_bench.errors import BenchError
+from pai_bench.core.errors import BenchError
 
 _METHOD = '''"""{title}: say here what it does, in one line."""
 
-from pai_bench.methods.base import PruneAtInit
-from pai_bench.methods.registry import register
-from pai_bench.sparsity.masks import prunable
+from pai_bench import PruneAtInit, prunable, register
 
 
 @register("{name}")
@@ -29,7 +27,7 @@ _TEST = '''"""{title} keeps to the rules of every method."""
 
 from pathlib import Path
 
-from pai_bench.methods.check import assert_conforms
+from pai_bench import assert_conforms
 
 
 def test_it_conforms():

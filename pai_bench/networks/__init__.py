@@ -1,4 +1,4 @@
-"""The papers' networks, and the way to anybody's: builders, initial weights, dense layers."""
+"""The papers' networks, and what is computed of any network (imports data and below)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from fnmatch import fnmatchcase
 
 from torch import nn
 
-from pai_bench import targets
-from pai_bench.config import Network
-from pai_bench.errors import BenchError, first_line, near_miss
+from pai_bench.config.schema import Network
+from pai_bench.core import import_utils
+from pai_bench.core.errors import BenchError, first_line, near_miss
 from pai_bench.networks import init
 from pai_bench.sparsity.masks import Layer, check_prunable, layers
 
@@ -26,7 +26,7 @@ def build(settings: Network, shape: Shape, classes: int) -> nn.Module:
     draw = init.named(settings.init)
     where = f"network builder {settings.build}: "
     try:
-        network = targets.resolve(settings.build)(shape, classes)
+        network = import_utils.resolve(settings.build)(shape, classes)
         if not isinstance(network, nn.Module):
             raise TypeError(f"returned {type(network).__name__}, not a torch.nn.Module")
         draw(network)

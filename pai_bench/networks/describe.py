@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 
 from pai_bench import networks
-from pai_bench.config import Network
-from pai_bench.errors import BenchError, first_line
+from pai_bench.config.schema import Network
+from pai_bench.core.errors import BenchError, first_line
 from pai_bench.sparsity.account import macs_by_layer
 from pai_bench.sparsity.masks import prunable
 

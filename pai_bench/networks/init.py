@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from pai_bench.errors import unknown
+from pai_bench.core.errors import unknown
 from pai_bench.networks.residual import Residual
 from pai_bench.sparsity.masks import layers
 

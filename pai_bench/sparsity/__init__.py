@@ -1,1 +1,1 @@
-"""Masks: how they are held, chosen, scored and accounted for."""
+"""Masks: held, chosen, scored, accounted for (imports registry and below)."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Literal
 
-from pai_bench.errors import BenchError
+from pai_bench.core.errors import BenchError
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Weight name -> shape: (out, in) of linear layers, (out, in, height, width) of convolutions."""

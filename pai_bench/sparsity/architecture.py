@@ -8,10 +8,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from pai_bench.errors import BenchError
-from pai_bench.result import Architecture
+from pai_bench.core.errors import BenchError
 from pai_bench.sparsity.account import Cost, rigl_bytes
 from pai_bench.sparsity.masks import Masks
+from pai_bench.sparsity.perceptron import Architecture
 
 
 def final_architecture(masks: Mapping[str, Tensor]) -> Architecture:

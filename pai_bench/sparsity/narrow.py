@@ -12,7 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from pai_bench.errors import BenchError
+from pai_bench.core.errors import BenchError
 from pai_bench.sparsity.account import Transparent
 from pai_bench.sparsity.masks import Layer, layers, prunable, weight_name
 

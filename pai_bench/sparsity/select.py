@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pai_bench.errors import BenchError
+from pai_bench.core.errors import BenchError
 from pai_bench.sparsity import allocate
 from pai_bench.sparsity.masks import Masks, prunable
 

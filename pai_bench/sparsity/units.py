@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from pai_bench.errors import BenchError
+from pai_bench.core.errors import BenchError
 from pai_bench.sparsity.masks import Masks
 from pai_bench.sparsity.select import kept_count
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, fx, nn
 
-from pai_bench.errors import BenchError, first_line
+from pai_bench.core.errors import BenchError, first_line
 from pai_bench.sparsity.masks import PRUNABLE
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)

@@ -9,14 +9,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from pai_bench.errors import BenchError
-from pai_bench.methods.base import SparseClassifier
-from pai_bench.methods.registry import register
-from pai_bench.searches import Search
-from pai_bench.sparsity.masks import Masks, prunable
+from pai_bench import Masks, SparseClassifier, prunable, register
+from pai_bench.core.errors import BenchError
+from pai_bench.reproductions.dessilbi import ranking, search
 from pai_bench.sparsity.select import keep_top
 from pai_bench.sparsity.units import keep_units
-from reproductions.dessilbi import ranking, search
+from pai_bench.store.search_cache import Search
 
 Tensors = Mapping[str, Tensor]
 

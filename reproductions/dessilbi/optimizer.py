@@ -9,11 +9,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from pai_bench.errors import BenchError, unknown
-from pai_bench.sparsity.masks import Masks
+from pai_bench import Masks
+from pai_bench.core.errors import BenchError, unknown
+from pai_bench.reproductions.dessilbi import ranking
 from pai_bench.sparsity.select import keep_top
 from pai_bench.sparsity.units import per_filter
-from reproductions.dessilbi import ranking
 
 Parameters = Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[dict[str, Any]]
 Group = dict[str, Any]

@@ -1,7 +1,7 @@
 """What a stored search went through: units selected by epoch, and their norms as a picture.
 
-python -m reproductions.dessilbi.path runs/searches/ID.pt
-python -m reproductions.dessilbi.path runs/searches/ID.pt --layer conv3 --svg path.svg
+python -m pai_bench.reproductions.dessilbi.path runs/searches/ID.pt
+python -m pai_bench.reproductions.dessilbi.path runs/searches/ID.pt --layer conv3 --svg path.svg
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any
 
 from torch import Tensor
 
-from pai_bench import searches
-from pai_bench.errors import BenchError, unknown
-from reproductions.dessilbi.search import unpacked
+from pai_bench.core.errors import BenchError, unknown
+from pai_bench.reproductions.dessilbi.search import unpacked
+from pai_bench.store import search_cache
 
 WIDTH, HEIGHT, MARGIN = 640, 400, 48
 SELECTED, OTHERS = "#c23b22", "#9aa0a6"
@@ -97,7 +97,9 @@ def _frame(title: str, epochs: int, highest: float) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table, and write the picture if one is asked for."""
-    parser = argparse.ArgumentParser(prog="reproductions.dessilbi.path", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="pai_bench.reproductions.dessilbi.path", description=__doc__
+    )
     parser.add_argument("search", type=Path, help="file of a stored search")
     parser.add_argument("--layer", help="layer whose filters are drawn")
     parser.add_argument("--svg", type=Path, help="where the picture is written")
@@ -105,12 +107,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if (given.layer is None) != (given.svg is None):
         parser.error("--layer and --svg go together")
     try:
-        state = searches.read(given.search).state
+        state = search_cache.read(given.search).state
         print(table(state))
         if given.svg is not None:
             given.svg.write_text(picture(state, given.layer), encoding="utf-8")
     except BenchError as error:
-        print(f"reproductions.dessilbi.path: {error}", file=sys.stderr)
+        print(f"pai_bench.reproductions.dessilbi.path: {error}", file=sys.stderr)
         return 2
     return 0
 

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pai_bench.config import Recipe
-from pai_bench.methods.training import Passes, train
-from pai_bench.searches import Search
-from pai_bench.sparsity.masks import Masks, layers, weight_name
+from pai_bench import Masks
+from pai_bench.config.schema import Recipe
+from pai_bench.reproductions.dessilbi import ranking
+from pai_bench.reproductions.dessilbi.optimizer import DessiLBI
+from pai_bench.sparsity.masks import layers, weight_name
 from pai_bench.sparsity.units import per_filter
-from reproductions.dessilbi import ranking
-from reproductions.dessilbi.optimizer import DessiLBI
+from pai_bench.store.search_cache import Search
+from pai_bench.training.loop import Passes, train
 
 
 class Settings(Protocol):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reproductions.dessilbi import ranking
+from pai_bench.reproductions.dessilbi import ranking
 
 NEVER = 2000.0
 """The epoch of what was never selected, in the authors' code."""

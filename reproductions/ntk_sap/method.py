@@ -9,13 +9,12 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Generator, Tensor, nn
 
-from pai_bench.errors import BenchError
-from pai_bench.methods.base import Batches, PruneAtInit, Task
-from pai_bench.methods.registry import register
-from pai_bench.methods.scratch import scratch_copy
+from pai_bench import Masks, PruneAtInit, prunable, register
+from pai_bench.core.errors import BenchError
+from pai_bench.networks.scratch import scratch_copy
 from pai_bench.sparsity.account import BATCH_NORMS
-from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.sparsity.saliency import add_into, float_masks, mask_gradients, masked_forward
+from pai_bench.training.module import Batches, Task
 
 
 class Draws(Protocol):

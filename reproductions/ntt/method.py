@@ -13,15 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from pai_bench.errors import BenchError
-from pai_bench.methods.base import Batches, Diverged, SparseClassifier
-from pai_bench.methods.registry import register
-from pai_bench.searches import Search
-from pai_bench.sparsity.masks import Masks, prunable
+from pai_bench import Masks, SparseClassifier, prunable, register
+from pai_bench.core.errors import BenchError
+from pai_bench.reproductions.ntt.feed import Feed
+from pai_bench.reproductions.ntt.student import Objective, Student
 from pai_bench.sparsity.saliency import float_masks, mask_gradients, masked_forward
 from pai_bench.sparsity.select import Rule, keep_top
-from reproductions.ntt.feed import Feed
-from reproductions.ntt.student import Objective, Student
+from pai_bench.store.search_cache import Search
+from pai_bench.training.module import Batches, Diverged
 
 REPORT = 100
 """Steps between two points of a search's history."""

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from pai_bench.ntk import Tangent, outputs_and_kernel
-from pai_bench.sparsity.masks import Masks
+from pai_bench import Masks
+from pai_bench.networks.ntk import Tangent, outputs_and_kernel
 
 Parameters = dict[str, Tensor]
 

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from pai_bench.methods.dynamic import DynamicSparse
-from pai_bench.methods.registry import register
+from pai_bench import DynamicSparse, register
 
 
 @register("rigl")

@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 
 from pai_bench.bench import pages, stored
-from pai_bench.store import Store
+from pai_bench.store.store import Store
 
 
 def test_results_are_as_many_as_asked_for_and_whole(tmp_path, settings, methods):

@@ -5,13 +5,13 @@ import io
 from PIL import Image
 from rich.console import Console
 
-from pai_bench.bench import photographs, turns
+from pai_bench.bench import interleaved, photographs
 
 
 def test_speeds_are_measured_on_made_photographs_where_there_are_no_others(settings, monkeypatch):
     monkeypatch.delenv("PAI_BENCH_MIRROR", raising=False)
     monkeypatch.setattr(photographs, "MADE", 3)
-    monkeypatch.setattr(turns.take, "__defaults__", (1,))
+    monkeypatch.setattr(interleaved.take, "__defaults__", (1,))
     console = Console(file=io.StringIO(), width=150)
     photographs.measure_photographs(console, settings)
     lines = console.file.getvalue().splitlines()

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pai_bench.config import Data
+from pai_bench.config.schema import Data
+from pai_bench.core.errors import BenchError
 from pai_bench.data import files
-from pai_bench.errors import BenchError
 
 
 @pytest.fixture(autouse=True)

@@ -27,15 +27,15 @@ import torch
 from PIL import Image as Picture
 from safetensors.torch import load_file
 
-from pai_bench import config
+from pai_bench.config import loader, schema
+from pai_bench.core.errors import BenchError
 from pai_bench.data import files, sources
 from pai_bench.data.locations import cached_file
 from pai_bench.data.sources import Arrays
-from pai_bench.errors import BenchError
-from pai_bench.methods import registry
+from pai_bench.registry import methods as registry
 
 CONFIG = Path(__file__).parents[2] / "benchmark.yaml"
-SETTINGS = config.load(CONFIG, registry.available()).data
+SETTINGS = loader.load(CONFIG, registry.available()).data
 SMALL = ("fashion-mnist", "svhn", "cifar100", "tiny-imagenet")
 ROLES = ("train", "test")
 IMAGES = (7, 4)
@@ -282,7 +282,7 @@ def serving(repositories):
 class Made:
     """A small copy of a data set: its files, and the tensors that must come out."""
 
-    settings: config.Data
+    settings: schema.Data
     files: dict[str, bytes]
     arrays: Arrays
 
@@ -383,9 +383,9 @@ wait = time.sleep
 time.sleep = lambda seconds: wait(min(seconds, 0.01))  # huggingface_hub waits between its tries.
 """
 ORDERS = f"""{IMPATIENT}
-from pai_bench.config import Data
+from pai_bench.config.schema import Data
 from pai_bench.data import files
-from pai_bench.errors import BenchError
+from pai_bench.core.errors import BenchError
 
 def load(name, data):
     from pai_bench.data import sources
@@ -404,7 +404,7 @@ for order, name, data in json.load(sys.stdin):
         answer = {{"error": str(error)}}
     print(json.dumps(answer), flush=True)
 """
-COMMAND = f"{IMPATIENT}\nfrom pai_bench import cli\nsys.exit(cli.main(sys.argv[1:]))"
+COMMAND = f"{IMPATIENT}\nfrom pai_bench.cli.main import main\nsys.exit(main(sys.argv[1:]))"
 FOREIGN = re.compile(r"HF_|HUGGING|TRANSFORMERS_|PAI_BENCH_|.*_PROXY$", re.IGNORECASE)
 
 

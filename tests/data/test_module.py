@@ -5,12 +5,12 @@ import copy
 import pytest
 import torch
 
-from pai_bench.config import Data, Recipe
+from pai_bench.config.schema import Data, Recipe
+from pai_bench.core.errors import BenchError
+from pai_bench.core.rng import Streams
 from pai_bench.data.augment import pad
 from pai_bench.data.module import EVALUATION_BATCH, InMemoryData
 from pai_bench.data.sources import Arrays
-from pai_bench.errors import BenchError
-from pai_bench.streams import Streams
 
 TRAIN, TEST, CLASSES = 103, 2 * EVALUATION_BATCH + 5, 7
 SETTINGS = Data(

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pai_bench.core.errors import BenchError
 from pai_bench.data.order import (
     BLOCK_IMAGES,
     LANES,
@@ -18,7 +19,6 @@ from pai_bench.data.order import (
     pieces,
     shuffled,
 )
-from pai_bench.errors import BenchError
 
 ROWS = st.lists(st.integers(1, 60), min_size=1, max_size=40).map(np.array)
 HUB = np.full(300, 100)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pai_bench.config import Data, Recipe
+from pai_bench.config.schema import Data, Recipe
 from pai_bench.data.pixels import Pixels
 
 DATA = Data(classes=2, shape=(3, 5, 4), images=(1, 1), mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))

@@ -7,9 +7,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pai_bench.config import Data
+from pai_bench.config.schema import Data
+from pai_bench.core.errors import BenchError
 from pai_bench.data.shards import Shards
-from pai_bench.errors import BenchError
 
 SETTINGS = Data(
     classes=10, shape=(3, 8, 8), images=(1, 1), mean=(0.5,), std=(0.5,), image="img", label="y"

@@ -12,15 +12,15 @@ import pytest
 import torch
 from PIL import Image as Picture
 
-from pai_bench import config
-from pai_bench.config import Data
+from pai_bench.config import loader
+from pai_bench.config.schema import Data
+from pai_bench.core.errors import BenchError
 from pai_bench.data import sources
 from pai_bench.data.locations import cached_file
 from pai_bench.data.sources import Arrays
-from pai_bench.errors import BenchError
-from pai_bench.methods import registry
+from pai_bench.registry import methods as registry
 
-SETTINGS = config.load(Path(__file__).parents[2] / "benchmark.yaml", registry.available())
+SETTINGS = loader.load(Path(__file__).parents[2] / "benchmark.yaml", registry.available())
 MIRROR = os.environ.get("PAI_BENCH_MIRROR")
 COUNTS = {"train": 7, "test": 3}
 
@@ -325,7 +325,7 @@ def test_the_source_is_remembered_with_the_cache(tiny):
 
 def test_without_mirror_and_connection_it_says_what_to_do(tmp_path):
     code = (
-        "from pai_bench.config import Data\n"
+        "from pai_bench.config.schema import Data\n"
         "from pai_bench.data import sources\n"
         "data = Data(hub='nobody/tiny', revision='0', classes=2, shape=(1, 2, 2), images=(1, 1),\n"
         "            digest='0' * 64, mean=(0.0,), std=(1.0,))\n"

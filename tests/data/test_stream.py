@@ -13,13 +13,13 @@ from PIL import Image
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from pai_bench.config import Data, Recipe
+from pai_bench.config.schema import Data, Recipe
+from pai_bench.core.errors import BenchError
+from pai_bench.core.rng import Streams
 from pai_bench.data import decoder as decoder_module
 from pai_bench.data import order, stream
 from pai_bench.data.photographs import Crop, evaluation_pixels, training_pixels, uniforms
 from pai_bench.data.stream import StreamedData
-from pai_bench.errors import BenchError
-from pai_bench.streams import Streams
 
 TRAIN, TEST, CLASSES, BATCH = 101, 37, 7, 10
 SHAPE = (3, 8, 8)

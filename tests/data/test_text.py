@@ -9,11 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from pai_bench.config import Data, Recipe
+from pai_bench.config.schema import Data, Recipe
+from pai_bench.core.errors import BenchError
+from pai_bench.core.rng import Streams
 from pai_bench.data import sources
 from pai_bench.data.module import InMemoryData
-from pai_bench.errors import BenchError
-from pai_bench.streams import Streams
 
 TEXT = {
     split: inspect.getsource(module) for split, module in (("train", textwrap), ("test", string))

@@ -7,14 +7,14 @@ from statistics import fmean
 import pytest
 from scipy import stats
 
-from pai_bench import grid
-from pai_bench.cell import PROTOCOL
+from pai_bench.claims.lookup import Measured
+from pai_bench.experiment import grid
+from pai_bench.experiment.cell import PROTOCOL
+from pai_bench.leaderboard.board import board
 from pai_bench.leaderboard.page import Heading, page
-from pai_bench.leaderboard.statistics import board
 from pai_bench.leaderboard.wandb.report import report
-from pai_bench.measured import Measured
-from pai_bench.result import Accuracy, Result
-from pai_bench.store import Store
+from pai_bench.store.result import Accuracy, Result
+from pai_bench.store.store import Store
 
 
 @pytest.fixture(scope="module")

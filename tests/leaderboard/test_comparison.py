@@ -7,11 +7,11 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from pai_bench.errors import BenchError
+from pai_bench.core.errors import BenchError
+from pai_bench.leaderboard.board import board
 from pai_bench.leaderboard.comparison import compared, print_compared
-from pai_bench.leaderboard.statistics import board
-from pai_bench.result import Accuracy, Result
-from pai_bench.store import Store
+from pai_bench.store.result import Accuracy, Result
+from pai_bench.store.store import Store
 
 SNIP = {0.1: [0.90, 0.92, 0.94], 0.02: [0.5, 0.6, 0.7]}
 MAGNITUDE = {0.1: [0.89, 0.93, 0.91], 0.02: [0.3, 0.2, 0.4]}

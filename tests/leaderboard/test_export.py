@@ -7,8 +7,9 @@ import re
 import pytest
 from pyarrow import parquet
 
+from pai_bench.claims.statistics import estimate
+from pai_bench.leaderboard.board import Board, Difference, Row
 from pai_bench.leaderboard.export import COLUMNS, export, records
-from pai_bench.leaderboard.statistics import Board, Difference, Row, estimate
 
 HOSTILE = r'a|b_c & 50 % {x}^2 \ #1 "q", ~$'
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from pai_bench import grid
-from pai_bench.grid import Selection
+from pai_bench.experiment import grid
+from pai_bench.experiment.grid import Selection
 from pai_bench.leaderboard.kept import kept_leaderboard
-from pai_bench.result import Accuracy, Result
-from pai_bench.store import Store
+from pai_bench.store.result import Accuracy, Result
+from pai_bench.store.store import Store
 
 METHODS = ("dense", "random", "snip")
 HIGHER = {"dense": 0.98, "random": 0.90, "snip": 0.95}

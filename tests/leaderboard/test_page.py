@@ -5,16 +5,16 @@ from dataclasses import replace
 
 import pytest
 
-from pai_bench.config import ABLATIONS
+from pai_bench.claims.lookup import Measured
+from pai_bench.config.schema import ABLATIONS
+from pai_bench.core.redact import public_data, public_text
 from pai_bench.leaderboard import html
+from pai_bench.leaderboard.board import board
 from pai_bench.leaderboard.page import Heading, page
 from pai_bench.leaderboard.page_cells import LONGEST, thinned
 from pai_bench.leaderboard.page_lines import MEMORY
-from pai_bench.leaderboard.public import public_data, public_text
-from pai_bench.leaderboard.statistics import board
-from pai_bench.measured import Measured
-from pai_bench.result import Accuracy, Layer, Result
-from pai_bench.store import Store
+from pai_bench.store.result import Accuracy, Layer, Result
+from pai_bench.store.store import Store
 
 HOME = "/home/somebody/secret project"
 KEY = "0123456789abcdef" * 2
@@ -102,7 +102,7 @@ def test_the_claims_of_a_suites_paper_stand_on_its_page(made):
 
 
 def test_a_printed_accuracy_has_its_place_in_the_plot(made, settings, methods, tmp_path):
-    from pai_bench.claims import available
+    from pai_bench.claims.parser import available
     from pai_bench.leaderboard.page_claims import claims_data, judged
 
     measured = Measured(settings, methods, [tmp_path / "none"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pai_bench.leaderboard.paired import (
+from pai_bench.claims.paired_tests import (
     bootstrap_interval,
     compare,
     holm,

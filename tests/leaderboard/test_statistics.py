@@ -8,10 +8,11 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from pai_bench.leaderboard.statistics import board, estimate
+from pai_bench.claims.statistics import estimate
+from pai_bench.leaderboard.board import board
 from pai_bench.leaderboard.terminal import print_board
-from pai_bench.result import Accuracy, Flops, Result
-from pai_bench.store import Store
+from pai_bench.store.result import Accuracy, Flops, Result
+from pai_bench.store.store import Store
 
 VALUES = {  # (method, density, seed) -> last-epoch accuracy
     ("dense", 1.0, 1): 0.98, ("dense", 1.0, 2): 0.97, ("dense", 1.0, 3): 0.99,

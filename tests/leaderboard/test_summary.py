@@ -7,11 +7,11 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from pai_bench.leaderboard.statistics import board
+from pai_bench.leaderboard.board import board
 from pai_bench.leaderboard.summary import area_under_curve, summarise
 from pai_bench.leaderboard.terminal import print_board
-from pai_bench.result import Accuracy, Result
-from pai_bench.store import Store
+from pai_bench.store.result import Accuracy, Result
+from pai_bench.store.store import Store
 
 VALUES = {  # (method, density, seed) -> last-epoch accuracy
     ("dense", 1.0, 1): 0.99,

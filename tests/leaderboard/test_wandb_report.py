@@ -4,11 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from pai_bench import claims, grid
+from pai_bench.claims import parser
+from pai_bench.claims.lookup import Measured
+from pai_bench.claims.verdicts import judge
+from pai_bench.experiment import grid
+from pai_bench.leaderboard.board import board
 from pai_bench.leaderboard.page import Heading as Top
 from pai_bench.leaderboard.page import page
 from pai_bench.leaderboard.page_claims import Judged
-from pai_bench.leaderboard.statistics import board
 from pai_bench.leaderboard.wandb.report import (
     Curves,
     Heading,
@@ -21,10 +24,8 @@ from pai_bench.leaderboard.wandb.report import (
     written,
 )
 from pai_bench.leaderboard.wandb.runs import runs
-from pai_bench.measured import Measured
-from pai_bench.result import Accuracy, Result
-from pai_bench.store import Store
-from pai_bench.verdicts import judge
+from pai_bench.store.result import Accuracy, Result
+from pai_bench.store.store import Store
 
 FILE = """
 paper: some
@@ -56,8 +57,8 @@ def shown(tmp_path_factory, settings, methods):
             store.put(cell, result, {"test_accuracy": [value]})
         elif cell.method == "magnitude" and (cell.seed, cell.density) == (1, 0.1):
             store.put(cell, Result("failed", "no file '/home/somebody/x.txt'"))
-    (folder / "claims.yaml").write_text(FILE)
-    known = claims.load(folder / "claims.yaml")
+    (folder / "parser.yaml").write_text(FILE)
+    known = parser.load(folder / "parser.yaml")
     measured = Measured(settings, methods, [folder / "runs"])
     found = board(store, "quick", cells, settings.methods_of_papers())
     top = Top("quick", "", "pai-bench run quick", "pai-bench leaderboard --suite quick")

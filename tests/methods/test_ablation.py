@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pai_bench import fit
-from pai_bench.config import ABLATIONS
-from pai_bench.methods.ablation import Corrupted, shuffled
-from pai_bench.sparsity.masks import Masks, prunable
+from pai_bench import Masks, prunable
+from pai_bench.config.schema import ABLATIONS
+from pai_bench.core.rng import Streams
 from pai_bench.sparsity.select import kept_count
-from pai_bench.streams import Streams
+from pai_bench.training import fit
+from pai_bench.training.sanity_checks import Corrupted, shuffled
 
 PRUNING = ("random", "magnitude", "snip", "iterative-snip", "force", "grasp", "synflow", "ntk-sap")
 
@@ -71,7 +71,7 @@ def test_inverting_one_round_keeps_the_lowest_scores(quick, settings):
 
 @pytest.mark.parametrize("method", ["iterative-snip", "synflow", "ntk-sap", "force"])
 def test_inverting_many_rounds_revives_nothing(quick, settings, method, monkeypatch):
-    from pai_bench.methods.base import PruneAtInit
+    from pai_bench import PruneAtInit
 
     rounds = []
     keep = PruneAtInit.keep

@@ -14,21 +14,21 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from pai_bench.errors import BenchError
-from pai_bench.halfway import Halfway
-from pai_bench.methods import registry
-from pai_bench.methods.base import PruneAtInit, SparseClassifier
-from pai_bench.methods.check import CHECKS, assert_conforms, check
-from pai_bench.methods.check.subject import DIGITS, Noteworthy, Wrong, find
-from pai_bench.methods.registry import register
-from pai_bench.sparsity.masks import Masks, prunable
+from pai_bench import Masks, PruneAtInit, prunable
+from pai_bench.core.errors import BenchError
+from pai_bench.methods.conformance import CHECKS, assert_conforms, check
+from pai_bench.methods.conformance.subject import DIGITS, Noteworthy, Wrong, find
+from pai_bench.registry import methods as registry
+from pai_bench.registry.methods import register
 from pai_bench.sparsity.select import keep_top
+from pai_bench.training.checkpoint import Halfway
+from pai_bench.training.module import SparseClassifier
 
 HEAD = (
     "from dataclasses import dataclass\n"
-    "from pai_bench.methods.base import PruneAtInit, SparseClassifier\n"
-    "from pai_bench.methods.registry import register\n"
-    "from pai_bench.sparsity.masks import prunable\n\n"
+    "from pai_bench import PruneAtInit, SparseClassifier\n"
+    "from pai_bench.registry.methods import register\n"
+    "from pai_bench import prunable\n\n"
 )
 
 

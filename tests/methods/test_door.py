@@ -5,10 +5,9 @@ import torch
 from torch import nn
 
 import pai_bench
-from pai_bench.errors import BenchError
-from pai_bench.methods.base import PruneAtInit
-from pai_bench.methods.registry import register
-from pai_bench.sparsity.masks import prunable
+from pai_bench import PruneAtInit, prunable
+from pai_bench.core.errors import BenchError
+from pai_bench.registry.methods import register
 from pai_bench.sparsity.select import kept_count
 
 METHODS = (

@@ -8,13 +8,13 @@ import pytorch_lightning as pl
 import torch
 from torch.nn.functional import cross_entropy
 
-from baselines.set import SET
-from baselines.snfs import SNFS
-from pai_bench import fit
-from pai_bench.errors import BenchError
+from pai_bench.baselines.set import SET
+from pai_bench.baselines.snfs import SNFS
+from pai_bench.core.errors import BenchError
+from pai_bench.reproductions.rigl.method import RigL
 from pai_bench.sparsity.account import macs_by_layer
 from pai_bench.sparsity.masks import Masks, prunable
-from reproductions.rigl.method import RigL
+from pai_bench.training import fit
 
 CPU = fit.Hardware("cpu", "1")
 STEPS = 23

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from pai_bench.methods import registry
-from pai_bench.methods.check.problems import MLP, RESNET
-from pai_bench.methods.check.subject import Case, find
+from pai_bench.methods.conformance.problems import MLP, RESNET
+from pai_bench.methods.conformance.subject import Case, find
+from pai_bench.registry import methods as registry
 
 FILE = Path(__file__).parents[1] / "golden" / "fingerprints.json"
 PROBLEMS = {"mlp": MLP, "resnet": RESNET}

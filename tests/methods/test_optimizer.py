@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from pai_bench.config import Recipe
-from pai_bench.methods import optimizer
+from pai_bench.config.schema import Recipe
+from pai_bench.training import optimizer
 
 
 def recipe(**changes):

@@ -8,17 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from pai_bench.errors import BenchError
-from pai_bench.methods import declaration, registry
-from pai_bench.methods.base import PruneAtInit, SparseClassifier
+from pai_bench import PruneAtInit
+from pai_bench.core.errors import BenchError
+from pai_bench.registry import declaration
+from pai_bench.registry import methods as registry
+from pai_bench.training.module import SparseClassifier
 
 BUILT_IN = registry.available()
 HEAD = (
     "from __future__ import annotations\n"
     "from dataclasses import dataclass\n"
     "from typing import Literal\n"
-    "from pai_bench.methods.base import PruneAtInit\n"
-    "from pai_bench.methods.registry import register\n"
+    "from pai_bench import PruneAtInit\n"
+    "from pai_bench.registry.methods import register\n"
 )
 MINE = (
     HEAD
@@ -73,7 +75,7 @@ def test_the_methods_of_this_benchmark_are_found():
 def test_listing_methods_imports_nothing_heavy():
     code = (
         "import sys\n"
-        "from pai_bench.methods import registry\n"
+        "from pai_bench.registry import methods as registry\n"
         "assert 'snip' in registry.available()\n"
         "print(*{m.partition('.')[0] for m in sys.modules})\n"
     )
@@ -130,7 +132,7 @@ def test_a_plugin_is_known_only_where_it_is_named(tmp_path):
 
 def test_a_plugin_may_build_on_a_baseline(tmp_path):
     text = (
-        "from baselines.snip import SNIP\nfrom pai_bench.methods.registry import register\n\n\n"
+        "from pai_bench import register\nfrom pai_bench.baselines.snip import SNIP\n\n\n"
         '@register("snip2")\nclass Second(SNIP):\n    version = 2\n'
     )
     plugin = write(tmp_path, text, "second.py")

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from pai_bench import networks
-from pai_bench.methods.scratch import scratch_copy
+from pai_bench.networks.scratch import scratch_copy
 
 SHAPES = {"lenet-300-100": (1, 28, 28), "resnet-20": (3, 32, 32), "mobilenet-v1": (3, 32, 32)}
 

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from pai_bench import fit
-from pai_bench.config import Recipe
-from pai_bench.methods import registry
-from pai_bench.methods.base import Task
-from pai_bench.streams import Streams
+from pai_bench.config.schema import Recipe
+from pai_bench.core.rng import Streams
+from pai_bench.registry import methods as registry
+from pai_bench.training import fit
+from pai_bench.training.module import Task
 
 BATCH, STEPS = 16, 30
 RECIPE = Recipe(

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from pai_bench import networks
-from pai_bench.config import Network
-from pai_bench.errors import BenchError
+from pai_bench.config.schema import Network
+from pai_bench.core.errors import BenchError
+from pai_bench.core.rng import Streams
 from pai_bench.sparsity.masks import prunable
-from pai_bench.streams import Streams
 
 MNIST, CIFAR = (1, 28, 28), (3, 32, 32)
 LENET = "pai_bench.networks.lenet:lenet_300_100"

@@ -6,8 +6,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from pai_bench import networks
-from pai_bench.config import Network
-from pai_bench.errors import BenchError
+from pai_bench.config.schema import Network
+from pai_bench.core.errors import BenchError
 from pai_bench.networks.describe import describe
 from pai_bench.networks.gru import GRU, CharacterModel, Widths, gru_rigl, gru_rigl_untied
 from pai_bench.sparsity import account

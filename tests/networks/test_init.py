@@ -7,12 +7,12 @@ import torch
 from torch import nn
 
 from pai_bench import networks
-from pai_bench.config import Network
+from pai_bench.config.schema import Network
+from pai_bench.core.rng import Streams
 from pai_bench.networks.init import INITS
 from pai_bench.networks.residual import BasicBlock, Bottleneck
 from pai_bench.networks.wide_resnet import WideBlock
 from pai_bench.sparsity.masks import layers
-from pai_bench.streams import Streams
 
 SMALL = "pai_bench.networks.resnet_cifar:resnet_20"
 CUT = 0.87962566103423978

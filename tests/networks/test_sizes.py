@@ -5,19 +5,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from pai_bench import config, networks
-from pai_bench.config import Network
-from pai_bench.errors import BenchError
-from pai_bench.methods import registry
+from pai_bench import networks
+from pai_bench.config import loader
+from pai_bench.config.schema import Network
+from pai_bench.core.errors import BenchError
 from pai_bench.networks.conv import conv_4, conv_4_dropout
 from pai_bench.networks.describe import Description, describe
 from pai_bench.networks.mobilenet import mobilenet_v1
 from pai_bench.networks.resnet import resnet_18_1000
 from pai_bench.networks.resnet_cifar import resnet
 from pai_bench.networks.wide_resnet import wide_resnet
+from pai_bench.registry import methods as registry
 from pai_bench.sparsity.masks import Masks, layers, prunable
 
-SETTINGS = config.load(Path(__file__).parents[2] / "benchmark.yaml", registry.available())
+SETTINGS = loader.load(Path(__file__).parents[2] / "benchmark.yaml", registry.available())
 PUBLISHED = {  # network, data: parameters, prunable weights, prunable tensors
     ("lenet-300-100", "mnist"): (266_610, 266_200, 3),
     ("lenet-300-100-ntt", "mnist"): (266_610, 266_200, 3),

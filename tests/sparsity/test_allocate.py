@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pai_bench import networks
-from pai_bench.errors import BenchError
+from pai_bench.core.errors import BenchError
 from pai_bench.sparsity import allocate
 from pai_bench.sparsity.masks import layers
 from pai_bench.sparsity.select import keep_top

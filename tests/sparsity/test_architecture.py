@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from pai_bench.errors import BenchError
+from pai_bench.core.errors import BenchError
 from pai_bench.sparsity.account import effective
 from pai_bench.sparsity.architecture import compact, final_architecture
 from pai_bench.sparsity.masks import Masks, prunable

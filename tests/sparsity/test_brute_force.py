@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 import pai_bench
-from pai_bench.config import Recipe
-from pai_bench.errors import BenchError
-from pai_bench.methods import registry
-from pai_bench.methods.base import Task
+from pai_bench.config.schema import Recipe
+from pai_bench.core.errors import BenchError
+from pai_bench.core.rng import Streams
+from pai_bench.registry import methods as registry
 from pai_bench.sparsity.select import kept_count, round_density
-from pai_bench.streams import Streams
+from pai_bench.training.module import Task
 
 STEP = 1e-6
 REPEATS, EPSILON, TEMPERATURE = 2, 0.01, 200

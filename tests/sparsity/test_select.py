@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pai_bench import config
-from pai_bench.errors import BenchError
-from pai_bench.methods import registry
+from pai_bench.config import loader
+from pai_bench.core.errors import BenchError
+from pai_bench.registry import methods as registry
 from pai_bench.sparsity.select import (
     SAMPLE,
     SAMPLED_FROM,
@@ -85,7 +85,7 @@ def test_as_many_weights_are_kept_as_the_authors_code_keeps(network):
 
 def test_the_densities_of_the_suite_keep_as_many_as_the_paper():
     path = Path(__file__).parents[2] / "benchmark.yaml"
-    suite = config.load(path, registry.available()).suites["ntk-sap-cifar10"]
+    suite = loader.load(path, registry.available()).suites["ntk-sap-cifar10"]
     total, kept = KEPT["resnet-20, 10 classes"]
     assert [kept_count(total, density) for density in suite.densities] == kept
 

@@ -11,24 +11,24 @@ from hypothesis import strategies as st
 from rich.console import Console
 from torch import nn
 
-from pai_bench import fit
-from pai_bench.cell import Cell, data_fields
-from pai_bench.config import Network
-from pai_bench.errors import BenchError
-from pai_bench.hardware import Hardware
-from pai_bench.leaderboard.statistics import board
+from pai_bench.config.schema import Network
+from pai_bench.core.errors import BenchError
+from pai_bench.core.hardware import Hardware
+from pai_bench.experiment.cell import Cell, data_fields
+from pai_bench.leaderboard.board import board
 from pai_bench.leaderboard.terminal import print_board, print_cell
-from pai_bench.methods.check.problems import NETWORKS, RESNET
-from pai_bench.methods.check.subject import SETTINGS, TRAINING
+from pai_bench.methods.conformance.problems import NETWORKS, RESNET
+from pai_bench.methods.conformance.subject import SETTINGS, TRAINING
 from pai_bench.networks.lenet import lenet_300_100, lenet_dessilbi
 from pai_bench.networks.mobilenet import mobilenet_v1
 from pai_bench.networks.vgg import vgg_16_bn
 from pai_bench.networks.wide_resnet import wide_resnet
-from pai_bench.result import Result
 from pai_bench.sparsity.account import effective, macs_by_layer
 from pai_bench.sparsity.masks import Masks, layers, prunable
 from pai_bench.sparsity.shrink import Shifted, shrink
-from pai_bench.store import Store
+from pai_bench.store.result import Result
+from pai_bench.store.store import Store
+from pai_bench.training import fit
 
 SIZE = (3, 8, 8)
 
@@ -210,7 +210,7 @@ def test_what_cannot_be_followed_is_refused(network, says):
 
 def test_a_result_and_a_board_say_what_is_left_without_dead_filters(tmp_path):
     """A plain network: conv of 6, ReLU, pool, conv of 8, ReLU, mean, linear."""
-    build = "pai_bench.methods.check.problems:plain"
+    build = "pai_bench.methods.conformance.problems:plain"
     plain = SETTINGS.model_copy(update={"networks": {"check": Network(build=build)}})
     cell = Cell(
         method="random-filters", network="check", data="digits", recipe=TRAINING,

@@ -5,12 +5,13 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from pai_bench import fit, networks
-from pai_bench.methods.base import SparseClassifier
-from pai_bench.methods.registry import register
+from pai_bench import networks
+from pai_bench.registry.methods import register
 from pai_bench.sparsity.account import inference_flops, macs_by_layer
 from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.sparsity.training_cost import TrainingCost, trained_flops
+from pai_bench.training import fit
+from pai_bench.training.module import SparseClassifier
 
 MACS = {"a": 1000, "b": 100, "stem": 10}
 TOTALS = {"a": 50, "b": 20}

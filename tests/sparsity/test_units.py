@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pai_bench.errors import BenchError
+from pai_bench.core.errors import BenchError
 from pai_bench.sparsity.select import keep_top, kept_count
 from pai_bench.sparsity.units import keep_units, per_filter
 

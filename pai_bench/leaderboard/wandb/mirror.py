@@ -12,10 +12,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
 
-from pai_bench.config import Benchmark
-from pai_bench.errors import first_line
-from pai_bench.leaderboard.public import public_text
-from pai_bench.leaderboard.statistics import Board
+from pai_bench.config.schema import Benchmark
+from pai_bench.core.errors import first_line
+from pai_bench.core.redact import public_text
+from pai_bench.leaderboard.board import Board
 from pai_bench.leaderboard.wandb.report import Report
 from pai_bench.leaderboard.wandb.runs import RunData, runs
 

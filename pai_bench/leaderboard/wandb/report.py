@@ -13,16 +13,16 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from pai_bench import citation
-from pai_bench.config import Benchmark
+from pai_bench.claims import citation
+from pai_bench.claims.verdicts import RULES, Verdict, tally
+from pai_bench.config.schema import Benchmark
+from pai_bench.core.redact import public_text
+from pai_bench.leaderboard.board import Board, Row
 from pai_bench.leaderboard.claims_table import LEGEND, numbers
 from pai_bench.leaderboard.export import HEADINGS, markdown_table, markdown_text, shown
 from pai_bench.leaderboard.page import Page
 from pai_bench.leaderboard.page_claims import Judged
-from pai_bench.leaderboard.public import public_text
-from pai_bench.leaderboard.statistics import Board, Row
 from pai_bench.leaderboard.terminal import extras_of, remarks
-from pai_bench.verdicts import RULES, Verdict, tally
 
 RECORDED = ("test_accuracy", "train_loss", "test_loss")
 """Curves of every training, one value for each epoch."""

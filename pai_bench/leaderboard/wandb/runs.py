@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from pai_bench.cell import PROTOCOL
-from pai_bench.config import Benchmark
+from pai_bench.config.schema import Benchmark
+from pai_bench.core.redact import public_data
+from pai_bench.experiment.cell import PROTOCOL
+from pai_bench.leaderboard.board import Board, Row
 from pai_bench.leaderboard.page import board_data, row_data
-from pai_bench.leaderboard.public import public_data
-from pai_bench.leaderboard.statistics import Board, Row
 from pai_bench.leaderboard.wandb.report import Report, board_id, run_id, written
 
 COLUMNS = (

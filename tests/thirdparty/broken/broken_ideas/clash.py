@@ -1,7 +1,7 @@
 """A name that is taken."""
 
-from pai_bench.methods.base import PruneAtInit
-from pai_bench.methods.registry import register
+from pai_bench import PruneAtInit
+from pai_bench import register
 
 
 @register("snip")

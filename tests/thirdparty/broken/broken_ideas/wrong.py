@@ -2,9 +2,9 @@
 
 import torch
 
-from pai_bench.methods.base import PruneAtInit
-from pai_bench.methods.registry import register
-from pai_bench.sparsity.masks import prunable
+from pai_bench import PruneAtInit
+from pai_bench import register
+from pai_bench import prunable
 
 
 @register("no-method")

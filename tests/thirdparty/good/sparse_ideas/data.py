@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pai_bench.plugin import dataset
+from pai_bench import dataset
 
 
 @dataset("bars", classes=2, shape=[1, 8, 8], images=[400, 100], mean=[0.125], std=[0.33])

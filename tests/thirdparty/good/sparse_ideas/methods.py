@@ -5,9 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn.functional import cross_entropy
 
-from pai_bench.methods.base import PruneAtInit
-from pai_bench.methods.registry import register
-from pai_bench.sparsity.masks import prunable
+from pai_bench import PruneAtInit, prunable, register
 
 
 @register("checkerboard")

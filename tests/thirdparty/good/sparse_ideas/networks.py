@@ -4,7 +4,7 @@ import math
 
 from torch import nn
 
-from pai_bench.plugin import network
+from pai_bench import network
 
 
 @network("narrow", init="kaiming", dense=["2"])

@@ -1,0 +1,134 @@
+"""What was measured: finished cells of several folders of results, found by suite and method."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from math import isclose
+from pathlib import Path
+
+from pai_bench.claims.schema import Claim, hyper_of
+from pai_bench.claims.schema import Entry as Method
+from pai_bench.config.overrides import with_suite
+from pai_bench.config.schema import Benchmark
+from pai_bench.core.errors import BenchError
+from pai_bench.experiment import cost, grid
+from pai_bench.experiment.cell import Cell
+from pai_bench.registry.declaration import ROOT, MethodInfo
+from pai_bench.sparsity.perceptron import Architecture
+from pai_bench.store import comparable
+from pai_bench.store.store import Entry, Store
+
+SAME = 1e-3
+"""Relative difference below which two densities are the same: papers print few digits."""
+
+NOT_YET = "its cells have not run"
+
+
+class Measured:
+    """Reads each suite once, from all folders; a cell that lies in several counts once."""
+
+    def __init__(
+        self,
+        settings: Benchmark,
+        methods: Mapping[str, MethodInfo],
+        folders: Sequence[Path],
+    ) -> None:
+        self.settings, self.methods, self.folders = settings, methods, tuple(folders)
+        self._suites: dict[str, tuple[list[Cell], list[Entry]]] = {}
+
+    def values(self, claim: Claim, method: Method, suite: str) -> dict[int, float] | str:
+        """Measure a claim's metric by seed, or say why there is nothing to measure."""
+        if suite.partition("+")[0] not in self.settings.suites:
+            return f"no suite {suite} in benchmark.yaml"
+        planned, entries = self._suite(suite)
+        line = self._line(method, planned[0])
+        densities = [cell.density for cell in planned if cell.line == line]
+        if not densities:
+            return f"{line} does not run in the suite {suite}"
+        if not any(isclose(density, claim.density, rel_tol=SAME) for density in densities):
+            return f"the suite {suite} has no density {claim.at}"
+        found = {
+            entry.cell.seed: _value(entry, claim, self._images(suite))
+            for entry in entries
+            if entry.cell.line == line
+            and isclose(entry.cell.density, claim.density, rel_tol=SAME)
+            and not entry.cell.ablation
+        }
+        return {seed: v for seed, v in found.items() if v is not None} or NOT_YET
+
+    def line(self, method: Method, suite: str) -> str | None:
+        """Name the line that a method of a claims file is in a suite; None without that suite."""
+        if suite.partition("+")[0] not in self.settings.suites:
+            return None
+        return self._line(method, self._suite(suite)[0][0])
+
+    def _line(self, method: Method, template: Cell) -> str:
+        """Name the line of the leaderboard that a method of a claims file would be."""
+        name, hyper = hyper_of(method)
+        info = self.methods.get(name)
+        if info is not None:
+            with contextlib.suppress(BenchError):
+                info.check(hyper)
+                hyper = info.without_defaults(hyper)
+        return replace(template, method=name, hyper=hyper).line
+
+    def _suite(self, suite: str) -> tuple[list[Cell], list[Entry]]:
+        """The planned cells of a suite, and all comparable finished ones."""
+        if suite not in self._suites:
+            planned = grid.cells(with_suite(self.settings, suite), self.methods, suite)
+            found: dict[str, Entry] = {}
+            for folder in self.folders:
+                store = Store(folder, suite)
+                found = {**comparable.stored_cells(store, planned, self.methods).entries, **found}
+            self._suites[suite] = planned, list(found.values())
+        return self._suites[suite]
+
+    def _images(self, suite: str) -> int:
+        """Images of one ordinary training, which FLOPs of longer ones are relative to."""
+        name, *changes = suite.split("+")
+        ordinary = "+".join([name, *(c for c in changes if not c.startswith("length="))])
+        cell = self._suite(ordinary)[0][0]
+        return cell.recipe.images_seen(cost.training_images(cell, self.settings))
+
+
+def _value(entry: Entry, claim: Claim, images: int) -> float | None:
+    """One number of a result, in the unit of the claim."""
+    if claim.metric in ("accuracy", "error"):
+        accuracy = entry.result.accuracy
+        if accuracy is None:
+            return None
+        share = accuracy.best if claim.epoch == "best" else accuracy.last
+        return 100 * (share if claim.metric == "accuracy" else 1 - share)
+    if claim.metric in _LEFT:
+        left = entry.result.architecture
+        return None if left is None else _LEFT[claim.metric](left)
+    flops = entry.result.flops
+    if flops is None:
+        return None
+    if claim.metric == "inference-flops":
+        return flops.inference / flops.inference_dense
+    return flops.training / (3 * flops.inference_dense * images)
+
+
+def _hidden(left: Architecture, number: int) -> float | None:
+    """Neurons of a hidden layer; None where there are not so many layers."""
+    return left.units[number] if number < len(left.units) - 1 else None
+
+
+_LEFT: Mapping[str, Callable[[Architecture], float | None]] = {
+    "left-inputs": lambda left: left.units[0],
+    "left-first": lambda left: _hidden(left, 1),
+    "left-second": lambda left: _hidden(left, 2),
+    "left-sparsity": lambda left: left.sparsity,
+    "left-kflops": lambda left: left.flops / 1000,
+    "left-bytes": lambda left: left.bytes,
+}
+"""Metrics of what is left of a perceptron."""
+
+
+def evidence_folders(root: Path = ROOT) -> list[Path]:
+    """List the folders of results that are kept with the code."""
+    found = [root / "baselines/evidence", *sorted((root / "reproductions").glob("*/evidence"))]
+    return [folder for folder in found if folder.is_dir()]

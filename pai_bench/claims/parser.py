@@ -1,0 +1,235 @@
+"""claims.yaml of each paper: what was printed, where, how exactly, and which cells test it.
+
+A file holds tables (one value per row and column), orderings (one method above others) and
+statements that no number of ours can test. Each cell of a table and each pair of an ordering is a
+claim of its own. All values are kept as the text that was printed:
+
+    91.36±0.41     a mean and its standard deviation over the table's `n` runs
+    93.78,93.15    several runs
+    ~87.4          read off a figure where curves overlap (the source's `rough` precision)
+    <75            below what the figure shows
+    .              nothing was printed
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from pai_bench.claims.schema import (
+    Claim,
+    Claims,
+    ClaimsFile,
+    Entry,
+    Kind,
+    Metric,
+    Ordering,
+    Printed,
+    Source,
+    Table,
+    _About,
+)
+from pai_bench.config.loader import Document, Location
+from pai_bench.core.errors import near_miss, unknown
+from pai_bench.registry.declaration import ROOT
+
+
+def available(root: Path = ROOT) -> dict[str, Claims]:
+    """Read the claims of all papers, by paper.
+
+    Raises BenchError where a file is not valid: one line with file, line and key.
+    """
+    read = [load(path) for path in sorted((root / "reproductions").glob("*/claims.yaml"))]
+    return {claims.content.paper: claims for claims in read}
+
+
+def of_papers(papers: str | None, root: Path = ROOT) -> list[Claims]:
+    """Read the claims of one paper, or of all. Raises BenchError for a paper without claims."""
+    known = available(root)
+    if papers is None:
+        return list(known.values())
+    if papers not in known:
+        raise unknown("paper with claims", papers, known)
+    return [known[papers]]
+
+
+_LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+"""All as text, so that printed digits stay; in C where PyYAML was built with it."""
+
+
+def load(path: Path) -> Claims:
+    """Read and check one claims file. Raises BenchError with one line: file, line, key, what."""
+    document = Document(path, ClaimsFile, _LOADER)
+    try:
+        content = ClaimsFile.model_validate_json(json.dumps(document.content))
+    except ValidationError as error:
+        raise document.explain(error) from None
+    expanded = tuple(_expand(content, document))
+    return Claims(path, content, expanded)
+
+
+def _expand(content: ClaimsFile, document: Document) -> Iterator[Claim]:
+    """List single claims, checking every reference by name on the way."""
+    for name, table in content.tables.items():
+        yield from _of_table(content, name, table, document)
+    for name, ordering in content.orderings.items():
+        yield from _of_ordering(content, name, ordering, document)
+    for name, statement in content.statements.items():
+        source = _source(content, statement.source, ("statements", name, "source"), document)
+        known = content.paper, name, statement.kind, source, statement.text
+        yield Claim(*known, untestable=statement.why)
+
+
+def _of_table(content: ClaimsFile, name: str, table: Table, document: Document) -> Iterator[Claim]:
+    at: Location = ("tables", name)
+    columns = _columns(table, at, document)
+    if table.metric == "other" and not table.quantity:
+        raise document.error(at, "metric other needs a quantity")
+    common = _common(content, name, table, at, document)
+    for row, text in table.rows.items():
+        values = text.split()
+        if len(values) != len(columns):
+            problem = f"{len(values)} values for {len(columns)} columns"
+            raise document.error((*at, "rows", row), problem)
+        method, why = _method(content, table, row, (*at, "rows", row), document)
+        for column, value in zip(columns, values, strict=True):
+            if value != ".":
+                yield Claim(
+                    **{**common, "untestable": common["untestable"] or why},
+                    kind=_kind(table.metric),
+                    metric=table.metric,
+                    epoch=table.epoch,
+                    suite=_suite(table, row),
+                    printed_name=row,
+                    method=method,
+                    at=column,
+                    value=_printed(value, common["source"], table, (*at, "rows", row), document),
+                    doubt=table.doubt,
+                )
+
+
+def _kind(metric: Metric) -> Kind:
+    if metric.startswith("left-"):
+        return "size"
+    return "flops" if metric in ("training-flops", "inference-flops") else "absolute"
+
+
+def _common(
+    content: ClaimsFile, name: str, block: _About, at: Location, document: Document
+) -> dict[str, Any]:
+    """Collect what all claims of a block share; untestable without a suite."""
+    if block.suite is None and not block.why:
+        raise document.error(at, "name the suite that tests it, or say why there is none")
+    for suite in (*filter(None, [block.suite]), *block.elsewhere.values()):
+        if suite not in content.suites:
+            hint = near_miss(suite, content.suites)
+            problem = f'suite "{suite}" is not under suites, with its deviations; {hint}'
+            raise document.error((*at, "suite"), problem)
+    return {
+        "paper": content.paper,
+        "block": name,
+        "source": _source(content, block.source, (*at, "source"), document),
+        "about": block.about,
+        "network": block.network,
+        "data": block.data,
+        "untestable": "" if block.suite else block.why,
+    }
+
+
+def _suite(block: _About, name: str) -> str | None:
+    """Name the suite that runs the method of a printed name."""
+    return block.elsewhere.get(name, block.suite)
+
+
+def _source(content: ClaimsFile, name: str, at: Location, document: Document) -> Source:
+    if name not in content.sources:
+        raise document.error(at, f'unknown source "{name}"; {near_miss(name, content.sources)}')
+    return content.sources[name]
+
+
+def _columns(table: Table, at: Location, document: Document) -> list[str]:
+    if bool(table.densities) == bool(table.columns):
+        raise document.error(at, "a table has either densities or columns")
+    if table.columns and table.suite:
+        raise document.error(at, "only columns of densities can be tested by a suite")
+    return _densities(table.densities, at, document) or table.columns.split()
+
+
+def _densities(text: str, at: Location, document: Document) -> list[str]:
+    for part in text.split():
+        if not re.fullmatch(r"1|0\.\d+", part):
+            raise document.error((*at, "densities"), f"not a density above 0, at most 1: {part}")
+    return text.split()
+
+
+def _method(
+    content: ClaimsFile, block: _About, name: str, at: Location, document: Document
+) -> tuple[Entry | None, str]:
+    """Find the method that a printed name stands for, or why there is none."""
+    suite = _suite(block, name)
+    of_suite = content.suites[suite].lines if suite else {}
+    lines: Mapping[str, Entry] = {**content.lines, **of_suite, **block.lines}
+    if name in lines:
+        if len(hyper := lines[name]) != 1 and isinstance(hyper, dict):
+            raise document.error(at, f'"{name}" stands for {len(hyper)} methods: write one')
+        return lines[name], ""
+    if name in content.not_ours:
+        return None, content.not_ours[name]
+    if block.suite is None:
+        return None, ""
+    hint = near_miss(name, [*lines, *content.not_ours])
+    raise document.error(at, f'"{name}" is neither under lines nor under not_ours; {hint}')
+
+
+_VALUE = re.compile(r"([~<]?)(\d*\.?\d+)(?:±(\d*\.?\d+))?")
+
+
+def _printed(text: str, source: Source, table: Table, at: Location, document: Document) -> Printed:
+    """Read one printed value."""
+    parts = [_VALUE.fullmatch(part) for part in text.split(",")]
+    found = [part for part in parts if part is not None]
+    if len(found) < len(parts):
+        raise document.error(at, f'not a value as 91.36±0.41, 1.2,1.3, ~87.4, <75 or .: "{text}"')
+    mark, first, spread = found[0].groups()
+    rounding = 0.5 * 10.0 ** -len(first.partition(".")[2])
+    precision = source.precision or rounding
+    if mark == "~":
+        precision = source.rough or precision
+    values = [float(part[2]) for part in found]
+    return Printed(
+        text=text,
+        value=fmean(values),
+        precision=precision,
+        spread=float(spread) if spread else stdev(values) if len(values) > 1 else None,
+        n=len(values) if len(values) > 1 else table.n,
+        bound=mark == "<",
+    )
+
+
+def _of_ordering(
+    content: ClaimsFile, name: str, ordering: Ordering, document: Document
+) -> Iterator[Claim]:
+    at: Location = ("orderings", name)
+    common = _common(content, name, ordering, at, document)
+    above, why = _method(content, ordering, ordering.above, (*at, "above"), document)
+    for index, below in enumerate(ordering.below):
+        under, other = _method(content, ordering, below, (*at, "below", index), document)
+        for density in _densities(ordering.densities, at, document):
+            yield Claim(
+                **{**common, "untestable": common["untestable"] or why or other},
+                kind="ordering",
+                suite=_suite(ordering, ordering.above),
+                printed_name=ordering.above,
+                method=above,
+                against_name=below,
+                against=under,
+                against_suite=_suite(ordering, below),
+                at=density,
+            )

@@ -1,0 +1,222 @@
+"""What a claims.yaml may hold, and what becomes of it: single claims."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from pai_bench.config.loader import Loader
+
+Kind = Literal["absolute", "ordering", "flops", "size"]
+
+
+Metric = Literal[
+    "accuracy", "error", "training-flops", "inference-flops", "left-inputs", "left-first",
+    "left-second", "left-sparsity", "left-kflops", "left-bytes", "other",
+]  # fmt: skip
+
+
+MEASURED = frozenset(get_args(Metric)) - {"other"}
+"""Metrics that results hold: per cent, FLOPs relative to the dense network's, and what is left of a
+perceptron without dead neurons (units of the inputs and of two hidden layers, ...)."""
+
+
+Entry = str | dict[str, dict[str, str]]
+"""A method as in a suite: `name` or `name: {hyper-parameter: value}`."""
+
+
+class _Block(BaseModel):
+    """Base of all that stands in a claims file: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Source(_Block):
+    """Where numbers stand, who says so and how exactly they can be read."""
+
+    what: str
+    by: Literal["paper", "authors", "replication"] = "paper"
+    """`authors`: their code, its documents and their answers; `replication`: somebody else's."""
+    reading: Literal["printed", "digitised", "by-eye"] = "printed"
+    precision: float | None = Field(default=None, gt=0)
+    """Half-width of what a value may be; half a unit of its last digit unless given."""
+    rough: float | None = Field(default=None, gt=0)
+    """The same for values written with ~."""
+
+
+class SuiteOfClaims(_Block):
+    """A suite that tests claims."""
+
+    deviations: tuple[str, ...]
+    """How its cells are known to differ from what the paper ran."""
+    lines: dict[str, Entry] = {}
+    """Printed name -> method, where it differs from that of the file."""
+
+
+class _About(_Block):
+    about: str
+    source: str
+    network: str = ""
+    data: str = ""
+    suite: str | None = None
+    why: str = ""
+    """Why nothing is run, where there is no suite."""
+    elsewhere: dict[str, str] = {}
+    """Printed name -> suite, for methods that another suite runs."""
+    lines: dict[str, Entry] = {}
+    """Printed name -> method, where it differs from that of the suite."""
+
+
+class Table(_About):
+    """Printed values: a row per method, a column per density (or per something else)."""
+
+    metric: Metric = "accuracy"
+    quantity: str = ""
+    """What is printed and in which unit, where the metric is `other`."""
+    epoch: Literal["last", "best"] = "last"
+    n: int | None = None
+    """Runs behind each value, where that is known."""
+    densities: str = ""
+    columns: str = ""
+    """Instead of densities: what the columns are, in a table that no suite can test."""
+    doubt: str = ""
+    """Why the print itself is probably wrong."""
+    rows: dict[str, str]
+
+
+class Ordering(_About):
+    """One method above others at each of some densities."""
+
+    densities: str
+    above: str
+    below: tuple[str, ...] = Field(min_length=1)
+
+
+class Statement(_Block):
+    """What is claimed in words and cannot be tested by cells of ours."""
+
+    kind: Kind
+    text: str
+    source: str
+    why: str
+
+
+class ClaimsFile(_Block):
+    """One claims.yaml."""
+
+    paper: str
+    authors: tuple[str, ...] = Field(min_length=1)
+    year: int
+    sources: dict[str, Source]
+    suites: dict[str, SuiteOfClaims] = {}
+    lines: dict[str, Entry] = {}
+    """Printed name -> the method here that it is."""
+    not_ours: dict[str, str] = {}
+    """Printed name -> why no method here is it."""
+    tables: dict[str, Table] = {}
+    orderings: dict[str, Ordering] = {}
+    statements: dict[str, Statement] = {}
+    missing: tuple[str, ...] = ()
+    """What the paper claims and is not here, because it could not be verified."""
+
+
+@dataclass(frozen=True)
+class Printed:
+    """A value as it was printed."""
+
+    text: str
+    value: float
+    precision: float
+    spread: float | None = None
+    """Standard deviation over runs."""
+    n: int | None = None
+    bound: bool = False
+    """True where only "below `value`" is claimed."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim: a value of one method, or one method above another, at one density."""
+
+    paper: str
+    block: str
+    kind: Kind
+    source: Source
+    about: str
+    network: str = ""
+    data: str = ""
+    suite: str | None = None
+    metric: Metric = "accuracy"
+    epoch: Literal["last", "best"] = "last"
+    printed_name: str = ""
+    method: Entry | None = None
+    against_name: str = ""
+    against: Entry | None = None
+    against_suite: str | None = None
+    at: str = ""
+    """The density or the other column, as text."""
+    value: Printed | None = None
+    doubt: str = ""
+    untestable: str = ""
+    """Why no cell can test it; empty where a suite is named that does."""
+
+    @property
+    def id(self) -> str:
+        """Unique name: block, method and column."""
+        return "/".join(filter(None, (self.block, self.printed_name, self.against_name, self.at)))
+
+    @property
+    def density(self) -> float:
+        """The density, where columns are densities."""
+        return float(self.at)
+
+    @property
+    def digits(self) -> int:
+        """Decimals to show a measured value with: of a size, one more than was printed."""
+        if self.kind == "size" and self.value is not None:
+            return 1 + len(self.value.text.partition(".")[2])
+        return 3 if self.kind == "flops" else 2
+
+    @property
+    def claimed(self) -> str:
+        """What is claimed, in a few characters."""
+        if self.value is not None:
+            return self.value.text
+        return f"above {self.against_name}" if self.against_name else "in words"
+
+
+@dataclass(frozen=True)
+class Claims:
+    """All claims of one paper."""
+
+    path: Path
+    content: ClaimsFile
+    claims: tuple[Claim, ...]
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the reproduction."""
+        return self.path.parent
+
+
+def hyper_of(entry: Entry) -> tuple[str, dict[str, Any]]:
+    """Split a method of a claims file into its name and hyper-parameters, read as YAML.
+
+    >>> hyper_of({"ntk-sap": {"rounds": "20", "start": "last-draw"}})
+    ('ntk-sap', {'rounds': 20, 'start': 'last-draw'})
+    """
+    if isinstance(entry, str):
+        return entry, {}
+    ((name, hyper),) = entry.items()
+    return name, {key: _value(text) for key, text in hyper.items()}
+
+
+@lru_cache
+def _value(text: str) -> Any:
+    """Read one value as YAML; a claims file repeats few of them often."""
+    return yaml.load(text, Loader)

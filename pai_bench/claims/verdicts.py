@@ -1,0 +1,252 @@
+"""Claims against results: reproduced, not reproduced, inconclusive or not run.
+
+Every verdict rests on at least three seeds, a 95 % Student t interval and a test at 5 %.
+
+**A printed value** (accuracy, error). The difference is our mean minus the printed value, with
+Welch's standard error where the paper prints a spread and a number of runs, else with ours alone.
+The tolerance around 0 is how exactly the value can be read (rounding, or the error of reading a
+figure) plus the larger of
+
+* half a point, or a tenth of the claimed error rate where that is less (98.5 % is no 98.0 %), and
+* twice the spread over runs: the root mean square of the paper's standard deviation and ours.
+
+*Reproduced*: the interval of the difference lies inside the tolerance (two one-sided tests).
+*Not reproduced*: the interval and the tolerance have no point in common. Otherwise *inconclusive*.
+Where only "below x" can be read off a figure, the tolerance has no lower end.
+
+**Relative FLOPs**. The same, and the tolerance is the rounding plus 2 % of the printed value, for
+what one counts or not (biases, activations, padding).
+
+**Sizes of what is left** without dead neurons. The same, and the tolerance is the rounding plus the
+larger of 2 % of the printed value and twice the spread over runs.
+
+**One method above another**. Differences are paired by seed. *Reproduced*: their interval lies
+above 0; *not reproduced*: it lies below 0; otherwise *inconclusive*.
+
+**Many claims at once**. The p-values of all tested claims of a paper are one family, adjusted by
+Holm's procedure; a verdict needs an adjusted p below 5 %. What an interval shows alone and not
+among all others is inconclusive, and said so. With three seeds few claims can get a verdict.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import inf, isclose, sqrt
+from statistics import stdev
+from typing import Literal
+
+from scipy.special import stdtr, stdtrit
+
+from pai_bench.claims.lookup import NOT_YET, Measured
+from pai_bench.claims.paired_tests import holm
+from pai_bench.claims.schema import MEASURED, Claim, Claims, Kind, Printed, hyper_of
+from pai_bench.claims.statistics import CONFIDENCE, Estimate, estimate
+
+State = Literal["reproduced", "not reproduced", "inconclusive", "not run"]
+STATES: tuple[State, ...] = ("reproduced", "not reproduced", "inconclusive", "not run")
+SEEDS = 3
+"""Fewest seeds of a verdict."""
+POINTS, OF_ERROR, SPREADS, OF_COUNT = 0.5, 0.1, 2.0, 0.02
+"""The tolerance: points, part of the error rate, spreads over runs, part of FLOPs and of sizes."""
+RULES: Mapping[Kind, str] = {
+    "absolute": "the 95 % t interval of our mean minus the printed value lies inside the tolerance",
+    "flops": "the 95 % t interval of our ratio minus the printed one lies inside the tolerance",
+    "size": "the 95 % t interval of our mean minus the printed size lies inside the tolerance",
+    "ordering": "the 95 % t interval of the differences, paired by seed, lies above 0",
+}
+"""When a claim is reproduced, in a line; Holm's adjusted p must be below 5 % too."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What results say of one claim: a difference, what it may be, and two p-values."""
+
+    ours: Estimate
+    difference: Estimate
+    """Ours minus the printed value, or one method minus the other; points, or relative FLOPs."""
+    low: float
+    high: float
+    """Ends of the differences that the claim allows."""
+    p_inside: float
+    """Two-sided p of the hypothesis that the difference is not between these ends."""
+    p_outside: float
+    """Two-sided p of the hypothesis that it is."""
+
+    @property
+    def p(self) -> float:
+        """The smaller one: at most one of the two hypotheses can be rejected."""
+        return min(self.p_inside, self.p_outside)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one claim, with all that it rests on."""
+
+    claim: Claim
+    state: State
+    reason: str
+    n: int = 0
+    test: Outcome | None = None
+    adjusted: float | None = None
+    """p among all tested claims of the paper."""
+    deviations: tuple[str, ...] = ()
+    """Known differences between our cells and what the paper ran."""
+    command: str = ""
+    """What runs the claim's cells again."""
+
+
+def judge(claims: Claims, measured: Measured) -> list[Verdict]:
+    """Judge every claim of a paper by what was measured."""
+    verdicts = [_alone(claim, claims, measured) for claim in claims.claims]
+    tested = [index for index, verdict in enumerate(verdicts) if verdict.n >= SEEDS]
+    tests = [test for index in tested if (test := verdicts[index].test) is not None]
+    for index, test, adjusted in zip(tested, tests, holm([test.p for test in tests]), strict=True):
+        verdicts[index] = _decided(verdicts[index], test, adjusted, len(tests))
+    return verdicts
+
+
+def tally(verdicts: Iterable[Verdict]) -> dict[State, int]:
+    """Count verdicts by state."""
+    found = [verdict.state for verdict in verdicts]
+    return {state: found.count(state) for state in STATES}
+
+
+def _alone(claim: Claim, claims: Claims, measured: Measured) -> Verdict:
+    """Test one claim, not yet among the others."""
+    if claim.untestable or claim.suite is None or claim.metric not in MEASURED:
+        return Verdict(claim, "not run", claim.untestable or f"{claim.metric} is not measured")
+    parts = [(claim.method, claim.suite), (claim.against, claim.against_suite)]
+    asked = [(method, suite) for method, suite in parts if method is not None and suite]
+    suites = claims.content.suites
+    deviations = tuple(dict.fromkeys(d for _, suite in asked for d in suites[suite].deviations))
+    found = [measured.values(claim, method, suite) for method, suite in asked]
+    reasons = [values for values in found if isinstance(values, str)]
+    if reasons:
+        again = command(claim) if set(reasons) == {NOT_YET} else ""
+        return Verdict(claim, "not run", reasons[0], deviations=deviations, command=again)
+    test, n = _tested(claim, [values for values in found if not isinstance(values, str)])
+    verdict = Verdict(claim, "inconclusive", "", n, test, None, deviations, command(claim))
+    few = f"{n} seed{'s' * (n != 1)}, a verdict needs {SEEDS}"
+    return replace(verdict, reason=few) if n < SEEDS else verdict
+
+
+def _tested(claim: Claim, found: Sequence[Mapping[int, float]]) -> tuple[Outcome | None, int]:
+    if claim.value is None:
+        seeds = sorted(found[0].keys() & found[1].keys())
+        differences = [found[0][seed] - found[1][seed] for seed in seeds]
+        return (above(differences) if seeds else None), len(seeds)
+    values = [found[0][seed] for seed in sorted(found[0])]
+    return equal(values, claim.value, tolerance(values, claim)), len(values)
+
+
+def tolerance(values: Sequence[float], claim: Claim) -> float:
+    """How far our mean may lie from the printed value (see the top of this file)."""
+    printed = claim.value
+    if printed is None:
+        return 0.0
+    if claim.kind == "flops":
+        return printed.precision + OF_COUNT * printed.value
+    spreads = [s for s in (printed.spread, _deviation(values)) if s is not None]
+    spread = sqrt(sum(s * s for s in spreads) / len(spreads)) if spreads else 0.0
+    return printed.precision + max(_smallest(claim, printed.value), SPREADS * spread)
+
+
+def _smallest(claim: Claim, printed: float) -> float:
+    """What is tolerated however little runs differ."""
+    if claim.kind == "size":
+        return OF_COUNT * printed
+    return min(POINTS, OF_ERROR * (printed if claim.metric == "error" else 100 - printed))
+
+
+def _deviation(values: Sequence[float]) -> float | None:
+    return stdev(values) if len(values) > 1 else None
+
+
+def equal(values: Sequence[float], printed: Printed, margin: float) -> Outcome:
+    """Test whether our mean is that printed, within `margin`: two one-sided tests."""
+    ours, difference = estimate(values), estimate([v - printed.value for v in values])
+    low = -inf if printed.bound else -margin
+    if len(values) < 2:
+        return Outcome(ours, difference, low, margin, 1.0, 1.0)
+    error, freedom = _welch(values, printed)
+    half = float(stdtrit(freedom, 0.5 + CONFIDENCE / 2)) * error
+    mean = difference.mean
+    difference = Estimate(mean, mean - half, mean + half, difference.n)
+    return Outcome(ours, difference, low, margin, *_p_values(mean, low, margin, error, freedom))
+
+
+def above(differences: Sequence[float]) -> Outcome:
+    """Test whether paired differences are above 0 in the mean."""
+    found = estimate(differences)
+    if len(differences) < 2:
+        return Outcome(found, found, 0.0, inf, 1.0, 1.0)
+    error = stdev(differences) / sqrt(len(differences))
+    p_values = _p_values(found.mean, 0.0, inf, error, len(differences) - 1)
+    return Outcome(found, found, 0.0, inf, *p_values)
+
+
+def _welch(values: Sequence[float], printed: Printed) -> tuple[float, float]:
+    """Standard error of the difference of two means and its degrees of freedom."""
+    ours, freedom = stdev(values) ** 2 / len(values), len(values) - 1
+    if printed.spread is None or printed.n is None or printed.n < 2:
+        return sqrt(ours), freedom
+    theirs = printed.spread**2 / printed.n
+    if ours + theirs == 0:
+        return 0.0, freedom
+    parts = ours**2 / freedom + theirs**2 / (printed.n - 1)
+    return sqrt(ours + theirs), (ours + theirs) ** 2 / parts
+
+
+def _p_values(
+    mean: float, low: float, high: float, error: float, freedom: float
+) -> tuple[float, float]:
+    """Two-sided p of "not inside" and of "inside" low..high."""
+    below, over = (_tail(x, error, freedom) for x in (low - mean, mean - high))
+    inside = max(_tail(mean - low, error, freedom), _tail(high - mean, error, freedom))
+    return min(1.0, 2 * inside), min(1.0, 2 * min(below, over))
+
+
+def _tail(distance: float, error: float, freedom: float) -> float:
+    """Probability that chance alone makes at least `distance` of a mean that is 0."""
+    if isclose(distance, 0.0, abs_tol=1e-12):
+        return 0.5
+    if error < 1e-12:
+        return 0.0 if distance > 0 else 1.0
+    return float(stdtr(freedom, -distance / error))
+
+
+def _decided(verdict: Verdict, test: Outcome, adjusted: float, family: int) -> Verdict:
+    """Give a verdict by the p-value among all tested claims."""
+    inside = test.p_inside < test.p_outside
+    level = 1 - CONFIDENCE
+    state: State = "inconclusive"
+    if adjusted < level:
+        state = "reproduced" if inside else "not reproduced"
+    reason = _where(verdict.claim, test, inside, test.p < level)
+    if test.p < level <= adjusted:
+        reason += f", alone, but not among all {family} tested claims: more seeds are needed"
+    return replace(verdict, state=state, reason=reason, adjusted=adjusted)
+
+
+def _where(claim: Claim, test: Outcome, inside: bool, clear: bool) -> str:
+    """Say where the interval lies."""
+    if claim.kind == "ordering":
+        side = ("above 0" if inside else "below 0") if clear else "on both sides of 0"
+        return f"the interval of the difference lies {side}"
+    side = ("inside" if inside else "outside") if clear else "partly inside"
+    return f"the interval of the difference lies {side} the tolerance"
+
+
+def command(claim: Claim) -> str:
+    """The command that runs the cells of a claim again."""
+    names: dict[str, list[str]] = {}
+    for entry, suite in ((claim.method, claim.suite), (claim.against, claim.against_suite)):
+        if entry is not None and suite:
+            names.setdefault(suite, []).append(hyper_of(entry)[0])
+    densities = "" if claim.density == 1 else f" --densities {claim.at}"
+    return " && ".join(
+        f"pai-bench run {shlex.quote(suite)} --methods {','.join(dict.fromkeys(found))}{densities}"
+        for suite, found in names.items()
+    )

@@ -1,0 +1,98 @@
+"""Commands that read results: compare methods, export tables, judge claims, refresh reports."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from rich.text import Text
+
+from pai_bench.cli.commands import Arguments, Context, suites_with_results
+from pai_bench.config.overrides import with_suite
+from pai_bench.core.errors import BenchError
+
+
+def compare(context: Context, parsed: Arguments) -> int:
+    """Compare two methods over the seeds that both have, at each density and over all of them."""
+    from pai_bench.leaderboard.comparison import compared, print_compared
+    from pai_bench.leaderboard.stored import stored_board
+
+    shown, problems = 0, []
+    for suite in [parsed.suite] if parsed.suite else suites_with_results(context):
+        try:
+            settings = with_suite(context.settings, suite)
+            board, _ = stored_board(settings, context.methods, context.runs, suite)
+            found = compared(board, parsed.ours, parsed.theirs)
+        except BenchError as error:
+            problems.append(error)
+            continue
+        print_compared(context.console, found)
+        shown += 1
+    if not shown:
+        raise problems[0]
+    return 0
+
+
+def export(context: Context, parsed: Arguments) -> int:
+    """Write the leaderboard of a suite as CSV, Parquet, LaTeX or Markdown."""
+    from pai_bench.leaderboard.export import export as made
+    from pai_bench.leaderboard.stored import stored_board
+
+    settings = with_suite(context.settings, parsed.suite)
+    board, _ = stored_board(settings, context.methods, context.runs, parsed.suite)
+    if not any(row.entries for row in board.rows):
+        raise BenchError(f"{context.runs / parsed.suite}: no result to export")
+    content = made(board, parsed.format)
+    if parsed.output:
+        parsed.output.write_bytes(content)
+        print(f"{parsed.output}: {len(board.rows)} rows", file=sys.stderr)
+    elif parsed.format == "parquet":
+        raise BenchError("parquet is not text: name a file with --output")
+    else:
+        print(content.decode(), end="")
+    return 0
+
+
+def claims(context: Context, parsed: Arguments) -> int:
+    """List what papers claim, and what became of it here; `--runs` may name several folders."""
+    from pai_bench.claims import citation, verdicts
+    from pai_bench.claims.lookup import Measured
+    from pai_bench.claims.parser import of_papers
+    from pai_bench.leaderboard.claims_table import as_json, print_claims
+
+    known = of_papers(parsed.paper)
+    cited = {
+        found.content.paper: citation.of_paper(
+            found.content, context.settings.papers.get(found.content.paper)
+        )
+        for found in known
+    }
+    if parsed.bibtex:
+        print("\n".join([*cited.values(), citation.of_benchmark()]), end="")
+        return 0
+    measured = Measured(context.settings, context.methods, context.judged)
+    judged = [(found, verdicts.judge(found, measured)) for found in known]
+    if parsed.json:
+        shown = [as_json(found, each, cited[found.content.paper]) for found, each in judged]
+        context.console.print_json(json.dumps(shown))
+        return 0
+    for found, each in judged:
+        print_claims(context.console, found, each)
+    context.console.print(
+        Text("rules: pai_bench/claims/verdicts.py · to cite: pai-bench claims --bibtex")
+    )
+    return 0
+
+
+def evidence_report(context: Context, parsed: Arguments) -> int:
+    """Write what READMEs and the leaderboard repeat anew, from the evidence kept with the code."""
+    from pai_bench.leaderboard import evidence_report as reports
+    from pai_bench.leaderboard.kept import PAGE
+
+    for path in reports.pages(parsed.paper):
+        changed = reports.refresh_file(path, context.settings, context.methods)
+        context.console.print(Text(f"{path}: {'written anew' if changed else 'as it was'}"))
+    if not parsed.paper:
+        changed = reports.refresh_leaderboard(context.settings, context.methods)
+        context.console.print(Text(f"{PAGE}: {'written anew' if changed else 'as it was'}"))
+    return 0

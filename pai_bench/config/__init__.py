@@ -1,0 +1,1 @@
+"""benchmark.yaml as typed, frozen settings (imports core)."""

@@ -1,0 +1,100 @@
+"""Suites with something changed: `mnist+network=lenet-5+epochs=5` is a suite of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from pai_bench.config.loader import Loader
+from pai_bench.config.scaling import lengthened
+from pai_bench.config.schema import Benchmark, Network, Recipe
+from pai_bench.core import import_utils
+from pai_bench.core.errors import BenchError, unknown
+
+
+def with_suite(settings: Benchmark, name: str) -> Benchmark:
+    """Return settings that also hold the suite `name`.
+
+    A name may be that of a suite of benchmark.yaml, followed by changes: `+network=NAME` for
+    another network (a known one, or `module:function` of one's own), `+data=NAME` for another data
+    set, `+validation=PART` to hold out a part of the training images and evaluate on it,
+    `+length=TIMES` for a longer or shorter training (length.py), `+KEY=VALUE` for any key of the
+    recipe. The changed suite has its own folder of results and its
+    own leaderboard: cells of different recipes never meet.
+
+    Raises BenchError for an unknown suite, network or key, or a value that the key cannot have.
+    """
+    base, *changes = name.split("+")
+    if base not in settings.suites:
+        raise unknown("suite", base, settings.suites)
+    if not changes:
+        return settings
+    pairs = dict(_pair(name, change) for change in changes)
+    if "validation" in pairs:
+        pairs |= {"holdout": pairs.pop("validation"), "evaluate": "validation"}
+    times = pairs.pop("length", 1)
+    suite = settings.suites[base]
+    network, data = pairs.pop("network", suite.network), pairs.pop("data", suite.data)
+    if data not in settings.data:
+        raise unknown("data set", str(data), settings.data, f"{name}: ")
+    recipe = changed_recipe(settings.recipes[suite.recipe], pairs, name)
+    images = round(settings.data[data].images[0] * (1 - recipe.holdout))
+    recipe = changed_recipe(recipe, lengthened(recipe, times, images, name), name)
+    about = f"{suite.about} Changed: {', '.join(changes)}."
+    parts = {"about": about, "network": str(network), "data": data, "recipe": name}
+    changed = suite.model_copy(update=parts)
+    return settings.model_copy(
+        update={
+            "networks": {**settings.networks, **_network(settings, str(network))},
+            "recipes": {**settings.recipes, name: recipe},
+            "suites": {**settings.suites, name: changed},
+        }
+    )
+
+
+def _pair(name: str, change: str) -> tuple[str, Any]:
+    key, equals, value = change.partition("=")
+    if not (key and equals and value):
+        raise BenchError(f'suite {name}: write changes as +KEY=VALUE, not "+{change}"')
+    return key, yaml.load(value, Loader)
+
+
+def changed_recipe(recipe: Recipe, changes: Mapping[str, Any], where: str) -> Recipe:
+    """Change keys of a recipe; a wrong key or value is one line that begins with `where`."""
+    for key in changes:
+        if key not in Recipe.model_fields:
+            raise unknown(
+                "key of a recipe",
+                key,
+                ["network", "data", "validation", "length", *Recipe.model_fields],
+                f"{where}: ",
+            )
+    fields = {**recipe.model_dump(mode="json"), **changes}
+    try:
+        return Recipe.model_validate_json(json.dumps(fields, default=str))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise BenchError(f"{where}: {key}: {first['msg'].lower()}".replace(": :", ":")) from None
+
+
+def _network(settings: Benchmark, name: str) -> dict[str, Network]:
+    """Settings of a network that benchmark.yaml does not have; empty if it has it."""
+    if name in settings.networks:
+        return {}
+    if ":" not in name:
+        known = [*settings.networks, "module:function"]
+        raise unknown("network", name, known)
+    return {name: Network(build=name, version=_version(name))}
+
+
+def _version(target: str) -> int:
+    """Version of a network of one's own: the digest of its file, so that a change is noticed."""
+    try:
+        return int(import_utils.digest(target)[:8], 16) or 1
+    except BenchError as error:
+        raise BenchError(f"network {target}: {error}") from None

@@ -1,0 +1,1 @@
+"""What all stands on: errors, random numbers, files, hardware (imports nothing of ours)."""

@@ -1,0 +1,124 @@
+"""One point of the grid: a frozen record whose hash is its identity."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property, lru_cache
+from typing import Any
+
+from pai_bench.config.schema import Data, Recipe
+
+PROTOCOL = 1
+"""Raised on any change of the harness that may change a result, so that old results keep apart."""
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+_last_recipe: list[tuple[Any, Recipe]] = []
+"""The one that was read last, as JSON data and as a record."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Method, network, data, recipe, density and seed of one training run.
+
+    `hyper` holds the hyper-parameters that differ from the method's defaults.
+    """
+
+    method: str
+    network: str
+    data: str
+    recipe: Recipe
+    density: float
+    seed: int
+    digest: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    hyper: Mapping[str, Any] = field(default_factory=dict)
+    method_version: int = 1
+    network_version: int = 1
+    precision: str = "32-true"
+    ablation: str = ""
+    """The sanity check that this is, if it is one (methods/ablation.py)."""
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """The record that is hashed.
+
+        Defaults of the recipe, the method and the precision are left out: adding an option whose
+        default means "as before" changes no identity. The accelerator is no part of it (it is in
+        the result's environment): the same cell is the same experiment everywhere.
+        """
+        record: dict[str, Any] = {
+            "protocol": PROTOCOL,
+            "method": {"name": self.method, "version": self.method_version, **_under(self.hyper)},
+            "network": {"name": self.network, "version": self.network_version},
+            "data": {
+                "name": self.data,
+                "digest": self.digest,
+                "mean": self.mean,
+                "std": self.std,
+            },
+            "recipe": self.recipe.model_dump(mode="json", exclude_defaults=True),
+            "density": self.density,
+            "seed": self.seed,
+        }
+        if self.precision != "32-true":
+            record["precision"] = self.precision
+        if self.ablation:
+            record["ablation"] = self.ablation
+        return record
+
+    @cached_property
+    def id(self) -> str:
+        """First 12 hex digits of the SHA-256 of the identity as canonical JSON."""
+        canonical = _CANONICAL.encode(self.identity)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+    @cached_property
+    def line(self) -> str:
+        """The line of the leaderboard that this cell belongs to: method and hyper-parameters.
+
+        >>> Cell("random", "n", "d", None, .1, 1, "", (), (), {"scope": "local"}).line
+        'random (scope=local)'
+        """
+        if not self.hyper:
+            return self.method
+        options = ", ".join(f"{key}={value}" for key, value in sorted(self.hyper.items()))
+        return f"{self.method} ({options})"
+
+    def __str__(self) -> str:
+        ablation = f" · {self.ablation}" if self.ablation else ""
+        return f"{self.line}{ablation} · density {self.density:g} · seed {self.seed}"
+
+    def resolved(self) -> dict[str, Any]:
+        """All fields, defaults included, as JSON data."""
+        fields = {k: v for k, v in asdict(self).items() if k != "recipe"}
+        return {**fields, "recipe": self.recipe.model_dump(mode="json")}
+
+    @classmethod
+    def from_resolved(cls, fields: Mapping[str, Any]) -> Cell:
+        """Build the cell back from `resolved()`."""
+        pairs = {key: tuple(fields[key]) for key in ("mean", "std")}
+        return cls(**{**fields, **pairs, "recipe": _recipe(fields["recipe"])})
+
+
+def _recipe(fields: Any) -> Recipe:
+    """Read a recipe; thousands of cells in a row share one, and comparing takes less."""
+    if not _last_recipe or _last_recipe[0][0] != fields:
+        _last_recipe[:] = [(fields, _known_recipe(json.dumps(fields)))]
+    return _last_recipe[0][1]
+
+
+@lru_cache(maxsize=256)
+def _known_recipe(text: str) -> Recipe:
+    return Recipe.model_validate_json(text)
+
+
+def _under(hyper: Mapping[str, Any]) -> dict[str, Any]:
+    return {"hyper": dict(hyper)} if hyper else {}
+
+
+def data_fields(data: Data) -> dict[str, Any]:
+    """The part of a cell that comes from the settings of its data set."""
+    return {"digest": data.version, "mean": data.mean, "std": data.std}

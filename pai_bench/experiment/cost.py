@@ -1,0 +1,60 @@
+"""What a list of cells will take: operations and seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pai_bench.config.schema import Benchmark
+from pai_bench.experiment.cell import Cell
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a list of cells will take: floating-point operations, and seconds on this machine."""
+
+    flops: float
+    seconds: float
+    basis: str
+    """What the seconds rest on, in words."""
+
+
+STEP_OVERHEAD = 5e-4
+"""Seconds per training step that no arithmetic explains, assumed until results say otherwise."""
+
+
+CORE_FLOPS = 8e10
+"""Floating-point operations per second of one CPU core, assumed until results say otherwise."""
+
+
+def estimate_cost(
+    cells_: Sequence[Cell], settings: Benchmark, speed: float | None = None, jobs: int = 1
+) -> Cost:
+    """Estimate the cost of `cells_`, run by `jobs` workers side by side.
+
+    `speed` is the ratio of measured to assumed seconds of finished cells on this machine.
+    """
+    flops = sum(training_flops(cell, settings) for cell in cells_)
+    seconds = sum(assumed_seconds(cell, settings) for cell in cells_) / max(1, jobs)
+    if speed is None:
+        return Cost(flops, seconds, "a typical CPU core")
+    return Cost(flops, seconds * speed, "finished cells on this machine")
+
+
+def training_flops(cell: Cell, settings: Benchmark) -> float:
+    """Dense training FLOPs: 2 per multiply-accumulate, one forward and two backward parts."""
+    macs = settings.networks[cell.network].macs.get(cell.data, 0)
+    return 6.0 * macs * cell.recipe.images_seen(training_images(cell, settings))
+
+
+def assumed_seconds(cell: Cell, settings: Benchmark) -> float:
+    """Training seconds of one cell on the assumed core, evaluation after each epoch included."""
+    train, test = training_images(cell, settings), settings.data[cell.data].images[1]
+    steps = cell.recipe.steps or cell.recipe.epochs * -(-train // cell.recipe.batch_size)
+    evaluation = training_flops(cell, settings) * test / train / 3
+    return steps * STEP_OVERHEAD + (training_flops(cell, settings) + evaluation) / CORE_FLOPS
+
+
+def training_images(cell: Cell, settings: Benchmark) -> int:
+    """Training images of one epoch: what is held out is not trained on."""
+    return round(settings.data[cell.data].images[0] * (1 - cell.recipe.holdout))

@@ -1,0 +1,125 @@
+"""Settings -> the list of cells to run, and what they will cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from pai_bench.config.loader import method_entry
+from pai_bench.config.schema import Benchmark, Suite
+from pai_bench.core.errors import BenchError, unknown
+from pai_bench.experiment.cell import Cell, data_fields
+from pai_bench.registry.declaration import MethodInfo
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What of a suite is asked for; an empty part means all of it."""
+
+    methods: tuple[str, ...] = ()
+    densities: tuple[float, ...] = ()
+    seeds: tuple[int, ...] = ()
+    precision: str = "32-true"
+    ablations: tuple[str, ...] = ()
+    """Sanity checks to run beside the methods, besides those of the suite."""
+    more: tuple[str, ...] = ()
+    """Methods to run beside those of the suite, where none is chosen."""
+
+
+def suite_of_paper(settings: Benchmark, paper: str, short: str = "quick") -> tuple[str, Selection]:
+    """Find the suite that re-runs `paper`, and the methods to run in it.
+
+    The methods are the paper's own and every baseline of the suite: all that belong to no paper.
+    """
+    if paper not in settings.papers:
+        raise unknown("paper", paper, settings.papers)
+    suites = settings.papers[paper].suites
+    if short not in suites:
+        raise unknown(f"suite of paper {paper}", short, suites)
+    of_others = {
+        name
+        for key, other in settings.papers.items()
+        if key != paper
+        for name in other.methods
+        if name not in settings.papers[paper].methods
+    }
+    suite = settings.suites[suites[short]]
+    names = [name for entry in suite.methods for name in method_entry(entry)]
+    return suites[short], Selection(methods=tuple(n for n in names if n not in of_others))
+
+
+def cells(
+    settings: Benchmark,
+    methods: Mapping[str, MethodInfo],
+    suite_name: str,
+    selection: Selection | None = None,
+) -> list[Cell]:
+    """List the cells of a suite: seeds outermost, so that early results compare all methods.
+
+    A method that does not prune runs once per seed, at density 1. All others run below density 1:
+    at density 1 each of them *is* the dense network. Methods named in `selection` that the suite
+    does not list (plugins) run with their default hyper-parameters. What is listed twice runs once.
+
+    Raises BenchError for an unknown suite, method or an empty grid.
+    """
+    if suite_name not in settings.suites:
+        raise unknown("suite", suite_name, settings.suites)
+    suite, selection = settings.suites[suite_name], selection or Selection()
+    _check_densities(selection.densities)
+    data = settings.data[suite.data]
+    network = settings.networks[suite.network]
+    template = Cell(
+        method="",
+        network=suite.network,
+        network_version=network.version,
+        data=suite.data,
+        recipe=settings.recipes[suite.recipe],
+        density=1.0,
+        seed=0,
+        precision=selection.precision,
+        **data_fields(data),
+    )
+    ablations = ("", *suite.ablations, *selection.ablations)
+    found = [
+        replace(cell, seed=seed, ablation=ablation)
+        for seed in selection.seeds or suite.seeds
+        for line in _lines(suite, methods, selection, template)
+        for cell in line
+        for ablation in (ablations if methods[cell.method].prunes else ("",))
+    ]
+    if not found:
+        raise BenchError(f"suite {suite_name}: no cell is left to run by this choice")
+    return list({cell.id: cell for cell in found}.values())
+
+
+def _check_densities(densities: Iterable[float]) -> None:
+    for density in densities:
+        if not 0 < density <= 1:
+            raise BenchError(f"density {density:g} is impossible: it must be above 0, at most 1")
+
+
+def _lines(
+    suite: Suite, methods: Mapping[str, MethodInfo], selection: Selection, template: Cell
+) -> list[list[Cell]]:
+    """One list of cells, over the densities, for each chosen method."""
+    entries = [pair for entry in suite.methods for pair in method_entry(entry).items()]
+    listed = {name for name, _ in entries}
+    for name in selection.methods or selection.more:
+        if name not in methods:
+            raise unknown("method", name, methods)
+        if name not in listed:
+            entries.append((name, {}))
+    chosen = [e for e in entries if not selection.methods or e[0] in selection.methods]
+    lines = []
+    for name, hyper in chosen:
+        info = methods[name]
+        cell = replace(
+            template,
+            method=name,
+            method_version=info.version,
+            hyper=info.without_defaults(hyper),
+        )
+        densities = selection.densities or suite.densities
+        below = sorted({d for d in densities if d < 1}, reverse=True)
+        lines.append([replace(cell, density=d) for d in (below if info.prunes else [1.0])])
+    return lines

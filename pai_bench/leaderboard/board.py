@@ -1,0 +1,224 @@
+"""Rows of the leaderboard: means and intervals over seeds, differences paired by seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import fmean
+
+from pai_bench.claims.statistics import Estimate, estimate
+from pai_bench.experiment.cell import Cell
+from pai_bench.store.result import Result
+from pai_bench.store.store import Entry, Store
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Mean difference to another line, over the seeds that both have."""
+
+    against: str
+    estimate: Estimate
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A cell without a number, and why."""
+
+    seed: int
+    status: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method at one density: the cells that differ in their seed only."""
+
+    line: str
+    method: str
+    density: float
+    cells: tuple[Cell, ...]
+    entries: tuple[Entry, ...]
+    """The finished ones of `cells`."""
+    missing: tuple[Missing, ...]
+    accuracy: Estimate | None
+    bits: Estimate | None
+    """Of text: test loss of the last epoch, in bits for each symbol."""
+    best_epoch: float | None
+    """Mean over seeds of the best epoch's accuracy, which is selected on the test set."""
+    achieved: float | None
+    effective: float | None
+    collapsed: int
+    """Number of seeds with a layer of which nothing is kept."""
+    left: tuple[float, float, float] | None = None
+    """Without dead units: units, parameters and inference FLOPs over the dense network's, means
+    over seeds."""
+    training_flops: float | None = None
+    """Mean over seeds, scoring included."""
+    delta: Difference | None = None
+    """To the baseline with the highest mean at this density."""
+    stored: tuple[Entry, ...] = ()
+    """All results of `cells`, those that failed included."""
+    ablation: str = ""
+    """The sanity check that these cells are, if they are one."""
+    checks: Mapping[str, Estimate] = field(default_factory=dict)
+    """Sanity check -> accuracy of the row minus that under the check, paired by seed."""
+
+
+@dataclass(frozen=True)
+class Board:
+    """The rows of one suite, methods together, densities descending."""
+
+    suite: str
+    rows: tuple[Row, ...]
+    ablated: tuple[Row, ...] = ()
+    """The sanity checks of the rows: not ranked, told by each row's `checks`."""
+
+    @property
+    def checks(self) -> list[str]:
+        """Name the sanity checks that some row has been put to."""
+        return list(dict.fromkeys(check for row in self.rows for check in row.checks))
+
+    @property
+    def evaluated(self) -> str:
+        """Name the images that accuracies are measured on: test or validation."""
+        return next((row.cells[0].recipe.evaluate for row in self.rows), "test")
+
+    def best_at(self, density: float) -> str | None:
+        """Name the line with the highest mean at `density`."""
+        ranked = [r for r in self.rows if r.density == density and r.accuracy is not None]
+        return max(ranked, key=_mean).line if ranked else None
+
+
+def board(store: Store, suite: str, cells: Iterable[Cell], of_papers: Iterable[str]) -> Board:
+    """Compute the leaderboard of `cells` from what `store` holds of them; see `board_of`."""
+    cells = list(cells)
+    entries = {entry.cell.id: entry for entry in store.entries({cell.id for cell in cells})}
+    return board_of(entries, suite, cells, of_papers)
+
+
+def board_of(
+    stored: Mapping[str, Entry], suite: str, cells: Iterable[Cell], of_papers: Iterable[str]
+) -> Board:
+    """Compute the leaderboard of `cells` from what is stored of them, by id.
+
+    A cell that collapsed or is far off counts like any other; one that failed or has not run is
+    listed with its reason. `of_papers` are the methods that are no baselines.
+    """
+    groups: dict[tuple[str, float, str], list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault((cell.line, cell.density, cell.ablation), []).append(cell)
+    every = [_row(group, stored) for group in groups.values()]
+    ours = frozenset(of_papers)
+    order = {line: index for index, line in enumerate(dict.fromkeys(r.line for r in every))}
+    every.sort(key=lambda r: (order[r.line], -r.density))
+    plain, ablated = ([r for r in every if bool(r.ablation) is b] for b in (False, True))
+    rivals, checks = _by(plain, lambda r: r.density), _by(ablated, lambda r: (r.line, r.density))
+    rows = [
+        _with_checks(
+            _with_delta(row, rivals[row.density], ours), checks.get((row.line, row.density), [])
+        )
+        for row in plain
+    ]
+    return Board(suite, tuple(rows), tuple(ablated))
+
+
+def _by(rows: Iterable[Row], key: Callable[[Row], Hashable]) -> dict[Hashable, list[Row]]:
+    found: dict[Hashable, list[Row]] = {}
+    for row in rows:
+        found.setdefault(key(row), []).append(row)
+    return found
+
+
+def _row(cells: Sequence[Cell], stored: Mapping[str, Entry]) -> Row:
+    done = [stored[c.id] for c in cells if _is_done(c, stored)]
+    bits = [e.result.bits_per_step for e in done if e.result.bits_per_step is not None]
+    accuracies = [e.result.accuracy for e in done if e.result.accuracy is not None]
+    return Row(
+        line=cells[0].line,
+        method=cells[0].method,
+        density=cells[0].density,
+        cells=tuple(cells),
+        entries=tuple(done),
+        missing=tuple(_missing(c, stored.get(c.id)) for c in cells if not _is_done(c, stored)),
+        accuracy=estimate([a.last for a in accuracies]) if accuracies else None,
+        bits=estimate(bits) if bits else None,
+        best_epoch=_mean_of([a.best for a in accuracies]),
+        achieved=_mean_of([e.result.density for e in done]),
+        effective=_mean_of([e.result.effective for e in done]),
+        collapsed=sum(bool(e.result.collapsed) for e in done),
+        left=_left([e.result for e in done]),
+        training_flops=_mean_of([f.training for e in done if (f := e.result.flops)]),
+        stored=tuple(stored[c.id] for c in cells if c.id in stored),
+        ablation=cells[0].ablation,
+    )
+
+
+def _left(results: Sequence[Result]) -> tuple[float, float, float] | None:
+    """What is left of networks when dead units are removed; None where that was not looked at."""
+    found = [(r.shrunk, r.flops) for r in results if r.shrunk is not None and r.flops is not None]
+    if not found:
+        return None
+    return (
+        fmean(small.units / small.units_dense for small, _ in found),
+        fmean(small.parameters / small.parameters_dense for small, _ in found),
+        fmean(small.flops / flops.inference_dense for small, flops in found),
+    )
+
+
+def _is_done(cell: Cell, stored: Mapping[str, Entry]) -> bool:
+    """Tell whether there is a number: networks that collapsed and were skipped have one too."""
+    return cell.id in stored and stored[cell.id].result.accuracy is not None
+
+
+def _missing(cell: Cell, entry: Entry | None) -> Missing:
+    if entry is None:
+        return Missing(cell.seed, "not run", "not run yet")
+    return Missing(cell.seed, entry.result.status, entry.result.reason)
+
+
+def _with_delta(row: Row, rows: Sequence[Row], of_papers: frozenset[str]) -> Row:
+    """Add the difference to the best baseline among rows of its density, itself left out."""
+    rivals = [
+        other
+        for other in rows
+        if other.line != row.line and other.method not in of_papers and other.accuracy is not None
+    ]
+    if row.accuracy is None or not rivals:
+        return row
+    best = max(rivals, key=_mean)
+    paired = paired_difference(row, best)
+    if paired is None:
+        return row
+    return replace(row, delta=Difference(best.line, paired))
+
+
+def _with_checks(row: Row, checks: Sequence[Row]) -> Row:
+    """Add the difference to each of its sanity checks."""
+    paired = {check.ablation: paired_difference(row, check) for check in checks}
+    return replace(row, checks={name: found for name, found in paired.items() if found})
+
+
+def paired_difference(row: Row, other: Row) -> Estimate | None:
+    """Estimate the difference in last-epoch accuracy over the seeds that both rows have.
+
+    Both cells of a pair started from the same weights and saw the same batches.
+    """
+    ours, theirs = by_seed(row), by_seed(other)
+    common = sorted(ours.keys() & theirs.keys())
+    return estimate([ours[seed] - theirs[seed] for seed in common]) if common else None
+
+
+def by_seed(row: Row) -> dict[int, float]:
+    """Last-epoch accuracy of a row's finished cells, by seed."""
+    return {
+        e.cell.seed: e.result.accuracy.last for e in row.entries if e.result.accuracy is not None
+    }
+
+
+def _mean(row: Row) -> float:
+    return row.accuracy.mean if row.accuracy is not None else float("-inf")
+
+
+def _mean_of(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None

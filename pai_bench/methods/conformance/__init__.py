@@ -1,0 +1,162 @@
+"""Does a method keep its side of the contract? A conformance suite for ours and for plugins.
+
+`pai-bench check my-method` prints one line per check. In the tests of a package with methods:
+
+    from pai_bench.methods.check import assert_conforms
+
+    def test_my_method():
+        assert_conforms("my-method")      # or the class itself: assert_conforms(MyMethod)
+
+Tiny networks and two epochs on scikit-learn's digits: a few seconds per method, and no network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import random
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pai_bench.core.errors import BenchError, first_line
+from pai_bench.core.rng import Streams
+from pai_bench.methods.conformance import cells, isolation, masks, spec
+from pai_bench.methods.conformance.subject import Noteworthy, Subject, Wrong, find, name_of
+
+__all__ = ["CHECKS", "Finding", "assert_conforms", "check"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found. `ok` None means: nothing wrong, but good to know."""
+
+    name: str
+    ok: bool | None
+    said: str
+    """What was found; of a failure: what is wrong, where, and how to mend it. One line."""
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.said}"
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check says what it found, or raises; `after` are those without which it has no meaning."""
+
+    name: str
+    look: Callable[[Subject], str]
+    after: tuple[str, ...] = ()
+
+
+RUNS = ("masks",)
+REPEATS = ("repeatable",)
+CHECKS = (
+    Check("declaration", spec.declaration),
+    Check("hyper-parameters", spec.hyper_parameters),
+    Check("labels", spec.labels),
+    Check("data", spec.data),
+    Check("masks", masks.masks, ("labels", "data")),
+    Check("networks", masks.networks, RUNS),
+    Check("density", masks.density, ("networks",)),
+    Check("layers", masks.layers, ("networks", "density")),
+    Check("options", masks.options, ("networks", "hyper-parameters")),
+    Check("types", masks.types, ("networks",)),
+    Check("gpu", masks.gpu, ("networks",)),
+    Check("one image", masks.one_image, ("networks",)),
+    Check("repeatable", isolation.repeatable, RUNS),
+    Check("order", isolation.order, ("networks", "repeatable")),
+    Check("random state", isolation.random_state, REPEATS),
+    Check("seeds", isolation.seeds, REPEATS),
+    Check("network", isolation.network, ("networks",)),
+    Check("batches", isolation.batches, RUNS),
+    Check("cell", cells.cell, ("networks",)),
+    Check("cell again", cells.cell_again, ("cell", "order", "random state")),
+    Check("pruned weights", cells.pruned_weights, ("cell",)),
+    Check("checkpoint", cells.checkpoint, ("cell",)),
+    Check("interruption", cells.interruption, ("cell again", "pruned weights", "checkpoint")),
+    Check("pickle", cells.picklable, ("cell",)),
+    Check("silence", isolation.silence, RUNS),
+)
+
+
+def check(method: str | type, plugins: tuple[Path, ...] = ()) -> Iterator[Finding]:
+    """Examine a method: one finding per check, as soon as it is there.
+
+    `method` is a name that the registry finds, with `plugins` if need be, or a class; a class is
+    imported from its file as a plugin is, unless it is found without. A check that fails does not
+    stop the others, except those that would only say the same again.
+
+    Raises BenchError for an unknown name or a plugin that cannot be read.
+    """
+    where = find(method, plugins)
+    started = time.perf_counter()
+    try:
+        with _undisturbed(io.StringIO()):
+            subject = where.load()
+    except (Exception, SystemExit) as error:
+        kind = "" if isinstance(error, BenchError) else f"{type(error).__name__}: "
+        said = f"{kind}{first_line(error)}"
+        yield Finding("import", False, said, time.perf_counter() - started)
+        return
+    yield Finding("import", True, subject.info.origin, time.perf_counter() - started)
+    stuck: set[str] = set()
+    for one in CHECKS:
+        cause = next((name for name in one.after if name in stuck), None)
+        finding = _examine(one, subject) if cause is None else _left_out(one, cause)
+        if finding.ok is False or cause is not None:
+            stuck.add(one.name)
+        yield finding
+
+
+def assert_conforms(method: str | type, plugins: tuple[Path, ...] = ()) -> None:
+    """Raise AssertionError with one line per failed check of a method, given by name or as a class.
+
+    The class must be decorated with `@register("name")` at the top of a file that can be imported
+    by itself, or be found through an entry point of the group `pai_bench.methods`.
+    """
+    failed = [str(finding) for finding in check(method, plugins) if finding.ok is False]
+    if failed:
+        name = method if isinstance(method, str) else name_of(method)
+        raise AssertionError("\n".join([f"{name} does not conform:", *failed]))
+
+
+def _examine(one: Check, subject: Subject) -> Finding:
+    started = time.perf_counter()
+    printed = io.StringIO()
+    ok: bool | None = True
+    try:
+        with _undisturbed(printed):
+            said = one.look(subject)
+    except Noteworthy as note:
+        ok, said = None, str(note)
+    except Wrong as wrong:
+        ok, said = False, str(wrong)
+    except Exception as error:
+        ok = False
+        said = f"{type(error).__name__}: {first_line(error)}{subject.line_of(error)}"
+    subject.printed += printed.getvalue().splitlines()[:1]
+    return Finding(one.name, ok, said, time.perf_counter() - started)
+
+
+def _left_out(one: Check, cause: str) -> Finding:
+    return Finding(one.name, None, f"not looked at: `{cause}` comes first")
+
+
+@contextlib.contextmanager
+def _undisturbed(printed: io.StringIO) -> Iterator[None]:
+    """Run on one thread, so that sums repeat; put back all global state of this process."""
+    threads, state, numpy_state = torch.get_num_threads(), random.getstate(), np.random.get_state()
+    torch.set_num_threads(1)
+    try:
+        with contextlib.redirect_stdout(printed), Streams(0).as_global("check"):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+        random.setstate(state)
+        np.random.set_state(numpy_state)

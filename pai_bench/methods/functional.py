@@ -1,0 +1,59 @@
+"""The functional door: masks for anybody's network, without the harness."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from pai_bench.config.schema import Recipe
+from pai_bench.core.errors import BenchError
+from pai_bench.core.rng import Streams
+from pai_bench.methods.base import PruneAtInit
+from pai_bench.registry import methods as registry
+from pai_bench.sparsity.masks import Masks, check_prunable
+from pai_bench.training.module import Task
+
+
+def prune(
+    network: nn.Module,
+    method: str | type[PruneAtInit],
+    density: float,
+    batches: Sequence[tuple[Tensor, Tensor | None]],
+    *,
+    seed: int = 0,
+    recipe: Recipe | None = None,
+    **hyper: Any,
+) -> Masks:
+    """Score the weights of `network` by a method and return its masks at `density`.
+
+    `method` is the name of a method, also of one that was registered in one's own code, or a class.
+    `batches` are (inputs, labels) on the network's device; of what the method does not need, only
+    the shapes are used. `hyper` are the method's hyper-parameters (`rounds`, `scope`, `selection`,
+    ...). A method that prunes what it has trained (`imp`) trains by `recipe`, on `batches` as one
+    epoch; its masks are for the weights as they are now, unless it rewinds to a later step. The
+    network's weights, buffers, modes and the global random state stay as they are: call
+    `.apply(network)` on the result to prune.
+
+    Raises BenchError for an unknown method or hyper-parameter, a density outside (0, 1], a network
+    without conv or linear layers, or a method that does not prune at initialisation.
+
+    >>> masks = prune(nn.Linear(10, 10), "random", 0.25, [])
+    >>> masks.kept, masks.density()
+    (25, 0.25)
+    """
+    if not 0 < density <= 1:
+        raise BenchError(f"density {density:g} is impossible: it must be above 0, at most 1")
+    check_prunable(network)
+    cls = registry.find(method) if isinstance(method, str) else method
+    if not issubclass(cls, PruneAtInit):
+        raise BenchError(f"{cls.name} does not prune at initialisation")
+    own = inspect.signature(cls.__init__).parameters
+    registry.check_hyper(cls, {k: v for k, v in hyper.items() if k not in own})
+    if cls.trains_to_score and recipe is None:
+        raise BenchError(f"{cls.name} trains: give it recipe=pai_bench.config.schema.Recipe(...)")
+    chosen = recipe or Recipe(epochs=1, batch_size=1, lr=1.0)
+    module = cls(network, Task(density, chosen, classes=2, streams=Streams(seed)), **hyper)
+    return module.sparsify(module.withhold(batches))

@@ -1,0 +1,1 @@
+"""Results, search cache and index, in folders (imports experiment and below)."""

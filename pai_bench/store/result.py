@@ -1,0 +1,119 @@
+"""What is known of a cell after it ran: a typed record that is stored as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from pai_bench.sparsity.perceptron import Architecture
+
+Status = Literal["done", "failed", "skipped"]
+_last_environment: list[Mapping[str, Any]] = [{}]
+"""Of the result that was read last: thousands in a row have the same, and share one record."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One prunable weight tensor: numbers of weights."""
+
+    name: str
+    shape: tuple[int, ...]
+    total: int
+    kept_start: int
+    kept_end: int
+    effective: int
+    """Kept weights at the end that lie on a path from an input to an output."""
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Test accuracy, as fractions. The leaderboard ranks by the last epoch."""
+
+    last: float
+    best: float
+    """The best of all epochs: selected on the test set, reported because papers do."""
+    best_epoch: int
+
+
+@dataclass(frozen=True)
+class Flops:
+    """Floating-point operations, 2 per multiply-accumulate of conv and linear layers."""
+
+    inference_dense: float
+    """One image through the dense network."""
+    inference: float
+    """One image through the masked network, only kept weights counted."""
+    scoring: float
+    """All that choosing the masks took, counted on the operators that really ran."""
+    training: float
+    """Scoring, and for each training image seen three times inference with the masks of that time,
+    more where gradients were dense (sparsity/training_cost.py)."""
+
+
+@dataclass(frozen=True)
+class Shrunk:
+    """The smaller dense network that computes what the masked one does (sparsity/shrink.py)."""
+
+    units: int
+    """Output channels and neurons of all conv and linear layers."""
+    units_dense: int
+    parameters: int
+    parameters_dense: int
+    flops: float
+    """One image through it."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """Outcome of one cell. Failures and skips are results too: they have a reason, and no rest."""
+
+    status: Status
+    reason: str = ""
+    traceback: str = ""
+    accuracy: Accuracy | None = None
+    bits_per_step: float | None = None
+    """Of text: mean test loss of the last epoch, in bits for each symbol."""
+    density: float | None = None
+    """Achieved: kept over prunable, at the end of training."""
+    effective: float | None = None
+    collapsed: tuple[str, ...] = ()
+    """Layers of which nothing is kept."""
+    layers: tuple[Layer, ...] = ()
+    flops: Flops | None = None
+    shrunk: Shrunk | None = None
+    """Of methods whose masks come in whole units, on networks that can be traced."""
+    architecture: Architecture | None = None
+    """Of networks that are linear layers in a row, all of them masked."""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """Wall-clock seconds of data, score, train and eval; `total` has the overhead too."""
+    memory_mb: float | None = None
+    """Peak memory while the cell ran: of the device on a GPU, of the process on a CPU."""
+    hyper: Mapping[str, Any] = field(default_factory=dict)
+    """All hyper-parameters of the method, defaults included."""
+    environment: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for a JSON file."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Result:
+        """Build the record back from `to_json()`."""
+        known = dict(fields)
+        if known.get("accuracy"):
+            known["accuracy"] = Accuracy(**known["accuracy"])
+        if known.get("flops"):
+            known["flops"] = Flops(**known["flops"])
+        if known.get("shrunk"):
+            known["shrunk"] = Shrunk(**known["shrunk"])
+        if left := known.get("architecture"):
+            known["architecture"] = Architecture(**{**left, "units": tuple(left["units"])})
+        known["layers"] = tuple(
+            Layer(**{**layer, "shape": tuple(layer["shape"])}) for layer in known.get("layers", ())
+        )
+        known["collapsed"] = tuple(known.get("collapsed", ()))
+        if known.get("environment") != _last_environment[0]:
+            _last_environment[0] = known.get("environment", {})
+        known["environment"] = _last_environment[0]
+        return cls(**known)

@@ -1,0 +1,106 @@
+"""Searches that several cells share: run once, stored, charged to every cell that uses them.
+
+A method that trains before it prunes (NTT, DessiLBI) often finds in one go what the cells of many
+densities, or of many ways to use what was found, need. Each such cell stays a cell of its own, with
+an identity and a result; what it takes from here is what it would have found by itself, bit by bit.
+
+    runs/searches/<id>.pt       identity, state, FLOPs and seconds of one search
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+
+from pai_bench.config.schema import CORRUPTING
+from pai_bench.core.errors import BenchError, first_line
+from pai_bench.experiment.cell import Cell
+
+FOLDER = "searches"
+Identity = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a search found and what it took."""
+
+    state: Mapping[str, Any]
+    """Tensors and plain data: strings, numbers, lists, dictionaries."""
+    flops: float
+    seconds: float = 0.0
+    """Wall-clock; measured by `Searches`."""
+
+
+class Searches:
+    """The stored searches that cells like `cell` may share."""
+
+    def __init__(self, runs: Path, cell: Cell) -> None:
+        self.folder = runs / FOLDER
+        self._shared = shared_identity(cell)
+
+    def get(self, settings: Mapping[str, Any], make: Callable[[], Search]) -> tuple[str, Search]:
+        """Return the id and the outcome of the search with `settings`; `make` runs it if need be.
+
+        `settings` are plain JSON data: all that the search depends on beside network, data,
+        recipe, seed, precision and the version of the method. Another process that wants the same
+        search waits for this one. Raises BenchError when a stored search cannot be read.
+        """
+        identity = {**self._shared, "settings": dict(settings)}
+        name = search_id(identity)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"{name}.pt"
+        with FileLock(path.with_suffix(".lock")):
+            if not path.is_file():
+                started = time.perf_counter()
+                found = make()
+                _write(path, identity, replace(found, seconds=time.perf_counter() - started))
+            return name, read(path)
+
+
+def shared_identity(cell: Cell) -> Identity:
+    """The part of a cell's identity that its search depends on, whatever the method.
+
+    Not its density and hyper-parameters (a method says which of them matter), and not the sanity
+    checks that are made of masks or weights after the search.
+    """
+    hashed = replace(
+        cell,
+        hyper={},
+        density=1.0,
+        ablation=cell.ablation if cell.ablation in CORRUPTING else "",
+    ).identity
+    return {key: value for key, value in hashed.items() if key != "density"}
+
+
+def search_id(identity: Mapping[str, Any]) -> str:
+    """First 12 hex digits of the SHA-256 of the identity as canonical JSON."""
+    canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def read(path: Path) -> Search:
+    """Read a stored search. Raises BenchError when it is not one, or not whole."""
+    try:
+        known = torch.load(path, map_location="cpu", weights_only=True)
+        return Search(known["state"], known["flops"], known["seconds"])
+    except (OSError, KeyError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        problem = f"cannot be read ({first_line(error)}); remove it to search again"
+        raise BenchError(f"{path}: {problem}") from error
+
+
+def _write(path: Path, identity: Identity, found: Search) -> None:
+    """Write a search beside its place and rename it into it: it is there whole or not at all."""
+    beside = path.with_suffix(f".{os.getpid()}")
+    known = {"state": dict(found.state), "flops": found.flops, "seconds": found.seconds}
+    torch.save({"identity": json.dumps(identity), **known}, beside)
+    beside.rename(path)

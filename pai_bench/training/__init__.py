@@ -1,0 +1,1 @@
+"""Cells trained: the module, its callbacks, the Trainer (imports store and below)."""

@@ -1,0 +1,75 @@
+"""Training in the midst of choosing masks: for methods that prune what they have trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sized
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from pai_bench.config.schema import Recipe
+from pai_bench.sparsity.account import macs_by_layer
+from pai_bench.sparsity.masks import Masks, prunable
+from pai_bench.training import optimizer
+
+
+class Passes(Iterable[tuple[Tensor, Any]], Sized, Protocol):
+    """Batches of (images, labels); each iteration is one epoch."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What a training took."""
+
+    steps: int
+    flops: float
+    """Of the dense network: 2 per multiply-accumulate, forward and twice that backward."""
+
+
+def train(
+    network: nn.Module,
+    masks: Masks,
+    recipe: Recipe,
+    batches: Passes,
+    after_step: Callable[[int], None] = lambda _step: None,
+    by: torch.optim.Optimizer | None = None,
+) -> Effort:
+    """Train the masked `network` in place by the recipe, `recipe.epochs` passes over `batches`.
+
+    The same steps as a cell's own training takes: gradients of masked weights are 0, and so are
+    the weights. `after_step` is told the number of steps taken so far; `by` is an optimizer of the
+    network's parameters instead of the recipe's.
+    """
+    masks.apply(network)
+    network.train()
+    chosen = optimizer.optimizer(network, recipe) if by is None else by
+    schedule = optimizer.schedule(chosen, recipe, len(batches))
+    weights = prunable(network)
+    factors = [masks[name].to(weight.dtype) for name, weight in weights]
+    step = seen = 0
+    shape: tuple[int, ...] = ()
+    for _ in range(recipe.epochs):
+        for images, labels in batches:
+            if step == recipe.steps:
+                break
+            chosen.zero_grad()
+            logits = network(images.to(weights[0][1].dtype))
+            cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing).backward()
+            _mask([weight for _, weight in weights], factors)
+            optimizer.clip(network, recipe)
+            chosen.step()
+            step, seen, shape = step + 1, seen + len(images), tuple(images.shape[1:])
+            after_step(step)
+            if schedule["interval"] == "step":
+                schedule["scheduler"].step()
+        if schedule["interval"] == "epoch":
+            schedule["scheduler"].step()
+    return Effort(step, 6.0 * seen * sum(macs_by_layer(network, shape).values()))
+
+
+def _mask(weights: list[Tensor], factors: list[Tensor]) -> None:
+    pairs = [(w.grad, f) for w, f in zip(weights, factors, strict=True) if w.grad is not None]
+    torch._foreach_mul_([grad for grad, _ in pairs], [factor for _, factor in pairs])

@@ -1,0 +1,94 @@
+"""The recipe's optimizer and learning-rate schedule."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from pai_bench.config.schema import Recipe
+from pai_bench.sparsity.masks import PRUNABLE, prunable
+
+
+def optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Build the optimizer of the recipe for all parameters of `network`."""
+    groups = _groups(network, recipe)
+    first = next(network.parameters())
+    # Fused SGD on the CPU loses its momentum in bfloat16 (torch 2.13), and networks stay untrained.
+    fused = first.device.type == "cuda" or (first.device.type, first.dtype) == (
+        "cpu",
+        torch.float32,
+    )
+    if recipe.optimizer == "adam":
+        return torch.optim.Adam(groups, recipe.lr, fused=fused)
+    return torch.optim.SGD(
+        groups, recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=fused
+    )
+
+
+def _groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    """Parameters that decay, and those that do not."""
+    parameters = list(network.parameters())
+    chosen = {id(parameter) for parameter in _decaying(network, recipe)}
+    decaying = [p for p in parameters if id(p) in chosen]
+    others = [p for p in parameters if id(p) not in chosen]
+    groups = [
+        {"params": decaying, "weight_decay": recipe.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def _decaying(network: nn.Module, recipe: Recipe) -> list[torch.Tensor]:
+    if recipe.decay == "kernels":
+        return [module.weight for module in network.modules() if isinstance(module, PRUNABLE)]
+    if recipe.decay == "prunable":
+        return [weight for _, weight in prunable(network)]
+    return list(network.parameters())
+
+
+def clip(network: nn.Module, recipe: Recipe) -> None:
+    """Clip the gradients of all parameters of `network`, as the recipe says."""
+    if recipe.clip_at is None:
+        return
+    if recipe.clip == "norm":
+        nn.utils.clip_grad_norm_(network.parameters(), recipe.clip_at)
+    else:
+        nn.utils.clip_grad_value_(network.parameters(), recipe.clip_at)
+
+
+def schedule(of: torch.optim.Optimizer, recipe: Recipe, steps_per_epoch: int) -> dict[str, Any]:
+    """Build the schedule of the recipe, as Lightning wants it.
+
+    It moves once per epoch, unless the recipe warms up or counts in steps.
+    """
+    by_step = recipe.warmup > 0 or recipe.schedule_unit == "step"
+    in_epochs = by_step and recipe.schedule_unit == "epoch"
+    count = steps_per_epoch if in_epochs else 1
+    scheduler = torch.optim.lr_scheduler.LambdaLR(of, lambda done: factor(recipe, done / count))
+    return {"scheduler": scheduler, "interval": "step" if by_step else "epoch"}
+
+
+def factor(recipe: Recipe, done: float) -> float:
+    """What the learning rate is multiplied with after `done` units of the schedule.
+
+    >>> recipe = Recipe(epochs=100, batch_size=1, lr=1.0, schedule="step", milestones=(30,),
+    ...     warmup=5)
+    >>> [factor(recipe, done) for done in (0, 1, 5, 29.9, 30)]
+    [0.0, 0.2, 1.0, 1.0, 0.1]
+    """
+    if done < recipe.warmup:
+        return done / recipe.warmup
+    if recipe.schedule == "step":
+        return float(recipe.gamma ** sum(done >= milestone for milestone in recipe.milestones))
+    if recipe.schedule == "cosine":
+        part = (done - recipe.warmup) / (_length(recipe) - recipe.warmup)
+        return (1 + math.cos(math.pi * min(1.0, part))) / 2
+    return 1.0
+
+
+def _length(recipe: Recipe) -> int:
+    """The whole training in units of the schedule."""
+    return (recipe.steps or recipe.epochs) if recipe.schedule_unit == "step" else recipe.epochs

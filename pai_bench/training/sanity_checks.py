@@ -1,0 +1,64 @@
+"""Sanity checks for any method: does the mask matter beyond its densities by layer?
+
+After Su et al. (2020) and Frankle et al. (2021). Each takes away what a method claims to use, and
+leaves the rest as it is:
+
+- `layerwise-shuffle`: each layer keeps as many weights as the method gave it, at random places;
+- `reinitialise`: the masks stay, training starts from other initial weights;
+- `invert`: in each round the weights with the lowest scores are kept;
+- `random-labels`: the batches that are scored have labels drawn at random;
+- `random-pixels`: the values of each scored image are shuffled within the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pai_bench.core.rng import Streams
+from pai_bench.sparsity.masks import Masks
+
+Batch = tuple[Tensor, Any]
+
+
+def shuffled(masks: Masks, streams: Streams) -> Masks:
+    """Move the kept weights of each layer to random places in it, by the stream `ablation`."""
+    generator = streams.generator("ablation")
+    moved = {}
+    for name, mask in masks.items():
+        order = torch.randperm(mask.numel(), generator=generator).to(mask.device)
+        moved[name] = mask.flatten()[order].view_as(mask)
+    return Masks(moved)
+
+
+class Corrupted(Sequence[Batch]):
+    """Batches with random labels or random pixels, made when asked for.
+
+    What a batch becomes depends on (seed, its number) alone.
+    """
+
+    def __init__(self, batches: Any, what: str, classes: int, streams: Streams) -> None:
+        self._batches, self._what = batches, what
+        self._classes, self._streams = classes, streams
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __getitem__(self, number: Any) -> Any:
+        return self._corrupt(number, *self._batches[number])
+
+    def __iter__(self) -> Iterator[Batch]:
+        for number, (images, labels) in enumerate(self._batches):
+            yield self._corrupt(number, images, labels)
+
+    def _corrupt(self, number: int, images: Tensor, labels: Tensor) -> Batch:
+        generator = self._streams.generator(f"ablation/{number}")
+        if self._what == "random-labels":
+            drawn = torch.randint(0, self._classes, labels.shape, generator=generator)
+            return images, drawn.to(labels.device)
+        flat = images.flatten(1)
+        order = torch.rand(flat.shape, generator=generator).argsort(1).to(images.device)
+        return flat.gather(1, order).view_as(images), labels
