@@ -12,7 +12,8 @@ COMMON = $(call flag,CONFIG,--config) $(call flag,RUNS,--runs) $(call flag,PLUGI
 CHOICE = $(call flag,METHODS,--methods) $(call flag,DENSITIES,--densities) \
          $(call flag,SEEDS,--seeds) $(call flag,PRECISION,--precision) \
          $(call flag,NETWORK,--network) $(call flag,DATA,--data) $(call flag,SET,--set) \
-         $(call flag,VALIDATION,--validation) $(call flag,ABLATION,--ablation)
+         $(call flag,VALIDATION,--validation) $(call flag,SANITY_CHECK,--sanity-check) \
+         $(call flag,ABLATION,--sanity-check)
 HOW    = $(call flag,JOBS,--jobs) $(call flag,ACCELERATOR,--accelerator) \
          $(call flag,DEVICES,--devices) $(call flag,STRATEGY,--strategy) \
          $(call flag,WANDB,--wandb) $(if $(RETRY_FAILED),--retry-failed)
@@ -23,7 +24,7 @@ help: ## show this
 	@echo "make TARGET [VARIABLE=value ...]"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "variables: PAPER SUITE METHODS DENSITIES SEEDS JOBS ACCELERATOR DEVICES STRATEGY PRECISION"
-	@echo "           NETWORK DATA SET=key=value VALIDATION=0.1 ABLATION=layerwise-shuffle"
+	@echo "           NETWORK DATA SET=key=value VALIDATION=0.1 SANITY_CHECK=layerwise-shuffle"
 	@echo "           WANDB PLUGIN RETRY_FAILED=1 CONFIG RUNS DATASET CELL NAME METHOD AGAINST FORMAT"
 	@echo "           OUTPUT PYTHON VENV"
 

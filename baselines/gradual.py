@@ -11,7 +11,7 @@ from torch import Tensor
 from pai_bench import prunable, register
 from pai_bench.core.errors import BenchError
 from pai_bench.methods.dynamic import MovingMasks
-from pai_bench.sparsity.select import keep_top
+from pai_bench.sparsity.select import topk_masks
 
 
 @register("gradual")
@@ -87,9 +87,9 @@ class Gradual(MovingMasks):
         values = {name: weight.detach().clone() for name, weight in weights.items()}
         for name, last in self.remembered.items():
             values[name] += last
-        masks = keep_top(
+        masks = topk_masks(
             {name: value.abs() for name, value in values.items()},
-            self.task.density,
+            self.context.density,
             scope=hyper.scope,
             rule=hyper.selection,
             alive=self.masks,

@@ -38,7 +38,7 @@ class IMP(PruneAtInit):
         """Prune by the trained magnitudes, round by round; leave the network rewound."""
         self.masks = Masks.ones(self.network)
         self.scoring_flops = 0.0
-        with self.task.streams.as_global("score"):
+        with self.context.rng.as_global("score"):
             for number in range(1, self.hyper.rounds + 1):
                 self.round = number
                 trained = prunable(self._trained(batches))
@@ -47,7 +47,7 @@ class IMP(PruneAtInit):
 
     def _trained(self, batches: Any) -> nn.Module:
         """Train a copy of the network; the first one passes the point to rewind to."""
-        network, recipe = copy.deepcopy(self.network), self.task.recipe
+        network, recipe = copy.deepcopy(self.network), self.context.recipe
 
         def keep(step: int) -> None:
             if self.round == 1 and step == self.hyper.rewind:

@@ -44,21 +44,21 @@ class Proximal(SparseClassifier):
 
     def sparsify(self, batches: Any) -> Masks:
         """Train with the penalty, or take what another cell has trained, and keep the largest."""
-        found = self.searched({"lam": self.hyper.lam}, lambda: self._penalised(batches))
+        found = self.get_or_compute({"lam": self.hyper.lam}, lambda: self._penalised(batches))
         weights = dict(prunable(self.network))
-        sign = -1 if self.task.ablation == "invert" else 1
+        sign = -1 if self.context.sanity_check == "invert" else 1
         scores = {
             name: sign * self._size(found["weights"][name]).to(self.device) for name in weights
         }
         shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
-        return keep_units(scores, shapes, self.task.density, self.hyper.scope)
+        return keep_units(scores, shapes, self.context.density, self.hyper.scope)
 
     def _penalised(self, batches: Any) -> Search:
         """Train a copy by the recipe, with a proximal step after each of its own."""
-        network, recipe = copy.deepcopy(self.network), self.task.recipe
+        network, recipe = copy.deepcopy(self.network), self.context.recipe
         chosen = optimizer.optimizer(network, recipe)
         weights = [weight for _, weight in prunable(network)]
-        with self.task.streams.as_global("score"):
+        with self.context.rng.as_global("score"):
             effort = train(
                 network, Masks.ones(network), recipe, batches, self._prox(weights, chosen), chosen
             )

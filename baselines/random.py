@@ -31,7 +31,7 @@ class Random(PruneAtInit):
 
     def scores(self, network: nn.Module, batches: Batches) -> dict[str, Tensor]:
         """Draw one standard normal per weight, from the stream `mask`; or a place for each."""
-        drawn = random_scores(network, self.task.streams.generator("mask"))
+        drawn = random_scores(network, self.context.rng.generator("mask"))
         if self.hyper.draw == "uniform":
             return drawn
         return {name: _moved(weight, drawn[name]) for name, weight in prunable(network)}

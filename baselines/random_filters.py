@@ -28,10 +28,10 @@ class RandomFilters(SparseClassifier):
 
     def sparsify(self, batches: Batches) -> Masks:
         """Draw one standard normal per unit, from the stream `mask`."""
-        generator = self.task.streams.generator("mask")
+        generator = self.context.rng.generator("mask")
         scores, shapes = {}, {}
         for name, weight in prunable(self.network):
             shapes[name] = tuple(weight.shape)
             units = shapes[name] if weight.dim() == 2 else (len(weight), *[1] * (weight.dim() - 1))
             scores[name] = torch.randn(units, generator=generator).to(weight.device)
-        return keep_units(scores, shapes, self.task.density, self.hyper.scope)
+        return keep_units(scores, shapes, self.context.density, self.hyper.scope)

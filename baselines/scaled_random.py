@@ -21,5 +21,5 @@ class ScaledRandom(Random):
         """Choose at random, and scale: sums of as many fewer weights keep their variance."""
         masks = super().sparsify(batches)
         for _, weight in prunable(self.network):
-            weight.div_(self.task.density**0.5)
+            weight.div_(self.context.density**0.5)
         return masks

@@ -30,4 +30,4 @@ class SET(DynamicSparse):
         The original drops the weights closest to 0 among the positive and among the negative ones
         apart; RigL's authors and we by magnitude alone.
         """
-        return random_scores(self.network, self.task.streams.generator(f"growth/{step}"))
+        return random_scores(self.network, self.context.rng.generator(f"growth/{step}"))

@@ -14,7 +14,7 @@ from pai_bench import Masks, SparseClassifier, prunable, register
 from pai_bench.core.errors import BenchError
 from pai_bench.sparsity.account import BATCH_NORMS
 from pai_bench.sparsity.masks import layers, weight_name
-from pai_bench.sparsity.select import keep_top
+from pai_bench.sparsity.select import topk_masks
 from pai_bench.sparsity.units import keep_units
 from pai_bench.store.search_cache import Search
 from pai_bench.training import optimizer
@@ -48,27 +48,27 @@ class Slimming(SparseClassifier):
 
     def sparsify(self, batches: Any) -> Masks:
         """Train with the penalty, or take what another cell has trained, and keep the largest."""
-        found = self.searched({"lam": self.hyper.lam}, lambda: self._penalised(batches))
-        sign = -1 if self.task.ablation == "invert" else 1
+        found = self.get_or_compute({"lam": self.hyper.lam}, lambda: self._penalised(batches))
+        sign = -1 if self.context.sanity_check == "invert" else 1
         scores = {n: sign * score.to(self.device) for n, score in found["scores"].items()}
         shapes = {name: tuple(weight.shape) for name, weight in prunable(self.network)}
         filters = {n: s for n, s in scores.items() if n in found["scaled"]}
         weights = {n: s for n, s in scores.items() if n not in filters}
-        density = self.task.density
+        density = self.context.density
         kept: dict[str, Tensor] = {}
         if filters:
             kept |= keep_units(filters, {n: shapes[n] for n in filters}, density)
         if weights:
-            kept |= keep_top(weights, density, scope="local")
+            kept |= topk_masks(weights, density, scope="local")
         return Masks({name: kept[name] for name in shapes})
 
     def _penalised(self, batches: Any) -> Search:
         """Train a copy by the recipe, with a proximal step on the scales after each of its own."""
-        network, recipe = copy.deepcopy(self.network), self.task.recipe
+        network, recipe = copy.deepcopy(self.network), self.context.recipe
         images, _ = next(iter(batches))
         scales = scales_by_layer(network, images[:2])
         chosen = optimizer.optimizer(network, recipe)
-        with self.task.streams.as_global("score"):
+        with self.context.rng.as_global("score"):
             effort = train(
                 network,
                 Masks.ones(network),

@@ -39,13 +39,13 @@ class SmallDense(SparseClassifier):
         if not len(batches):
             raise BenchError("small-dense looks at the shape of a batch: none was given")
         masks = Masks.ones(self.network)
-        wanted = kept_count(masks.total, self.task.density)
+        wanted = kept_count(masks.total, self.context.density)
         if wanted == masks.total:
             return masks
         narrowing = Narrowing(self.network, tuple(batches[0][0].shape[1:]))
         units = narrowing.units(narrowing.widest(wanted))
-        with self.task.streams.as_global("init"):
-            small = narrow(self.network, units, self.task.initialise or (lambda _network: None))
+        with self.context.rng.as_global("init"):
+            small = narrow(self.network, units, self.context.initialise or (lambda _network: None))
         take_over(self.network, small, units)
         weights = prunable(self.network)
         blocks = {weight_name(n): found.block(narrowing.layers[n]) for n, found in units.items()}

@@ -47,7 +47,7 @@ class SNIP(PruneAtInit):
 
     def _decay(self, network: nn.Module) -> dict[str, Tensor]:
         """w times the gradient of the L2 term, 0 for what is pruned already."""
-        rate = self.task.recipe.weight_decay
+        rate = self.context.recipe.weight_decay
         weights = prunable(network)
         return {n: rate * weight.detach().square() * self.masks[n] for n, weight in weights}
 

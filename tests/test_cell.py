@@ -90,7 +90,7 @@ CHANGES = {
     "density": {"density": 0.1000001},
     "seed": {"seed": 2},
     "precision": {"precision": "bf16-mixed"},
-    "ablation": {"ablation": "invert"},
+    "sanity_check": {"sanity_check": "invert"},
 }
 
 

@@ -321,7 +321,7 @@ def test_a_network_of_ones_own_is_ranked(call, tmp_path):
     assert code == 0, err
     folder = tmp_path / "runs" / "quick+network=mynets:build+epochs=1"
     store = Store(folder.parent, folder.name)
-    (cell,) = [e for e in map(store.get, store.ids()) if e.cell.line == "random"]
+    (cell,) = [e for e in map(store.get, store.ids()) if e.cell.label == "random"]
     assert [layer.name for layer in cell.result.layers] == ["3.weight"]
     assert cell.result.density == 0.5
     code, out, err = call("leaderboard")
@@ -397,7 +397,7 @@ def test_without_a_suite_one_page_holds_all_suites(call, stored):
 
     other = Store(stored.folder.parent, "sanity")
     for entry in stored.entries():
-        other.put(replace(entry.cell, ablation="invert"), entry.result, entry.curves())
+        other.put(replace(entry.cell, sanity_check="invert"), entry.result, entry.curves())
     code, out, _ = call("leaderboard")
     assert code == 0
     assert "one file with all suites" in out

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from pai_bench.config.schema import Recipe
 from pai_bench.core.errors import BenchError
-from pai_bench.core.rng import Streams
+from pai_bench.core.rng import RandomStreams
 from pai_bench.experiment.cell import Cell, data_fields
 from pai_bench.reproductions.dessilbi import path, search
 from pai_bench.reproductions.dessilbi.method import DessiLBIFilters, DessiLBISearch
@@ -19,7 +19,7 @@ from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.sparsity.select import kept_count
 from pai_bench.store.search_cache import Search
 from pai_bench.training import fit
-from pai_bench.training.module import Task
+from pai_bench.training.module import MethodContext
 
 RECIPE = Recipe(epochs=2, batch_size=8, lr=0.1, momentum=0.9)
 STRONG = {"search_epochs": 3, "search_lr": 0.2, "nu": 1.0, "lam": 0.2, "fc_lam": 0.1}
@@ -47,9 +47,9 @@ def batches():
     ]
 
 
-def module(density=0.2, cls=DessiLBISearch, ablation="", net=None, **hyper):
-    task = Task(density, RECIPE, 3, Streams(1), ablation)
-    return cls(net or network(), task, **{**STRONG, **hyper})
+def module(density=0.2, cls=DessiLBISearch, sanity_check="", net=None, **hyper):
+    context = MethodContext(density, RECIPE, 3, RandomStreams(1), sanity_check)
+    return cls(net or network(), context, **{**STRONG, **hyper})
 
 
 def by_hand(prox="l1", lam=0.2):
@@ -152,10 +152,10 @@ def test_training_starts_from_the_initial_state_or_from_the_projection():
 
 def test_the_lowest_ranks_can_be_asked_for():
     best = module(0.5).sparsify(batches())
-    worst = module(0.5, ablation="invert").sparsify(batches())
+    worst = module(0.5, sanity_check="invert").sparsify(batches())
     assert not any((best[name] & worst[name]).any() for name in best)
     with pytest.raises(BenchError, match="mode epoch ranks nothing"):
-        module(mode="epoch", ablation="invert").sparsify(batches())
+        module(mode="epoch", sanity_check="invert").sparsify(batches())
 
 
 class Store:
@@ -182,14 +182,14 @@ def test_one_search_serves_all_densities_modes_scopes_and_starts():
     ):  # fmt: skip
         for density in (0.1, 0.3):
             one = module(density, **choice)
-            one.task = replace(one.task, searches=store)
+            one.context = replace(one.context, searches=store)
             found = one.sparsify(batches())
             alone = module(density, **choice).sparsify(batches())
             assert all(torch.equal(found[name], alone[name]) for name in alone)
             assert one.scoring_flops == 6 * 3 * 40 * (54 * 16 + 216 * 16 + 192)
     assert len(store.asked) == 1
     other = module(nu=2.0)
-    other.task = replace(other.task, searches=store)
+    other.context = replace(other.context, searches=store)
     other.sparsify(batches())
     assert len(store.asked) == 2
 

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from pai_bench.claims.lookup import evidence_folders
-from pai_bench.config.overrides import with_suite
+from pai_bench.config.overrides import with_overrides
 from pai_bench.experiment import grid
 from pai_bench.leaderboard import evidence_report, kept
 from pai_bench.leaderboard.board import board
@@ -32,7 +32,7 @@ def test_each_printed_line_is_a_line_of_the_table_in_its_order(
     folder, suite, printed, settings, methods
 ):
     store = Store(ROOT / folder, suite)
-    settings = with_suite(settings, suite)
+    settings = with_overrides(settings, suite)
     cells = grid.cells(settings, methods, suite)
     console = Console(file=io.StringIO(), width=110)
     print_board(console, board(store, suite, cells, settings.methods_of_papers()), suite)
@@ -60,7 +60,7 @@ def test_the_kept_leaderboard_is_what_the_evidence_says_today(settings, methods)
 def test_evidence_is_whole_and_belongs_to_the_cells_of_today(folder, settings, methods):
     store = Store(folder.parent, folder.name)
     assert [problem for cell_id in store.ids() for problem in store.verify(cell_id)] == []
-    resolved = with_suite(settings, folder.name)
+    resolved = with_overrides(settings, folder.name)
     planned = {cell.id for cell in grid.cells(resolved, methods, folder.name)}
     assert set(store.ids()) == planned
     commits = {entry.result.environment["commit"] for entry in store.entries()}

@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from pai_bench import Masks, PruneAtInit, networks, prunable
-from pai_bench.core.rng import Streams
+from pai_bench.core.rng import RandomStreams
 from pai_bench.data import sources
 from pai_bench.registry.methods import register
 from pai_bench.sparsity.select import kept_count
@@ -78,8 +78,8 @@ def test_training_equals_a_plain_loop(quick, settings):
     """The reference: PyTorch alone, weights masked after every step."""
     cell = quick(methods=("random",), densities=(0.1,), seeds=(2,), epochs=2)[0]
     outcome = fit.fit(cell, settings)
-    data, streams = settings.data["digits"], Streams(cell.seed)
-    with streams.as_global("init"):
+    data, rng = settings.data["digits"], RandomStreams(cell.seed)
+    with rng.as_global("init"):
         network = networks.build(settings.networks[cell.network], data.shape, 10)
     outcome.masks.apply(network)
     recipe = cell.recipe
@@ -89,10 +89,10 @@ def test_training_equals_a_plain_loop(quick, settings):
     arrays = sources.load("digits", data)
     mean, std = data.mean[0], data.std[0]
     for epoch in range(recipe.epochs):
-        order = torch.randperm(1438, generator=streams.generator(f"data-order/{epoch}"))
+        request = torch.randperm(1438, generator=rng.generator(f"data-order/{epoch}"))
         for group in optimizer.param_groups:
             group["lr"] = recipe.lr * recipe.gamma ** (epoch >= 1)
-        for index in order.split(recipe.batch_size):
+        for index in request.split(recipe.batch_size):
             images = (arrays.train_images[index] / 255 - mean) / std
             optimizer.zero_grad()
             cross_entropy(network(images), arrays.train_labels[index]).backward()
@@ -191,7 +191,7 @@ def test_other_precisions_train_and_are_other_cells(method, precision, quick, se
 def test_what_a_method_does_not_need_is_withheld(quick, settings):
     cell = quick(methods=("ntk-sap",), densities=(0.1,), seeds=(1,))[0]
     module = fit.build_module(cell, settings, ())
-    images, labels = module.withhold(fit.build_data(cell, settings).score_batches())[0]
+    images, labels = module.restrict_inputs(fit.build_data(cell, settings).score_batches())[0]
     assert labels is None
     assert images.shape == (100, 1, 8, 8)
     assert torch.count_nonzero(images) == 0
@@ -339,7 +339,7 @@ def test_a_resumed_training_keeps_its_masks_and_ends_as_if_never_stopped(quick, 
     data.train_dataloader = lambda: loader
     trainer.fit(rest, datamodule=data, ckpt_path=tmp_path / "one.ckpt", weights_only=False)
     assert all(torch.equal(whole.masks[n], rest.masks[n]) for n in whole.masks)
-    assert rest.kept_at_start == whole.kept_at_start
+    assert rest.initial_nonzero == whole.initial_nonzero
     for one, two in zip(whole.parameters(), rest.parameters(), strict=True):
         assert torch.equal(one, two)
     assert rest.curves["test_loss"] == whole.curves["test_loss"]
@@ -358,7 +358,7 @@ def test_a_resumed_training_keeps_its_masks_and_ends_as_if_never_stopped(quick, 
 def test_how_far_the_choice_of_masks_is_can_be_followed(
     method, hyper, first, last, quick, settings, monkeypatch
 ):
-    monkeypatch.setattr(PruneAtInit, "tells_every", 0.0)
+    monkeypatch.setattr(PruneAtInit, "progress_interval", 0.0)
     cell = quick(methods=("random",), densities=(0.1,), seeds=(1,))[0]
     recipe = cell.recipe.model_copy(update={"score_images_per_class": 10, "score_batch_size": 50})
     said = []

@@ -14,7 +14,7 @@ from pai_bench.networks.lenet import lenet_5, lenet_300_100
 from pai_bench.registry import methods as registry
 from pai_bench.reproductions.ntt.student import Objective, Student
 from pai_bench.sparsity.masks import Masks, prunable
-from pai_bench.sparsity.select import keep_top
+from pai_bench.sparsity.select import topk_masks
 
 FOLDER = Path(__file__).parent / "golden" / "ntt"
 DENSITY = 0.4
@@ -123,7 +123,7 @@ def test_components_of_the_loss(golden):
 @pytest.mark.parametrize(("scope", "name"), [("local", "mask"), ("global", "maskglobal")])
 def test_masks_by_magnitude(golden, scope, name):
     scores = {name: weight.detach().abs() for name, weight in prunable(golden.teacher())}
-    assert same(keep_top(scores, DENSITY, scope=scope, rule="above"), golden.masks(name))
+    assert same(topk_masks(scores, DENSITY, scope=scope, rule="above"), golden.masks(name))
 
 
 @pytest.mark.parametrize(("scope", "name"), [("local", "layer"), ("global", "global")])
@@ -146,7 +146,7 @@ def test_trajectory_with_moving_masks(golden):
         student.step(x)
         if step % 5 == 0 and step < 40 - 5:
             scores = {name: student.parameters[name].abs() for name in student.masks}
-            masks = keep_top(scores, DENSITY, scope="local", rule="above")
+            masks = topk_masks(scores, DENSITY, scope="local", rule="above")
             moved.append(sum(int((masks[n] ^ student.masks[n]).sum()) for n in masks))
             student.take(masks)
     assert moved == golden["traj_maskchange"].tolist()
@@ -197,7 +197,7 @@ def pixels(raw):
 def official_student(name, l2):
     net = official(name)
     scores = {n: weight.detach().abs() for n, weight in prunable(net)}
-    masks = keep_top(scores, 0.03, scope="local", rule="above")
+    masks = topk_masks(scores, 0.03, scope="local", rule="above")
     return Student(net, masks, Objective(1e-3, l2 / 0.03, "dense"), 5e-4)
 
 
@@ -233,7 +233,7 @@ def test_200_steps_as_the_notebook_printed_them(mirror, settings):
         student.step(pixels(images[chosen]))
         if step % 100 == 0:
             scores = {name: student.parameters[name].abs() for name in student.masks}
-            masks = keep_top(scores, 0.03, scope="local", rule="above")
+            masks = topk_masks(scores, 0.03, scope="local", rule="above")
             flips.append([int((masks[n] & ~student.masks[n]).sum()) for n in masks])
             check_log(student, "lenet_300_100", step)
             student.take(masks)

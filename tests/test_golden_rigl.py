@@ -19,11 +19,11 @@ from pai_bench.baselines.set import SET
 from pai_bench.baselines.snfs import SNFS
 from pai_bench.baselines.snip import SNIP
 from pai_bench.config.schema import Recipe
-from pai_bench.core.rng import Streams
+from pai_bench.core.rng import RandomStreams
 from pai_bench.reproductions.rigl.method import RigL
 from pai_bench.sparsity.masks import Masks
 from pai_bench.sparsity.regrow import drop_and_grow, moved_count
-from pai_bench.training.module import Task
+from pai_bench.training.module import MethodContext
 
 FILE = Path(__file__).parent / "golden" / "rigl" / "rigl_dropgrow_official.json"
 CASES = {case["name"]: case for case in json.loads(FILE.read_text())["cases"]}
@@ -103,7 +103,7 @@ def played(cls, case):
     network = nn.Linear(start.shape[1], start.shape[0], bias=False)
     network.weight.data.copy_(start)
     module = Played(
-        network, Task(0.5, recipe, 2, Streams(1)),
+        network, MethodContext(0.5, recipe, 2, RandomStreams(1)),
         alpha=hyper["alpha"], delta_t=hyper["freq"], end=hyper["end"] / data.train_size,
     )  # fmt: skip
     module.states = []
@@ -201,7 +201,7 @@ def test_snip_ranks_layer_by_layer_as_the_authors_code_does():
 
     network = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
     recipe = Recipe(epochs=1, batch_size=1, lr=1.0)
-    task = Task(1 - case["sparsity"], recipe, 2, Streams(1))
-    found = Given(network, task, scope="local").sparsify([])
+    context = MethodContext(1 - case["sparsity"], recipe, 2, RandomStreams(1))
+    found = Given(network, context, scope="local").sparsify([])
     assert found["weight"].float().tolist() == case["mask"]
     assert found.kept == 4

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from pai_bench.config.schema import Recipe
-from pai_bench.core.rng import Streams
+from pai_bench.core.rng import RandomStreams
 from pai_bench.registry import methods as registry
 from pai_bench.sparsity.masks import prunable
-from pai_bench.training.module import Task
+from pai_bench.training.module import MethodContext
 
 FILE = Path(__file__).parent / "golden" / "saliency" / "official_scores.json"
 GOLDEN = json.loads(FILE.read_text())
@@ -101,9 +101,11 @@ def prune(problem, case, dtype=torch.float64, selection="strict", net=None):
     name, hyper = METHODS[case]
     if name == "ntk-sap":
         hyper = {**hyper, "draws": GoldenDraws()}
-    task = Task(DENSITY[problem], Recipe(epochs=1, batch_size=1, lr=1.0), 3, Streams(0))
+    context = MethodContext(
+        DENSITY[problem], Recipe(epochs=1, batch_size=1, lr=1.0), 3, RandomStreams(0)
+    )
     net = net or network(problem, dtype)
-    module = registry.load(name)(net, task, selection=selection, **hyper)
+    module = registry.load(name)(net, context, selection=selection, **hyper)
     rounds = {}
     score = module.scores
 
@@ -112,7 +114,7 @@ def prune(problem, case, dtype=torch.float64, selection="strict", net=None):
         return rounds[module.round]
 
     module.scores = record
-    masks = module.sparsify(module.withhold(batches(problem, dtype)))
+    masks = module.sparsify(module.restrict_inputs(batches(problem, dtype)))
     return masks, rounds
 
 

@@ -8,7 +8,7 @@ import torch
 from pai_bench.baselines.gradual import Gradual
 from pai_bench.core.errors import BenchError
 from pai_bench.sparsity.masks import prunable
-from pai_bench.sparsity.select import keep_top, kept_count
+from pai_bench.sparsity.select import kept_count, topk_masks
 from pai_bench.training import fit
 
 STEPS = 3 * 23
@@ -20,7 +20,7 @@ def trained(quick, settings):
         cell = quick(methods=("random",), densities=(density,), seeds=(1,), epochs=3)[0]
         cell = replace(cell, method="gradual", hyper=hyper)
         plain = fit.build_module(cell, settings, ())
-        module = Noted(plain.network, plain.task, **hyper)
+        module = Noted(plain.network, plain.context, **hyper)
         module.pruned = {}
         trainer = fit.build_trainer(cell, fit.Hardware("cpu", "1"), lambda *_: None)
         trainer.fit(module, datamodule=fit.build_data(cell, settings))
@@ -55,13 +55,13 @@ def test_sparsity_grows_by_the_cubic_schedule_and_ends_as_asked(scope, trained):
         before = masks
     assert abs(module.masks.kept - kept_count(module.masks.total, 0.1)) <= len(module.masks)
     assert module.masks is before
-    assert module.kept_at_start == {name: mask.numel() for name, mask in module.masks.items()}
+    assert module.initial_nonzero == {name: mask.numel() for name, mask in module.masks.items()}
 
 
 def test_each_layer_goes_its_own_way_to_its_own_density():
     scores = {"a": torch.rand(100, 100), "b": torch.rand(10, 100)}
-    final = keep_top(scores, 0.1, scope="erk").kept_by_layer()
-    half = keep_top(scores, 0.1, scope="erk", progress=0.5).kept_by_layer()
+    final = topk_masks(scores, 0.1, scope="erk").kept_by_layer()
+    half = topk_masks(scores, 0.1, scope="erk", progress=0.5).kept_by_layer()
     for name, score in scores.items():
         gone = score.numel() - final[name]
         assert score.numel() - half[name] == pytest.approx(gone / 2, abs=1)
@@ -81,7 +81,7 @@ def test_the_histogram_rule_is_a_threshold_at_the_edge_of_a_bin(density):
     edges = [float(scores.max()) * number / 256 for number in range(257)]
     below = [int((scores < edge).sum()) for edge in edges]
     to_go = next(n for n in range(256) if below[n + 1] >= (1 - density) * 5000)
-    found = keep_top({"w": scores}, density, rule="histogram")["w"]
+    found = topk_masks({"w": scores}, density, rule="histogram")["w"]
     assert torch.equal(found, scores > edges[to_go])
     fullest = float(torch.histc(scores, 256).max())
     assert int(found.sum()) == pytest.approx(5000 * density, abs=fullest)

@@ -22,7 +22,7 @@ def cells(suite="quick", settings=SETTINGS, known=METHODS, **chosen):
     return grid.cells(settings, known, suite, Selection(**chosen))
 
 
-def with_suite(**changes):
+def with_overrides(**changes):
     """Return the shipped settings with a changed suite `quick`."""
     suites = {**SETTINGS.suites, "quick": QUICK.model_copy(update=changes)}
     return SETTINGS.model_copy(update={"suites": suites})
@@ -38,7 +38,7 @@ RANDOM = {"random", "random (scope=local)", "random (scope=erk)"}
 
 
 def test_quick_is_each_sparse_line_by_six_densities_by_three_seeds_and_dense():
-    counted = Counter(cell.line for cell in cells())
+    counted = Counter(cell.label for cell in cells())
     sparse = {*BASELINES, *RANDOM, "ntk-sap"} - {"dense"}
     assert counted == {"dense": 3, **dict.fromkeys(sparse, 18)}
 
@@ -81,7 +81,7 @@ def test_cells_hold_what_their_suite_names():
 
 
 def test_selecting_methods_takes_all_their_lines():
-    assert {cell.line for cell in cells(methods=("random",))} == RANDOM
+    assert {cell.label for cell in cells(methods=("random",))} == RANDOM
 
 
 def test_selected_densities_and_seeds_replace_those_of_the_suite():
@@ -141,7 +141,7 @@ def test_a_plugin_that_is_asked_for_is_appended_with_its_defaults(tmp_path):
     ],
 )
 def test_what_is_listed_twice_runs_once(changes):
-    ids = [cell.id for cell in cells(settings=with_suite(**changes))]
+    ids = [cell.id for cell in cells(settings=with_overrides(**changes))]
     assert len(ids) == len(set(ids))
 
 
@@ -234,9 +234,9 @@ def test_every_suite_has_the_macs_its_cost_is_made_of(suite):
 
 
 def test_sanity_checks_are_cells_beside_those_of_the_methods():
-    chosen = grid.Selection(("dense", "snip"), (0.1,), (1,), ablations=("invert", "invert"))
+    chosen = grid.Selection(("dense", "snip"), (0.1,), (1,), sanity_checks=("invert", "invert"))
     found = grid.cells(SETTINGS, METHODS, "quick", chosen)
-    assert [(c.method, c.ablation) for c in found] == [
+    assert [(c.method, c.sanity_check) for c in found] == [
         ("dense", ""),
         ("snip", ""),
         ("snip", "invert"),
@@ -246,4 +246,4 @@ def test_sanity_checks_are_cells_beside_those_of_the_methods():
 
 def test_a_suite_may_have_sanity_checks_of_its_own():
     found = grid.cells(SETTINGS, METHODS, "sanity", grid.Selection(("snip",), (0.1,), (1,)))
-    assert [c.ablation for c in found] == ["", *SETTINGS.suites["sanity"].ablations]
+    assert [c.sanity_check for c in found] == ["", *SETTINGS.suites["sanity"].sanity_checks]

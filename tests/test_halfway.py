@@ -11,12 +11,12 @@ from pai_bench.baselines.dense import Dense
 from pai_bench.core import environment
 from pai_bench.core.hardware import Hardware
 from pai_bench.launch import local
-from pai_bench.launch.request import Order
+from pai_bench.launch.request import RunRequest
 from pai_bench.registry import methods as registry
 from pai_bench.registry.methods import register
 from pai_bench.store.store import Store
 from pai_bench.training import checkpoint, fit
-from pai_bench.training.checkpoint import Halfway
+from pai_bench.training.checkpoint import TrainingCheckpoint
 
 STEPS = 23
 """Steps of an epoch of the quick suite."""
@@ -24,7 +24,7 @@ STEPS = 23
 
 @pytest.fixture(autouse=True)
 def at_every_step(monkeypatch):
-    monkeypatch.setattr(Halfway, "every", 0.0)
+    monkeypatch.setattr(TrainingCheckpoint, "every", 0.0)
 
 
 class Interrupt(pl.Callback):
@@ -43,7 +43,7 @@ def interrupted(settings, monkeypatch):
     """Run a cell up to a step: interrupted(cell, runs, step)."""
 
     def run(cell, runs, step, chosen=settings, plugins=()):
-        join = Halfway.join
+        join = TrainingCheckpoint.join
 
         def with_interrupt(self, trainer):
             found = join(self, trainer)
@@ -51,7 +51,7 @@ def interrupted(settings, monkeypatch):
             return found
 
         with monkeypatch.context() as patched:
-            patched.setattr(Halfway, "join", with_interrupt)
+            patched.setattr(TrainingCheckpoint, "join", with_interrupt)
             with pytest.raises(KeyboardInterrupt):
                 fit.fit(cell, chosen, plugins=plugins, runs=runs)
         assert checkpoint.path(runs, cell).is_file()
@@ -212,7 +212,7 @@ def test_a_full_disk_ends_no_training(error, cell, settings, tmp_path, monkeypat
 
 
 def test_nothing_is_written_before_its_time(cell, settings, tmp_path, monkeypatch):
-    monkeypatch.setattr(Halfway, "every", 1e6)
+    monkeypatch.setattr(TrainingCheckpoint, "every", 1e6)
     fit.fit(cell("snip", epochs=2), settings, runs=tmp_path)
     assert not (tmp_path / checkpoint.FOLDER).exists()
 
@@ -234,8 +234,8 @@ def test_what_is_kept_goes_with_the_result_and_what_was_half_written_too(cell, t
 def test_a_worker_goes_on_and_then_forgets(cell, interrupted, settings, tmp_path):
     asked = cell("rigl", {"delta_t": 7})
     interrupted(asked, tmp_path, STEPS + 5)
-    order = Order("quick", (asked,), settings, tmp_path, Hardware("cpu", "1"))
-    *_, finished = local.launch(order, 1)
+    request = RunRequest("quick", (asked,), settings, tmp_path, Hardware("cpu", "1"))
+    *_, finished = local.launch(request, 1)
     assert finished.status == "done"
     entry = Store(tmp_path, "quick").get(asked.id)
     assert entry.result.environment["resumed"] == 1

@@ -174,12 +174,14 @@ def test_training_flops_are_counted_over_the_sequence(language):
     assert outcome.result.flops.training == 3 * each * 2 * 32
 
 
-@pytest.mark.parametrize("ablation", ["random-labels", "random-pixels", "layerwise-shuffle"])
-def test_sanity_checks_take_sequences(language, ablation):
+@pytest.mark.parametrize("sanity_check", ["random-labels", "random-pixels", "layerwise-shuffle"])
+def test_sanity_checks_take_sequences(language, sanity_check):
     cell, settings = language
     recipe = RECIPE.model_copy(update={"steps": 1, "score_images_per_class": 1})
     cell = replace(cell, method="snip", density=0.5, recipe=recipe)
-    plain, checked = (fit.fit(c, settings) for c in (cell, replace(cell, ablation=ablation)))
+    plain, checked = (
+        fit.fit(c, settings) for c in (cell, replace(cell, sanity_check=sanity_check))
+    )
     assert checked.result.status == "done", checked.result.reason
     name = "gru.recurrent.weight"
     assert not torch.equal(plain.masks[name], checked.masks[name])

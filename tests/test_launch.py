@@ -15,7 +15,7 @@ from pai_bench.core.hardware import Hardware, gpus_of, share
 from pai_bench.experiment import grid
 from pai_bench.launch import local
 from pai_bench.launch.events import Finished, Started
-from pai_bench.launch.request import Order
+from pai_bench.launch.request import RunRequest
 from pai_bench.store.store import Store
 from pai_bench.training import fit
 
@@ -38,9 +38,9 @@ def numbers(store):
 def test_one_worker_or_two_in_any_order_give_the_same(tmp_path, quick, settings):
     cells = quick(methods=("random", "snip", "ntk-sap"), densities=(0.2, 0.05), seeds=(1,))
     found = []
-    for jobs, order in ((1, cells), (2, cells[::-1])):
+    for jobs, request in ((1, cells), (2, cells[::-1])):
         runs = tmp_path / str(jobs)
-        events = list(local.launch(Order("quick", tuple(order), settings, runs, CPU), jobs))
+        events = list(local.launch(RunRequest("quick", tuple(request), settings, runs, CPU), jobs))
         assert [e.status for e in events if isinstance(e, Finished)] == ["done"] * len(cells)
         assert len([e for e in events if isinstance(e, Started)]) == len(cells)
         found.append(numbers(Store(runs, "quick")))

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pai_bench.config.overrides import with_suite
-from pai_bench.config.scaling import lengthened
+from pai_bench.config.overrides import with_overrides
+from pai_bench.config.scaling import scale_schedule
 from pai_bench.config.schema import Recipe
 from pai_bench.core.errors import BenchError
 from pai_bench.experiment import grid
@@ -17,7 +17,7 @@ def recipe(**fields):
 
 
 def longer(base, times, images=1000):
-    changes = dict(lengthened(base, times, images, "here"))
+    changes = dict(scale_schedule(base, times, images, "here"))
     changes["milestones"] = tuple(changes["milestones"])
     return Recipe(**{**base.model_dump(), **changes})
 
@@ -76,7 +76,7 @@ def test_steps_are_rounded_to_the_nearest():
 
 def cell(settings, methods, name):
     chosen = grid.Selection(methods=("random",), densities=(0.1,), seeds=(1,))
-    return grid.cells(with_suite(settings, name), methods, name, chosen)[0]
+    return grid.cells(with_overrides(settings, name), methods, name, chosen)[0]
 
 
 def test_length_is_a_change_of_a_suite(settings, methods):
@@ -120,6 +120,6 @@ def test_a_short_training_ends_in_the_midst_of_an_epoch(settings, methods):
 )
 def test_nonsense_is_said_in_one_line(settings, name, says):
     with pytest.raises(BenchError) as caught:
-        with_suite(settings, name)
+        with_overrides(settings, name)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)

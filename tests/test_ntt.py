@@ -9,7 +9,7 @@ from torch import nn
 import pai_bench
 from pai_bench.config.schema import Recipe
 from pai_bench.core.errors import BenchError
-from pai_bench.core.rng import Streams
+from pai_bench.core.rng import RandomStreams
 from pai_bench.networks import ntk
 from pai_bench.registry import methods as registry
 from pai_bench.reproductions.ntt import method as ntt_method
@@ -17,9 +17,9 @@ from pai_bench.reproductions.ntt.feed import Feed
 from pai_bench.reproductions.ntt.method import NTT
 from pai_bench.reproductions.ntt.student import Objective, Student
 from pai_bench.sparsity.masks import Masks, prunable
-from pai_bench.sparsity.select import keep_top
+from pai_bench.sparsity.select import topk_masks
 from pai_bench.training import fit
-from pai_bench.training.module import Diverged, SparseClassifier, Task
+from pai_bench.training.module import Diverged, MethodContext, SparseClassifier
 
 RECIPE = Recipe(epochs=1, batch_size=8, lr=0.1)
 
@@ -34,16 +34,21 @@ def batches(count=5, size=8):
     return [(torch.randn(size, 6, generator=generator), None) for _ in range(count)]
 
 
-def module(density=0.3, net=None, ablation="", **hyper):
-    task = Task(
-        density, RECIPE, 3, Streams(1), ablation=ablation, other_start=lambda: network(seed=9)
+def module(density=0.3, net=None, sanity_check="", **hyper):
+    context = MethodContext(
+        density,
+        RECIPE,
+        3,
+        RandomStreams(1),
+        sanity_check=sanity_check,
+        other_start=lambda: network(seed=9),
     )
-    return NTT(net or network(), task, **{"batch_size": 8, "steps": 12, **hyper})
+    return NTT(net or network(), context, **{"batch_size": 8, "steps": 12, **hyper})
 
 
 def by_magnitude(parameters, names, density=0.3, **how):
     scores = {name: parameters[name].detach().abs() for name in names}
-    return keep_top(scores, density, **{"scope": "local", "rule": "above", **how})
+    return topk_masks(scores, density, **{"scope": "local", "rule": "above", **how})
 
 
 def same(one, other):
@@ -107,9 +112,9 @@ def test_transfer_sets_the_weights_that_training_starts_from():
 
 
 def test_fresh_weights_need_somebody_who_makes_them():
-    task = Task(0.3, RECIPE, 3, Streams(1))
+    context = MethodContext(0.3, RECIPE, 3, RandomStreams(1))
     with pytest.raises(BenchError, match="mask\\+fresh"):
-        NTT(network(), task, steps=1, transfer="mask+fresh").sparsify(batches())
+        NTT(network(), context, steps=1, transfer="mask+fresh").sparsify(batches())
 
 
 @pytest.mark.parametrize(
@@ -136,7 +141,7 @@ def test_first_masks_by_logit_snip():
 
 
 def test_inverted_the_smallest_weights_are_kept():
-    found = module(ablation="invert", update_every=0).sparsify(batches())
+    found = module(sanity_check="invert", update_every=0).sparsify(batches())
     net = network()
     for name, mask in found.items():
         weight = dict(net.named_parameters())[name].detach().abs()
@@ -251,7 +256,9 @@ def cell(quick, **hyper):
 
 def test_a_cell_of_ntt_does_not_depend_on_labels(quick, settings):
     plain = cell(quick)
-    one, other = (fit.fit(c, settings) for c in (plain, replace(plain, ablation="random-labels")))
+    one, other = (
+        fit.fit(c, settings) for c in (plain, replace(plain, sanity_check="random-labels"))
+    )
     assert one.result.status == other.result.status == "done", one.result.reason
     assert same(one.masks, other.masks)
     assert one.curves == other.curves
@@ -273,8 +280,8 @@ def test_ways_to_use_a_search_share_it(quick, settings, tmp_path, monkeypatch):
 
 
 def test_scaled_random_divides_weights_by_the_root_of_the_density():
-    task = Task(0.25, RECIPE, 3, Streams(1))
-    scaled = registry.load("scaled-random")(network(), task)
+    context = MethodContext(0.25, RECIPE, 3, RandomStreams(1))
+    scaled = registry.load("scaled-random")(network(), context)
     masks = scaled.sparsify([])
     assert same(masks, pai_bench.prune(network(), "random", 0.25, [], seed=1))
     for (name, one), other in zip(

@@ -9,10 +9,10 @@ import pai_bench
 from pai_bench.baselines.force import FORCE
 from pai_bench.baselines.snip import SNIP
 from pai_bench.config.schema import Recipe
-from pai_bench.core.rng import Streams
+from pai_bench.core.rng import RandomStreams
 from pai_bench.registry import methods as registry
 from pai_bench.sparsity.masks import prunable
-from pai_bench.training.module import Task
+from pai_bench.training.module import MethodContext
 
 BATCHES = [
     (
@@ -31,8 +31,8 @@ def network():
 
 
 def scores(cls, **hyper):
-    task = Task(0.5, Recipe(epochs=1, batch_size=1, lr=1.0), 3, Streams(0))
-    module = cls(network(), task, **hyper)
+    context = MethodContext(0.5, Recipe(epochs=1, batch_size=1, lr=1.0), 3, RandomStreams(0))
+    module = cls(network(), context, **hyper)
     return module.scores(network(), BATCHES)
 
 
@@ -65,12 +65,12 @@ def test_force_has_the_objective_of_its_paper_or_of_its_code():
 
 def test_ntk_sap_starts_from_the_cells_weights_or_from_its_last_draw():
     cls = registry.load("ntk-sap")
-    task = Task(0.5, Recipe(epochs=1, batch_size=1, lr=1.0), 3, Streams(0))
+    context = MethodContext(0.5, Recipe(epochs=1, batch_size=1, lr=1.0), 3, RandomStreams(0))
     ends = {}
     for start in ("initial", "last-draw"):
         net = network()
-        module = cls(net, task, rounds=2, repeats=1, start=start)
-        masks = module.sparsify(module.withhold(BATCHES))
+        module = cls(net, context, rounds=2, repeats=1, start=start)
+        masks = module.sparsify(module.restrict_inputs(BATCHES))
         ends[start] = [w.clone() for _, w in prunable(net)], masks
     kept = [w for _, w in prunable(network())]
     assert all(torch.equal(a, b) for a, b in zip(ends["initial"][0], kept, strict=True))
@@ -103,13 +103,13 @@ def test_the_last_draw_is_that_of_the_draws_object():
 @pytest.mark.parametrize("scope", ["global", "local"])
 def test_snip_may_take_the_l2_term_into_the_loss(scope):
     """RigL's code: |w (g + c w)|, g by plain autograd."""
-    net, task = network(), Task(0.5, Recipe(epochs=1, batch_size=1, lr=1.0, weight_decay=0.3), 3,
-                                Streams(0))  # fmt: skip
+    recipe = Recipe(epochs=1, batch_size=1, lr=1.0, weight_decay=0.3)
+    net, context = network(), MethodContext(0.5, recipe, 3, RandomStreams(0))
     images, labels = BATCHES[0]
     weights = dict(prunable(net))
     loss = cross_entropy(net(images), labels)
     loss = loss + 0.15 * sum(weight.square().sum() for weight in weights.values())
     gradients = torch.autograd.grad(loss, list(weights.values()))
-    found = SNIP(network(), task, l2=True, scope=scope).scores(network(), BATCHES)
+    found = SNIP(network(), context, l2=True, scope=scope).scores(network(), BATCHES)
     for (name, weight), gradient in zip(weights.items(), gradients, strict=True):
         torch.testing.assert_close(found[name], (weight * gradient).abs().detach())

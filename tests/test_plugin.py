@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pai_bench.cli.main import main
-from pai_bench.config.overrides import with_suite
+from pai_bench.config.overrides import with_overrides
 from pai_bench.core.errors import BenchError
 from pai_bench.experiment import grid
 from pai_bench.registry import plugins
@@ -47,7 +47,7 @@ def own(tmp_path):
 def stripes(settings, methods, own, **changes):
     extended = plugins.extend(settings, (own,))
     name = "quick+network=tiny-net+data=stripes+epochs=3"
-    extended = with_suite(extended, name)
+    extended = with_overrides(extended, name)
     chosen = grid.Selection(("snip",), (0.5,), (1,))
     (cell,) = grid.cells(extended, methods, name, chosen)
     return cell, extended

@@ -9,10 +9,10 @@ from pai_bench.baselines.proximal import Proximal, ProximalFilters
 from pai_bench.baselines.random_filters import RandomFilters
 from pai_bench.config.schema import Recipe
 from pai_bench.core.errors import BenchError
-from pai_bench.core.rng import Streams
+from pai_bench.core.rng import RandomStreams
 from pai_bench.sparsity.masks import prunable
 from pai_bench.sparsity.select import kept_count
-from pai_bench.training.module import Task
+from pai_bench.training.module import MethodContext
 
 RECIPE = Recipe(epochs=4, batch_size=8, lr=0.2, momentum=0.9, schedule="step", milestones=(3,))
 
@@ -58,8 +58,10 @@ def prox(weight, by, groups):
     return weight.sign() * (weight.abs() - by).clamp(min=0)
 
 
-def module(cls, density=0.3, ablation="", **hyper):
-    return cls(network(), Task(density, RECIPE, 3, Streams(1), ablation), **hyper)
+def module(cls, density=0.3, sanity_check="", **hyper):
+    return cls(
+        network(), MethodContext(density, RECIPE, 3, RandomStreams(1), sanity_check), **hyper
+    )
 
 
 @pytest.mark.parametrize(("cls", "groups"), [(Proximal, False), (ProximalFilters, True)])
@@ -100,7 +102,7 @@ def test_filters_are_kept_whole(cls, scope):
 
 def test_random_filters_differ_from_seed_to_seed():
     masks = [
-        RandomFilters(network(), Task(0.4, RECIPE, 3, Streams(seed))).sparsify([])
+        RandomFilters(network(), MethodContext(0.4, RECIPE, 3, RandomStreams(seed))).sparsify([])
         for seed in (1, 1, 2)
     ]
     assert all(torch.equal(masks[0][n], masks[1][n]) for n in masks[0])

@@ -12,7 +12,7 @@ from pai_bench.core.hardware import Hardware
 from pai_bench.experiment import cost
 from pai_bench.launch import run as launch_run
 from pai_bench.launch import speed
-from pai_bench.launch.request import Order
+from pai_bench.launch.request import RunRequest
 from pai_bench.store import comparable
 from pai_bench.store.result import Result
 from pai_bench.store.store import Store
@@ -49,7 +49,7 @@ def test_cost_uses_what_was_measured_and_says_so(quick, settings):
 )
 def test_one_worker_per_device(hardware, visible, jobs, settings, tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert launch_run.default_jobs(Order("quick", (), settings, tmp_path, hardware)) == jobs
+    assert launch_run.default_jobs(RunRequest("quick", (), settings, tmp_path, hardware)) == jobs
 
 
 @pytest.fixture
@@ -59,8 +59,8 @@ def suites(tmp_path, quick, settings):
     cells = tuple(cell for cell in found if cell.density < 1)
 
     def run():
-        order = Order("second", cells, settings, tmp_path, Hardware("cpu"))
-        return launch_run.run(order, 1, Console(file=io.StringIO()))
+        request = RunRequest("second", cells, settings, tmp_path, Hardware("cpu"))
+        return launch_run.run(request, 1, Console(file=io.StringIO()))
 
     return cells, Store(tmp_path, "first"), Store(tmp_path, "second"), run
 

@@ -9,7 +9,7 @@ import torch
 
 from pai_bench.core.errors import BenchError
 from pai_bench.core.hardware import Hardware
-from pai_bench.store.search_cache import Search, Searches, read
+from pai_bench.store.search_cache import Search, SearchCache, read
 from pai_bench.training import fit
 
 STATE = {"order": torch.arange(4), "epochs": [1, 2], "net": {"w": torch.tensor([0.1])}}
@@ -23,7 +23,7 @@ from pai_bench import SparseClassifier
 from pai_bench import register
 from pai_bench.store.search_cache import Search
 from pai_bench import prunable
-from pai_bench.sparsity.select import keep_top
+from pai_bench.sparsity.select import topk_masks
 
 
 @register("searching")
@@ -33,11 +33,11 @@ class Searching(SparseClassifier):
     when = "path"
 
     def sparsify(self, batches):
-        found = self.searched({"effort": 3}, self._search)
-        return keep_top(dict(found["scores"]), self.task.density)
+        found = self.get_or_compute({"effort": 3}, self._search)
+        return topk_masks(dict(found["scores"]), self.context.density)
 
     def _search(self):
-        generator = self.task.streams.generator("search")
+        generator = self.context.rng.generator("search")
         torch.ones(400, 400) @ torch.ones(400, 400)
         scores = {n: torch.rand(w.shape, generator=generator) for n, w in prunable(self.network)}
         return Search({"scores": scores}, 1e6)
@@ -62,7 +62,7 @@ def cell(quick):
 
 def test_a_search_is_run_once_and_read_back_as_it_was(tmp_path, cell):
     make = Counted()
-    first, second = (Searches(tmp_path, cell).get({"epochs": 2}, make) for _ in range(2))
+    first, second = (SearchCache(tmp_path, cell).get({"epochs": 2}, make) for _ in range(2))
     assert make.times == 1
     assert first[0] == second[0]
     for _, found in (first, second):
@@ -82,14 +82,14 @@ def test_a_search_is_run_once_and_read_back_as_it_was(tmp_path, cell):
         {"network": "lenet-5"},
         {"digest": "0"},
         {"precision": "bf16-mixed"},
-        {"ablation": "random-labels"},
+        {"sanity_check": "random-labels"},
     ],
     ids=lambda fields: next(iter(fields)),
 )
 def test_what_changes_a_search_gives_another(tmp_path, cell, other):
     make = Counted()
-    Searches(tmp_path, cell).get({}, make)
-    Searches(tmp_path, replace(cell, **other)).get({}, make)
+    SearchCache(tmp_path, cell).get({}, make)
+    SearchCache(tmp_path, replace(cell, **other)).get({}, make)
     assert make.times == 2
 
 
@@ -97,20 +97,21 @@ def test_another_recipe_or_other_settings_give_another(tmp_path, cell):
     make = Counted()
     longer = cell.recipe.model_copy(update={"epochs": 99})
     names = {
-        Searches(tmp_path, cell).get({}, make)[0],
-        Searches(tmp_path, cell).get({"nu": 1}, make)[0],
-        Searches(tmp_path, replace(cell, recipe=longer)).get({}, make)[0],
+        SearchCache(tmp_path, cell).get({}, make)[0],
+        SearchCache(tmp_path, cell).get({"nu": 1}, make)[0],
+        SearchCache(tmp_path, replace(cell, recipe=longer)).get({}, make)[0],
     }
     assert make.times == len(names) == 3
 
 
 @pytest.mark.parametrize(
-    "other", [{"density": 0.5}, {"hyper": {"scope": "local"}}, {"ablation": "layerwise-shuffle"}]
+    "other",
+    [{"density": 0.5}, {"hyper": {"scope": "local"}}, {"sanity_check": "layerwise-shuffle"}],
 )
 def test_cells_that_differ_after_the_search_share_it(tmp_path, cell, other):
     make = Counted()
-    Searches(tmp_path, cell).get({}, make)
-    Searches(tmp_path, replace(cell, **other)).get({}, make)
+    SearchCache(tmp_path, cell).get({}, make)
+    SearchCache(tmp_path, replace(cell, **other)).get({}, make)
     assert make.times == 1
 
 
@@ -124,9 +125,9 @@ def test_who_wants_a_search_that_is_under_way_waits_for_it(tmp_path, cell):
         return Search(STATE, 1.0)
 
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(Searches(tmp_path, cell).get, {}, slow)
+        first = pool.submit(SearchCache(tmp_path, cell).get, {}, slow)
         assert begun.wait(20)
-        second = pool.submit(Searches(tmp_path, cell).get, {}, slow)
+        second = pool.submit(SearchCache(tmp_path, cell).get, {}, slow)
         assert not second.done()
         go_on.set()
         assert first.result(20)[0] == second.result(20)[0]
@@ -138,14 +139,14 @@ def test_a_search_that_was_interrupted_is_not_there(tmp_path, cell):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Searches(tmp_path, cell).get({}, interrupted)
+        SearchCache(tmp_path, cell).get({}, interrupted)
     make = Counted()
-    Searches(tmp_path, cell).get({}, make)
+    SearchCache(tmp_path, cell).get({}, make)
     assert make.times == 1
 
 
 def test_a_stored_search_that_cannot_be_read_is_named(tmp_path, cell):
-    name, _ = Searches(tmp_path, cell).get({}, Counted())
+    name, _ = SearchCache(tmp_path, cell).get({}, Counted())
     path = tmp_path / "searches" / f"{name}.pt"
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(BenchError, match=f"{name}.pt: cannot be read .*; remove it"):

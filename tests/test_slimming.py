@@ -8,11 +8,11 @@ from torch.nn.functional import cross_entropy
 from pai_bench.baselines.slimming import Slimming, scales_by_layer
 from pai_bench.config.schema import Recipe
 from pai_bench.core.errors import BenchError
-from pai_bench.core.rng import Streams
+from pai_bench.core.rng import RandomStreams
 from pai_bench.networks.residual import BasicBlock
 from pai_bench.sparsity.masks import prunable
 from pai_bench.sparsity.select import kept_count
-from pai_bench.training.module import Task
+from pai_bench.training.module import MethodContext
 
 RECIPE = Recipe(epochs=3, batch_size=8, lr=0.2, momentum=0.9, schedule="step", milestones=(2,))
 
@@ -36,9 +36,9 @@ def batches():
     ]
 
 
-def masks(density=0.5, lam=0.05, ablation=""):
-    task = Task(density, RECIPE, 3, Streams(1), ablation)
-    return Slimming(network(), task, lam=lam).sparsify(batches())
+def masks(density=0.5, lam=0.05, sanity_check=""):
+    context = MethodContext(density, RECIPE, 3, RandomStreams(1), sanity_check)
+    return Slimming(network(), context, lam=lam).sparsify(batches())
 
 
 def penalised(lam):
@@ -77,7 +77,7 @@ def test_the_penalty_is_felt():
 
 def test_invert_keeps_the_filters_of_the_smallest_scales():
     ranked = penalised(0.05)[1].weight.abs().argsort()[:3]
-    found = masks(ablation="invert")["0.weight"].flatten(1).all(1)
+    found = masks(sanity_check="invert")["0.weight"].flatten(1).all(1)
     assert set(found.nonzero().flatten().tolist()) == set(ranked.tolist())
 
 

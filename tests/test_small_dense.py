@@ -13,7 +13,7 @@ from pai_bench import networks
 from pai_bench.baselines.small_dense import SmallDense
 from pai_bench.config.schema import Network, Recipe
 from pai_bench.core.errors import BenchError
-from pai_bench.core.rng import Streams
+from pai_bench.core.rng import RandomStreams
 from pai_bench.methods.conformance.problems import Branches
 from pai_bench.networks import init
 from pai_bench.networks.lenet import lenet_5
@@ -24,7 +24,7 @@ from pai_bench.sparsity.masks import layers, prunable
 from pai_bench.sparsity.narrow import Narrowing
 from pai_bench.sparsity.select import kept_count
 from pai_bench.training import fit
-from pai_bench.training.module import Task
+from pai_bench.training.module import MethodContext
 
 RECIPE = Recipe(epochs=1, batch_size=8, lr=0.1)
 MNIST, CIFAR = (1, 28, 28), (3, 32, 32)
@@ -75,7 +75,7 @@ CASES = {
 
 
 def drawn(build, shape, start):
-    with Streams(5).as_global("init"):
+    with RandomStreams(5).as_global("init"):
         network = build(shape, 10)
         init.named(start)(network)
     return network
@@ -83,8 +83,8 @@ def drawn(build, shape, start):
 
 def chosen(network, shape, density, start=None):
     """Masks of the method at seed 5, which leave the network with the small one's weights."""
-    task = Task(density, RECIPE, 10, Streams(5), initialise=init.named(start))
-    module = SmallDense(network, task)
+    context = MethodContext(density, RECIPE, 10, RandomStreams(5), initialise=init.named(start))
+    module = SmallDense(network, context)
     module.set_masks(module.sparsify([(torch.zeros(2, *shape), None)]))
     return module.masks
 

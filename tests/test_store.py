@@ -81,7 +81,7 @@ def test_what_dead_processes_left_is_swept_and_the_living_are_spared(store, cell
     dead, alive = store.folder / f".{cell.id}.999999999", store.folder / f".{cell.id}.{os.getpid()}"
     dead.mkdir()
     alive.mkdir()
-    store.sweep()
+    store.clean_stale()
     assert not dead.exists()
     assert alive.exists()
     assert store.ids() == [cell.id]

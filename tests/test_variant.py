@@ -4,19 +4,19 @@ import sys
 
 import pytest
 
-from pai_bench.config.overrides import with_suite
+from pai_bench.config.overrides import with_overrides
 from pai_bench.core.errors import BenchError
 from pai_bench.experiment import grid
 
 
 def cells(settings, methods, name):
     selection = grid.Selection(methods=("snip",), densities=(0.1,), seeds=(1,))
-    (cell,) = grid.cells(with_suite(settings, name), methods, name, selection)
+    (cell,) = grid.cells(with_overrides(settings, name), methods, name, selection)
     return cell
 
 
 def test_a_plain_name_changes_nothing(settings):
-    assert with_suite(settings, "quick") is settings
+    assert with_overrides(settings, "quick") is settings
 
 
 def test_changes_are_in_the_cell_and_nothing_else_is(settings, methods):
@@ -45,7 +45,7 @@ def test_validation_is_short_for_two_keys(settings, methods):
 
 
 def test_the_other_suites_stay_as_they_were(settings):
-    changed = with_suite(settings, "quick+epochs=3")
+    changed = with_overrides(settings, "quick+epochs=3")
     assert changed.suites["quick"] == settings.suites["quick"]
     assert "Changed: epochs=3" in changed.suites["quick+epochs=3"].about
     assert "quick+epochs=3" not in settings.suites
@@ -68,7 +68,7 @@ def test_the_other_suites_stay_as_they_were(settings):
 )
 def test_what_cannot_be_is_said_in_one_line(settings, name, says):
     with pytest.raises(BenchError) as caught:
-        with_suite(settings, name)
+        with_overrides(settings, name)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
 

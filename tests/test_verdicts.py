@@ -8,9 +8,9 @@ import pytest
 from scipy import stats
 
 from pai_bench.claims import parser, verdicts
-from pai_bench.claims.lookup import Measured
+from pai_bench.claims.lookup import ResultLookup
 from pai_bench.claims.parser import Printed
-from pai_bench.config.overrides import with_suite
+from pai_bench.config.overrides import with_overrides
 from pai_bench.experiment import grid
 from pai_bench.leaderboard.claims_table import numbers
 from pai_bench.sparsity.perceptron import Architecture
@@ -78,7 +78,7 @@ def judged(tmp_path, settings, methods):
         )
         store = Store(tmp_path / "runs", "quick")
         for cell in cells:
-            value = accuracies.get((cell.line, cell.density, cell.seed))
+            value = accuracies.get((cell.label, cell.density, cell.seed))
             if value is not None:
                 images = 20 * 1438
                 flops = Flops(100.0, 50.0, 0.0, 3 * 51.0 * images)
@@ -86,7 +86,7 @@ def judged(tmp_path, settings, methods):
                 left = Architecture(units, 6309, 48390, 12618.0, 31914.75)
                 accuracy = Accuracy(value, value + 0.01, 1)
                 store.put(cell, Result("done", accuracy=accuracy, flops=flops, architecture=left))
-        measured = Measured(settings, methods, [tmp_path / "runs", *folders])
+        measured = ResultLookup(settings, methods, [tmp_path / "runs", *folders])
         found = verdicts.judge(parser.load(path), measured)
         return {verdict.claim.id: verdict for verdict in found}
 
@@ -117,7 +117,7 @@ def test_what_cannot_be_tested_is_not_run_and_says_why(judged):
 def test_a_suite_that_is_not_there_is_no_error(judged, tmp_path, settings, methods):
     path = tmp_path / "other.yaml"
     path.write_text(FILE.replace("quick", "nowhere").replace("sanity", "none"))
-    found = verdicts.judge(parser.load(path), Measured(settings, methods, [tmp_path]))
+    found = verdicts.judge(parser.load(path), ResultLookup(settings, methods, [tmp_path]))
     assert {v.state for v in found} == {"not run"}
     assert found[0].reason == "no suite nowhere in benchmark.yaml"
 
@@ -225,15 +225,15 @@ def test_methods_of_two_suites_are_paired_and_longer_trainings_count_in_ordinary
     values = {"quick": ("snip", 0.9), "sanity": ("magnitude", 0.8), "quick+length=2": ("snip", 0.9)}
     for suite, (name, value) in values.items():
         chosen = grid.Selection((name,))
-        for cell in grid.cells(with_suite(settings, suite), methods, suite, chosen):
+        for cell in grid.cells(with_overrides(settings, suite), methods, suite, chosen):
             accuracy = value + 0.001 * cell.seed**2
             flops = Flops(100.0, 50.0, 0.0, 3 * 51.0 * 40 * 1438)
             result = Result("done", accuracy=Accuracy(accuracy, accuracy, 1), flops=flops)
-            if not cell.ablation:
+            if not cell.sanity_check:
                 Store(tmp_path, suite).put(cell, result)
     path = tmp_path / "parser.yaml"
     path.write_text(FILE.partition("orderings")[0] + ACROSS)
-    judged = verdicts.judge(parser.load(path), Measured(settings, methods, [tmp_path]))
+    judged = verdicts.judge(parser.load(path), ResultLookup(settings, methods, [tmp_path]))
     found = {verdict.claim.id: verdict for verdict in judged}
     across = found["across/SNIP/Magnitude/0.1"]
     assert across.test.difference.mean == pytest.approx(10.0)

@@ -13,7 +13,7 @@ from pai_bench.bench import interleaved
 from pai_bench.bench.random_data import random_arrays
 from pai_bench.config.schema import Benchmark
 from pai_bench.core.hardware import Hardware
-from pai_bench.core.rng import Streams
+from pai_bench.core.rng import RandomStreams
 from pai_bench.data.module import InMemoryData
 from pai_bench.data.sources import Arrays
 from pai_bench.experiment.cell import Cell, data_fields
@@ -26,7 +26,7 @@ STEPS = f"{DELTA_T} steps"
 
 
 @dataclass(frozen=True)
-class Case:
+class UpdateCase:
     """A network, its data and recipe; of how many steps the time of one is taken."""
 
     network: str
@@ -37,8 +37,8 @@ class Case:
 
 
 CASES = (
-    Case("lenet-300-100-rigl", "mnist", "rigl-mnist", steps=200),
-    Case("wrn-22-2", "cifar10", "rigl-cifar10", steps=2, repeats=3),
+    UpdateCase("lenet-300-100-rigl", "mnist", "rigl-mnist", steps=200),
+    UpdateCase("wrn-22-2", "cifar10", "rigl-cifar10", steps=2, repeats=3),
 )
 
 
@@ -58,7 +58,7 @@ def measure(console: Console, settings: Benchmark) -> None:
 
 
 def _ways(
-    case: Case, cell: Cell, settings: Benchmark, arrays: Arrays
+    case: UpdateCase, cell: Cell, settings: Benchmark, arrays: Arrays
 ) -> dict[str, Callable[[], float]]:
     moving, _ = _trained(replace(cell, method="rigl"), settings, arrays, steps=2)
     assert isinstance(moving, DynamicSparse)
@@ -70,7 +70,7 @@ def _ways(
     }
 
 
-def _cell(case: Case, settings: Benchmark) -> Cell:
+def _cell(case: UpdateCase, settings: Benchmark) -> Cell:
     recipe = settings.recipes[case.recipe].model_copy(update={"epochs": 1, "steps": None})
     data = data_fields(settings.data[case.data])
     return Cell("random", case.network, case.data, recipe, 0.1, 1, hyper={"scope": "erk"}, **data)
@@ -81,7 +81,7 @@ def _trained(
 ) -> tuple[SparseClassifier, float]:
     """Train for so many steps; returns the module, and the seconds of its steps."""
     module = fit.build_module(cell, settings, ())
-    data = InMemoryData(arrays, settings.data[cell.data], cell.recipe, Streams(cell.seed))
+    data = InMemoryData(arrays, settings.data[cell.data], cell.recipe, RandomStreams(cell.seed))
     data.train_size, data.test_size = steps * cell.recipe.batch_size, 1
     trainer = fit.build_trainer(cell, Hardware("cpu", "1"), lambda _epoch, _epochs: None)
     trainer.fit(module, datamodule=data)

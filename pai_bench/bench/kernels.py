@@ -19,7 +19,7 @@ from pai_bench.config.schema import Benchmark
 from pai_bench.core import environment
 from pai_bench.networks import ntk
 from pai_bench.sparsity.masks import Masks, prunable
-from pai_bench.sparsity.select import keep_top
+from pai_bench.sparsity.select import topk_masks
 
 IMAGES = 64
 DENSITY = 0.03
@@ -32,7 +32,7 @@ def measure(console: Console, settings: Benchmark) -> None:
     batch of 64, and the gradient of their distance; the other way to it goes by whole Jacobians,
     three times.
     """
-    task = _Task("lenet-300-100-ntt", settings)
+    task = _KernelTask("lenet-300-100-ntt", settings)
     fast = {
         "training step": task.train,
         "NTT step": lambda: task.match("auto"),
@@ -52,7 +52,7 @@ def measure(console: Console, settings: Benchmark) -> None:
     _memory(console, settings)
 
 
-class _Task:
+class _KernelTask:
     """A sparse copy of a dense network, and a batch on which to match it to that."""
 
     def __init__(self, name: str, settings: Benchmark) -> None:
@@ -61,7 +61,7 @@ class _Task:
         self.network.eval()
         self.images = torch.randn(IMAGES, *data.shape)
         scores = {n: weight.detach().abs() for n, weight in prunable(self.network)}
-        self.masks: Masks = keep_top(scores, DENSITY, scope="local")
+        self.masks: Masks = topk_masks(scores, DENSITY, scope="local")
         parameters = self.network.named_parameters()
         self.student = {n: p.detach().clone().requires_grad_() for n, p in parameters}
         self.adam = torch.optim.Adam(list(self.student.values()), 5e-4, fused=True)
@@ -119,7 +119,7 @@ def _memory(console: Console, settings: Benchmark) -> None:
 def _two_steps(network: str, settings: Benchmark) -> tuple[float | None, float]:
     """MiB that two steps add at the peak, and seconds of one."""
     torch.set_num_threads(settings.threads)
-    task = _Task(network, settings)
+    task = _KernelTask(network, settings)
     environment.peak_memory_reset()
     before = environment.peak_memory_mb()
     seconds = median(_several(lambda: task.match("auto"), 1)() / 1e3 for _ in range(2))

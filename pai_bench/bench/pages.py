@@ -10,9 +10,9 @@ from pathlib import Path
 from rich.console import Console
 
 from pai_bench.bench import stored
-from pai_bench.claims.lookup import Measured
+from pai_bench.claims.lookup import ResultLookup
 from pai_bench.config.schema import Benchmark
-from pai_bench.leaderboard.page import Heading, page
+from pai_bench.leaderboard.page import PageHeading, page
 from pai_bench.leaderboard.publish import write_page
 from pai_bench.leaderboard.stored import stored_board
 from pai_bench.registry import methods as registry
@@ -22,7 +22,7 @@ from pai_bench.store import store as stores
 RESULTS = 10_000
 GOAL = 5.0
 """Seconds that building the page may take the first time."""
-HEADING = Heading("bench", "made-up results", "pai-bench bench", "pai-bench bench")
+HEADING = PageHeading("bench", "made-up results", "pai-bench bench", "pai-bench bench")
 
 
 def measure(console: Console, settings: Benchmark) -> None:
@@ -45,10 +45,10 @@ def measure(console: Console, settings: Benchmark) -> None:
 
 def _build(runs: Path, settings: Benchmark, methods: Mapping[str, MethodInfo]) -> tuple[float, int]:
     """Seconds and bytes of a page, made as by a process that has read nothing yet."""
-    stores.forget()
+    stores.clear_cache()
     started = time.perf_counter()
     board, _ = stored_board(settings, methods, runs, stored.SUITE)
-    measured = Measured(settings, methods, [runs])
+    measured = ResultLookup(settings, methods, [runs])
     made = page(HEADING, [board], settings, methods, measured)
     path = write_page(made, runs / stored.SUITE)
     return time.perf_counter() - started, path.stat().st_size

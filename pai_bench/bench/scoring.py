@@ -19,12 +19,12 @@ from torch.nn.functional import cross_entropy
 from pai_bench import networks
 from pai_bench.bench import interleaved
 from pai_bench.config.schema import Benchmark, Recipe
-from pai_bench.core.rng import Streams
+from pai_bench.core.rng import RandomStreams
 from pai_bench.methods.base import PruneAtInit
 from pai_bench.registry import methods as registry
 from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.training import optimizer
-from pai_bench.training.module import Task
+from pai_bench.training.module import MethodContext
 
 GOAL = 1.15
 """Time of a round over that of its passes."""
@@ -34,7 +34,7 @@ Passes = Callable[[nn.Module, Batch], object]
 
 
 @dataclass(frozen=True)
-class Case:
+class ScoringCase:
     """A method on ResNet-20, and the batch that one pass of its scoring looks at."""
 
     method: str
@@ -71,7 +71,7 @@ def measure(console: Console, settings: Benchmark) -> None:
     console.print(table)
 
 
-def _row(case: Case, settings: Benchmark) -> tuple[str, ...]:
+def _row(case: ScoringCase, settings: Benchmark) -> tuple[str, ...]:
     network, batch = _network(case, settings), _batch(case)
     recipe, calls = settings.recipes["ntk-sap-cifar10"], max(1, case.later)
     ways = {
@@ -93,13 +93,13 @@ def _row(case: Case, settings: Benchmark) -> tuple[str, ...]:
     )
 
 
-def _network(case: Case, settings: Benchmark) -> nn.Module:
+def _network(case: ScoringCase, settings: Benchmark) -> nn.Module:
     data = settings.data["cifar10"]
     network = networks.build(settings.networks["resnet-20"], data.shape, data.classes)
     return network.double() if case.double else network
 
 
-def _batch(case: Case) -> Batch:
+def _batch(case: ScoringCase) -> Batch:
     kind = torch.float64 if case.double else torch.float32
     return torch.randn(case.images, 3, 32, 32, dtype=kind), torch.arange(case.images) % 10
 
@@ -116,12 +116,12 @@ def _step(network: nn.Module, batch: Batch, recipe: Recipe) -> Callable[[], None
     return step
 
 
-def _round(case: Case, network: nn.Module, batch: Batch, recipe: Recipe) -> float:
+def _round(case: ScoringCase, network: nn.Module, batch: Batch, recipe: Recipe) -> float:
     """Seconds of a round of our method: copying, scoring, checking and ranking."""
     method = registry.load(case.method)
     assert issubclass(method, PruneAtInit)
-    task = Task(0.1, recipe, classes=10, streams=Streams(1))
-    module = method(network, task, rounds=1 + case.later, **case.hyper)
+    context = MethodContext(0.1, recipe, classes=10, rng=RandomStreams(1))
+    module = method(network, context, rounds=1 + case.later, **case.hyper)
     keep, ends = module.keep, [time.process_time()]
 
     def timed(scores: Mapping[str, Tensor]) -> Masks:
@@ -130,7 +130,7 @@ def _round(case: Case, network: nn.Module, batch: Batch, recipe: Recipe) -> floa
         return masks
 
     module.keep = timed  # type: ignore[method-assign]
-    module.sparsify(module.withhold([batch]))
+    module.sparsify(module.restrict_inputs([batch]))
     return (ends[-1] - ends[1]) / case.later if case.later else ends[1] - ends[0]
 
 
@@ -173,10 +173,10 @@ def _flow(network: nn.Module, batch: Batch) -> None:
 
 
 CASES = (
-    Case("snip", 100, "1 forward, 1 backward", _loss_gradient),
-    Case("grasp", 100, "2 forward, 2 backward, 1 through the backward", _hessian_product),
-    Case(
+    ScoringCase("snip", 100, "1 forward, 1 backward", _loss_gradient),
+    ScoringCase("grasp", 100, "2 forward, 2 backward, 1 through the backward", _hessian_product),
+    ScoringCase(
         "ntk-sap", 100, "3 forward, 1 double backward", _change_of_logits, 2, hyper={"repeats": 1}
     ),
-    Case("synflow", 1, "1 forward, 1 backward, float64", _flow, 20, double=True),
+    ScoringCase("synflow", 1, "1 forward, 1 backward, float64", _flow, 20, double=True),
 )

@@ -29,7 +29,7 @@ def fill(runs: Path, settings: Benchmark, methods: Mapping[str, MethodInfo], cou
 
 def cells(settings: Benchmark, methods: Mapping[str, MethodInfo], count: int) -> list[Cell]:
     """List the first `count` cells of the methods of the suite over a fine grid of densities."""
-    lines = {c.line for c in grid.cells(settings, methods, SUITE) if c.density < 1}
+    lines = {c.label for c in grid.cells(settings, methods, SUITE) if c.density < 1}
     densities = tuple(_densities(1 + count // (len(SEEDS) * len(lines))))
     chosen = Selection(densities=densities, seeds=SEEDS)
     return grid.cells(settings, methods, SUITE, chosen)[:count]

@@ -19,7 +19,7 @@ from pai_bench.bench import interleaved
 from pai_bench.bench.random_data import random_arrays
 from pai_bench.config.schema import Benchmark
 from pai_bench.core.hardware import Hardware
-from pai_bench.core.rng import Streams
+from pai_bench.core.rng import RandomStreams
 from pai_bench.data.module import InMemoryData
 from pai_bench.data.sources import Arrays
 from pai_bench.experiment.cell import Cell, data_fields
@@ -72,7 +72,7 @@ def _cell(settings: Benchmark) -> Cell:
 
 def _network(cell: Cell, settings: Benchmark) -> nn.Module:
     data = settings.data[cell.data]
-    with Streams(cell.seed).as_global("init"):
+    with RandomStreams(cell.seed).as_global("init"):
         return networks.build(settings.networks[cell.network], data.shape, data.classes)
 
 
@@ -103,7 +103,7 @@ def _bare(cell: Cell, settings: Benchmark, arrays: Arrays) -> float:
 def _ours(cell: Cell, settings: Benchmark, arrays: Arrays) -> float:
     """The path of every cell: our module, our batches, our Trainer."""
     module = fit.build_module(cell, settings, ())
-    data = InMemoryData(arrays, settings.data[cell.data], cell.recipe, Streams(cell.seed))
+    data = InMemoryData(arrays, settings.data[cell.data], cell.recipe, RandomStreams(cell.seed))
     data.test_size = 1
     fit.build_trainer(cell, CPU, lambda _epoch, _epochs: None).fit(module, datamodule=data)
     return 1e3 * module.seconds["train"] / len(data.train_dataloader())

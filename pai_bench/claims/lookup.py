@@ -8,9 +8,8 @@ from dataclasses import replace
 from math import isclose
 from pathlib import Path
 
-from pai_bench.claims.schema import Claim, hyper_of
-from pai_bench.claims.schema import Entry as Method
-from pai_bench.config.overrides import with_suite
+from pai_bench.claims.schema import Claim, MethodSpec, hyper_of
+from pai_bench.config.overrides import with_overrides
 from pai_bench.config.schema import Benchmark
 from pai_bench.core.errors import BenchError
 from pai_bench.experiment import cost, grid
@@ -18,7 +17,7 @@ from pai_bench.experiment.cell import Cell
 from pai_bench.registry.declaration import ROOT, MethodInfo
 from pai_bench.sparsity.perceptron import Architecture
 from pai_bench.store import comparable
-from pai_bench.store.store import Entry, Store
+from pai_bench.store.store import Store, StoredResult
 
 SAME = 1e-3
 """Relative difference below which two densities are the same: papers print few digits."""
@@ -26,7 +25,7 @@ SAME = 1e-3
 NOT_YET = "its cells have not run"
 
 
-class Measured:
+class ResultLookup:
     """Reads each suite once, from all folders; a cell that lies in several counts once."""
 
     def __init__(
@@ -36,35 +35,35 @@ class Measured:
         folders: Sequence[Path],
     ) -> None:
         self.settings, self.methods, self.folders = settings, methods, tuple(folders)
-        self._suites: dict[str, tuple[list[Cell], list[Entry]]] = {}
+        self._suites: dict[str, tuple[list[Cell], list[StoredResult]]] = {}
 
-    def values(self, claim: Claim, method: Method, suite: str) -> dict[int, float] | str:
+    def values(self, claim: Claim, method: MethodSpec, suite: str) -> dict[int, float] | str:
         """Measure a claim's metric by seed, or say why there is nothing to measure."""
         if suite.partition("+")[0] not in self.settings.suites:
             return f"no suite {suite} in benchmark.yaml"
         planned, entries = self._suite(suite)
-        line = self._line(method, planned[0])
-        densities = [cell.density for cell in planned if cell.line == line]
+        label = self._label(method, planned[0])
+        densities = [cell.density for cell in planned if cell.label == label]
         if not densities:
-            return f"{line} does not run in the suite {suite}"
+            return f"{label} does not run in the suite {suite}"
         if not any(isclose(density, claim.density, rel_tol=SAME) for density in densities):
             return f"the suite {suite} has no density {claim.at}"
         found = {
             entry.cell.seed: _value(entry, claim, self._images(suite))
             for entry in entries
-            if entry.cell.line == line
+            if entry.cell.label == label
             and isclose(entry.cell.density, claim.density, rel_tol=SAME)
-            and not entry.cell.ablation
+            and not entry.cell.sanity_check
         }
         return {seed: v for seed, v in found.items() if v is not None} or NOT_YET
 
-    def line(self, method: Method, suite: str) -> str | None:
+    def label(self, method: MethodSpec, suite: str) -> str | None:
         """Name the line that a method of a claims file is in a suite; None without that suite."""
         if suite.partition("+")[0] not in self.settings.suites:
             return None
-        return self._line(method, self._suite(suite)[0][0])
+        return self._label(method, self._suite(suite)[0][0])
 
-    def _line(self, method: Method, template: Cell) -> str:
+    def _label(self, method: MethodSpec, template: Cell) -> str:
         """Name the line of the leaderboard that a method of a claims file would be."""
         name, hyper = hyper_of(method)
         info = self.methods.get(name)
@@ -72,13 +71,13 @@ class Measured:
             with contextlib.suppress(BenchError):
                 info.check(hyper)
                 hyper = info.without_defaults(hyper)
-        return replace(template, method=name, hyper=hyper).line
+        return replace(template, method=name, hyper=hyper).label
 
-    def _suite(self, suite: str) -> tuple[list[Cell], list[Entry]]:
+    def _suite(self, suite: str) -> tuple[list[Cell], list[StoredResult]]:
         """The planned cells of a suite, and all comparable finished ones."""
         if suite not in self._suites:
-            planned = grid.cells(with_suite(self.settings, suite), self.methods, suite)
-            found: dict[str, Entry] = {}
+            planned = grid.cells(with_overrides(self.settings, suite), self.methods, suite)
+            found: dict[str, StoredResult] = {}
             for folder in self.folders:
                 store = Store(folder, suite)
                 found = {**comparable.stored_cells(store, planned, self.methods).entries, **found}
@@ -93,7 +92,7 @@ class Measured:
         return cell.recipe.images_seen(cost.training_images(cell, self.settings))
 
 
-def _value(entry: Entry, claim: Claim, images: int) -> float | None:
+def _value(entry: StoredResult, claim: Claim, images: int) -> float | None:
     """One number of a result, in the unit of the claim."""
     if claim.metric in ("accuracy", "error"):
         accuracy = entry.result.accuracy

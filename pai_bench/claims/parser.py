@@ -27,17 +27,17 @@ from pai_bench.claims.schema import (
     Claim,
     Claims,
     ClaimsFile,
-    Entry,
+    ClaimTable,
     Kind,
+    MethodSpec,
     Metric,
     Ordering,
     Printed,
     Source,
-    Table,
     _About,
 )
 from pai_bench.config.loader import Document, Location
-from pai_bench.core.errors import near_miss, unknown
+from pai_bench.core.errors import did_you_mean, unknown
 from pai_bench.registry.declaration import ROOT
 
 
@@ -87,7 +87,9 @@ def _expand(content: ClaimsFile, document: Document) -> Iterator[Claim]:
         yield Claim(*known, untestable=statement.why)
 
 
-def _of_table(content: ClaimsFile, name: str, table: Table, document: Document) -> Iterator[Claim]:
+def _of_table(
+    content: ClaimsFile, name: str, table: ClaimTable, document: Document
+) -> Iterator[Claim]:
     at: Location = ("tables", name)
     columns = _columns(table, at, document)
     if table.metric == "other" and not table.quantity:
@@ -129,7 +131,7 @@ def _common(
         raise document.error(at, "name the suite that tests it, or say why there is none")
     for suite in (*filter(None, [block.suite]), *block.elsewhere.values()):
         if suite not in content.suites:
-            hint = near_miss(suite, content.suites)
+            hint = did_you_mean(suite, content.suites)
             problem = f'suite "{suite}" is not under suites, with its deviations; {hint}'
             raise document.error((*at, "suite"), problem)
     return {
@@ -150,11 +152,11 @@ def _suite(block: _About, name: str) -> str | None:
 
 def _source(content: ClaimsFile, name: str, at: Location, document: Document) -> Source:
     if name not in content.sources:
-        raise document.error(at, f'unknown source "{name}"; {near_miss(name, content.sources)}')
+        raise document.error(at, f'unknown source "{name}"; {did_you_mean(name, content.sources)}')
     return content.sources[name]
 
 
-def _columns(table: Table, at: Location, document: Document) -> list[str]:
+def _columns(table: ClaimTable, at: Location, document: Document) -> list[str]:
     if bool(table.densities) == bool(table.columns):
         raise document.error(at, "a table has either densities or columns")
     if table.columns and table.suite:
@@ -171,11 +173,11 @@ def _densities(text: str, at: Location, document: Document) -> list[str]:
 
 def _method(
     content: ClaimsFile, block: _About, name: str, at: Location, document: Document
-) -> tuple[Entry | None, str]:
+) -> tuple[MethodSpec | None, str]:
     """Find the method that a printed name stands for, or why there is none."""
     suite = _suite(block, name)
     of_suite = content.suites[suite].lines if suite else {}
-    lines: Mapping[str, Entry] = {**content.lines, **of_suite, **block.lines}
+    lines: Mapping[str, MethodSpec] = {**content.lines, **of_suite, **block.lines}
     if name in lines:
         if len(hyper := lines[name]) != 1 and isinstance(hyper, dict):
             raise document.error(at, f'"{name}" stands for {len(hyper)} methods: write one')
@@ -184,14 +186,16 @@ def _method(
         return None, content.not_ours[name]
     if block.suite is None:
         return None, ""
-    hint = near_miss(name, [*lines, *content.not_ours])
+    hint = did_you_mean(name, [*lines, *content.not_ours])
     raise document.error(at, f'"{name}" is neither under lines nor under not_ours; {hint}')
 
 
 _VALUE = re.compile(r"([~<]?)(\d*\.?\d+)(?:±(\d*\.?\d+))?")
 
 
-def _printed(text: str, source: Source, table: Table, at: Location, document: Document) -> Printed:
+def _printed(
+    text: str, source: Source, table: ClaimTable, at: Location, document: Document
+) -> Printed:
     """Read one printed value."""
     parts = [_VALUE.fullmatch(part) for part in text.split(",")]
     found = [part for part in parts if part is not None]

@@ -26,7 +26,7 @@ MEASURED = frozenset(get_args(Metric)) - {"other"}
 perceptron without dead neurons (units of the inputs and of two hidden layers, ...)."""
 
 
-Entry = str | dict[str, dict[str, str]]
+MethodSpec = str | dict[str, dict[str, str]]
 """A method as in a suite: `name` or `name: {hyper-parameter: value}`."""
 
 
@@ -54,7 +54,7 @@ class SuiteOfClaims(_Block):
 
     deviations: tuple[str, ...]
     """How its cells are known to differ from what the paper ran."""
-    lines: dict[str, Entry] = {}
+    lines: dict[str, MethodSpec] = {}
     """Printed name -> method, where it differs from that of the file."""
 
 
@@ -68,11 +68,11 @@ class _About(_Block):
     """Why nothing is run, where there is no suite."""
     elsewhere: dict[str, str] = {}
     """Printed name -> suite, for methods that another suite runs."""
-    lines: dict[str, Entry] = {}
+    lines: dict[str, MethodSpec] = {}
     """Printed name -> method, where it differs from that of the suite."""
 
 
-class Table(_About):
+class ClaimTable(_About):
     """Printed values: a row per method, a column per density (or per something else)."""
 
     metric: Metric = "accuracy"
@@ -114,11 +114,11 @@ class ClaimsFile(_Block):
     year: int
     sources: dict[str, Source]
     suites: dict[str, SuiteOfClaims] = {}
-    lines: dict[str, Entry] = {}
+    lines: dict[str, MethodSpec] = {}
     """Printed name -> the method here that it is."""
     not_ours: dict[str, str] = {}
     """Printed name -> why no method here is it."""
-    tables: dict[str, Table] = {}
+    tables: dict[str, ClaimTable] = {}
     orderings: dict[str, Ordering] = {}
     statements: dict[str, Statement] = {}
     missing: tuple[str, ...] = ()
@@ -154,9 +154,9 @@ class Claim:
     metric: Metric = "accuracy"
     epoch: Literal["last", "best"] = "last"
     printed_name: str = ""
-    method: Entry | None = None
+    method: MethodSpec | None = None
     against_name: str = ""
-    against: Entry | None = None
+    against: MethodSpec | None = None
     against_suite: str | None = None
     at: str = ""
     """The density or the other column, as text."""
@@ -204,7 +204,7 @@ class Claims:
         return self.path.parent
 
 
-def hyper_of(entry: Entry) -> tuple[str, dict[str, Any]]:
+def hyper_of(entry: MethodSpec) -> tuple[str, dict[str, Any]]:
     """Split a method of a claims file into its name and hyper-parameters, read as YAML.
 
     >>> hyper_of({"ntk-sap": {"rounds": "20", "start": "last-draw"}})

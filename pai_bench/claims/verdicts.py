@@ -39,7 +39,7 @@ from typing import Literal
 
 from scipy.special import stdtr, stdtrit
 
-from pai_bench.claims.lookup import NOT_YET, Measured
+from pai_bench.claims.lookup import NOT_YET, ResultLookup
 from pai_bench.claims.paired_tests import holm
 from pai_bench.claims.schema import MEASURED, Claim, Claims, Kind, Printed, hyper_of
 from pai_bench.claims.statistics import CONFIDENCE, Estimate, estimate
@@ -60,7 +60,7 @@ RULES: Mapping[Kind, str] = {
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ClaimTest:
     """What results say of one claim: a difference, what it may be, and two p-values."""
 
     ours: Estimate
@@ -88,7 +88,7 @@ class Verdict:
     state: State
     reason: str
     n: int = 0
-    test: Outcome | None = None
+    test: ClaimTest | None = None
     adjusted: float | None = None
     """p among all tested claims of the paper."""
     deviations: tuple[str, ...] = ()
@@ -97,7 +97,7 @@ class Verdict:
     """What runs the claim's cells again."""
 
 
-def judge(claims: Claims, measured: Measured) -> list[Verdict]:
+def judge(claims: Claims, measured: ResultLookup) -> list[Verdict]:
     """Judge every claim of a paper by what was measured."""
     verdicts = [_alone(claim, claims, measured) for claim in claims.claims]
     tested = [index for index, verdict in enumerate(verdicts) if verdict.n >= SEEDS]
@@ -113,7 +113,7 @@ def tally(verdicts: Iterable[Verdict]) -> dict[State, int]:
     return {state: found.count(state) for state in STATES}
 
 
-def _alone(claim: Claim, claims: Claims, measured: Measured) -> Verdict:
+def _alone(claim: Claim, claims: Claims, measured: ResultLookup) -> Verdict:
     """Test one claim, not yet among the others."""
     if claim.untestable or claim.suite is None or claim.metric not in MEASURED:
         return Verdict(claim, "not run", claim.untestable or f"{claim.metric} is not measured")
@@ -132,7 +132,7 @@ def _alone(claim: Claim, claims: Claims, measured: Measured) -> Verdict:
     return replace(verdict, reason=few) if n < SEEDS else verdict
 
 
-def _tested(claim: Claim, found: Sequence[Mapping[int, float]]) -> tuple[Outcome | None, int]:
+def _tested(claim: Claim, found: Sequence[Mapping[int, float]]) -> tuple[ClaimTest | None, int]:
     if claim.value is None:
         seeds = sorted(found[0].keys() & found[1].keys())
         differences = [found[0][seed] - found[1][seed] for seed in seeds]
@@ -164,27 +164,27 @@ def _deviation(values: Sequence[float]) -> float | None:
     return stdev(values) if len(values) > 1 else None
 
 
-def equal(values: Sequence[float], printed: Printed, margin: float) -> Outcome:
+def equal(values: Sequence[float], printed: Printed, margin: float) -> ClaimTest:
     """Test whether our mean is that printed, within `margin`: two one-sided tests."""
     ours, difference = estimate(values), estimate([v - printed.value for v in values])
     low = -inf if printed.bound else -margin
     if len(values) < 2:
-        return Outcome(ours, difference, low, margin, 1.0, 1.0)
+        return ClaimTest(ours, difference, low, margin, 1.0, 1.0)
     error, freedom = _welch(values, printed)
     half = float(stdtrit(freedom, 0.5 + CONFIDENCE / 2)) * error
     mean = difference.mean
     difference = Estimate(mean, mean - half, mean + half, difference.n)
-    return Outcome(ours, difference, low, margin, *_p_values(mean, low, margin, error, freedom))
+    return ClaimTest(ours, difference, low, margin, *_p_values(mean, low, margin, error, freedom))
 
 
-def above(differences: Sequence[float]) -> Outcome:
+def above(differences: Sequence[float]) -> ClaimTest:
     """Test whether paired differences are above 0 in the mean."""
     found = estimate(differences)
     if len(differences) < 2:
-        return Outcome(found, found, 0.0, inf, 1.0, 1.0)
+        return ClaimTest(found, found, 0.0, inf, 1.0, 1.0)
     error = stdev(differences) / sqrt(len(differences))
     p_values = _p_values(found.mean, 0.0, inf, error, len(differences) - 1)
-    return Outcome(found, found, 0.0, inf, *p_values)
+    return ClaimTest(found, found, 0.0, inf, *p_values)
 
 
 def _welch(values: Sequence[float], printed: Printed) -> tuple[float, float]:
@@ -217,7 +217,7 @@ def _tail(distance: float, error: float, freedom: float) -> float:
     return float(stdtr(freedom, -distance / error))
 
 
-def _decided(verdict: Verdict, test: Outcome, adjusted: float, family: int) -> Verdict:
+def _decided(verdict: Verdict, test: ClaimTest, adjusted: float, family: int) -> Verdict:
     """Give a verdict by the p-value among all tested claims."""
     inside = test.p_inside < test.p_outside
     level = 1 - CONFIDENCE
@@ -230,7 +230,7 @@ def _decided(verdict: Verdict, test: Outcome, adjusted: float, family: int) -> V
     return replace(verdict, state=state, reason=reason, adjusted=adjusted)
 
 
-def _where(claim: Claim, test: Outcome, inside: bool, clear: bool) -> str:
+def _where(claim: Claim, test: ClaimTest, inside: bool, clear: bool) -> str:
     """Say where the interval lies."""
     if claim.kind == "ordering":
         side = ("above 0" if inside else "below 0") if clear else "on both sides of 0"

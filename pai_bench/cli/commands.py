@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pai_bench.config.overrides import with_suite
+from pai_bench.config.overrides import with_overrides
 from pai_bench.config.schema import Benchmark, Data
 from pai_bench.core import environment
 from pai_bench.core.errors import BenchError, unknown
@@ -26,7 +26,7 @@ from pai_bench.experiment.cell import Cell
 from pai_bench.experiment.cost import estimate_cost
 from pai_bench.experiment.grid import Selection
 from pai_bench.launch.progress import duration
-from pai_bench.launch.request import Order
+from pai_bench.launch.request import RunRequest
 from pai_bench.registry.declaration import MethodInfo
 from pai_bench.store.store import Store, find
 
@@ -69,7 +69,7 @@ def run(context: Context, parsed: Arguments) -> int:
 def _changed(context: Context, parsed: Arguments, suite: str) -> tuple[Context, str]:
     """Apply the changes in the name of a suite, and those asked for by options."""
     name = "+".join([suite, *parsed.changes])
-    settings = with_suite(context.settings, name)
+    settings = with_overrides(context.settings, name)
     return replace(context, settings=settings), name
 
 
@@ -93,10 +93,10 @@ def _run_suite(
 
     cells = grid.cells(context.settings, context.methods, suite, selection)
     _check_network(context.settings, suite)
-    order = _order(context, parsed, suite, cells)
-    jobs = parsed.jobs or run.default_jobs(order)
+    request = _run_request(context, parsed, suite, cells)
+    jobs = parsed.jobs or run.default_jobs(request)
     context.console.print(f"{title}: {len(cells)} cells, {jobs} side by side", highlight=False)
-    tally = run.run(order, jobs, context.console, parsed.retry_failed)
+    tally = run.run(request, jobs, context.console, parsed.retry_failed)
     mode = parsed.wandb or os.environ.get("WANDB_MODE") or context.settings.wandb.mode
     _publish(context, suite, title, mode, asked=cells)
     _say(context, "cells", _tally_line(tally))
@@ -115,11 +115,15 @@ def _check_network(settings: Benchmark, suite: str) -> None:
         networks.build(settings.networks[name], data.shape, data.classes)
 
 
-def _order(context: Context, parsed: Arguments, suite: str, cells: Sequence[Cell]) -> Order:
+def _run_request(
+    context: Context, parsed: Arguments, suite: str, cells: Sequence[Cell]
+) -> RunRequest:
     if parsed.accelerator == "cpu" and parsed.devices not in ("auto", "1"):
         raise BenchError("--devices: a cell uses one CPU device; --jobs runs cells side by side")
     hardware = Hardware(parsed.accelerator, parsed.devices, parsed.strategy)
-    return Order(suite, tuple(cells), context.settings, context.runs, hardware, context.plugins)
+    return RunRequest(
+        suite, tuple(cells), context.settings, context.runs, hardware, context.plugins
+    )
 
 
 def plan(context: Context, parsed: Arguments) -> int:
@@ -149,13 +153,13 @@ def _print_plan(
     store = Store(context.runs, suite)
     todo = [c for c in cells if store.status(c) is None and store.elsewhere(c) is None]
     left = {cell.id for cell in todo}
-    jobs = parsed.jobs or run.default_jobs(_order(context, parsed, suite, cells))
+    jobs = parsed.jobs or run.default_jobs(_run_request(context, parsed, suite, cells))
     estimated = estimate_cost(todo, context.settings, speed, jobs)
     table = Table(title=f"{suite}: {context.settings.suites[suite].about}", title_justify="left")
     for heading in ("method", "densities", "seeds", "cells", "done"):
         table.add_column(heading)
-    for line in dict.fromkeys(cell.line for cell in cells):
-        of_line = [cell for cell in cells if cell.line == line]
+    for line in dict.fromkeys(cell.label for cell in cells):
+        of_line = [cell for cell in cells if cell.label == line]
         densities = ", ".join(f"{d:.4g}" for d in dict.fromkeys(c.density for c in of_line))
         seeds = ", ".join(str(s) for s in dict.fromkeys(c.seed for c in of_line))
         done = sum(cell.id not in left for cell in of_line)
@@ -178,7 +182,7 @@ def leaderboard(context: Context, parsed: Arguments) -> int:
     shown = []
     for suite in suites:
         try:
-            settings = with_suite(context.settings, suite)
+            settings = with_overrides(context.settings, suite)
         except BenchError as error:
             if parsed.suite:
                 raise
@@ -193,22 +197,22 @@ def leaderboard(context: Context, parsed: Arguments) -> int:
 
 def _publish_all(context: Context, suites: Sequence[str]) -> None:
     """Write one page of all suites into the folder of results."""
-    from pai_bench.claims.lookup import Measured
-    from pai_bench.leaderboard.page import Heading, page
+    from pai_bench.claims.lookup import ResultLookup
+    from pai_bench.leaderboard.page import PageHeading, page
     from pai_bench.leaderboard.publish import write_page
     from pai_bench.leaderboard.stored import stored_board
 
     settings = context.settings
     for suite in suites:
-        settings = with_suite(settings, suite)
+        settings = with_overrides(settings, suite)
     boards = [stored_board(settings, context.methods, context.runs, s)[0] for s in suites]
-    heading = Heading(
+    heading = PageHeading(
         title="PaI-Bench",
         about="All suites that have results, each with its own recipe: rows of two are no rivals.",
         command="pai-bench run SUITE",
         rebuild="pai-bench leaderboard",
     )
-    measured = Measured(settings, context.methods, context.judged)
+    measured = ResultLookup(settings, context.methods, context.judged)
     path = write_page(page(heading, boards, settings, context.methods, measured), context.runs)
     _say(context, "all", f"{path} (one file with all suites)")
 
@@ -229,16 +233,16 @@ def _publish(
 
     With none asked for, all are printed, and W&B is written anew.
     """
-    from pai_bench.claims.lookup import Measured
+    from pai_bench.claims.lookup import ResultLookup
     from pai_bench.leaderboard.board import board
-    from pai_bench.leaderboard.page import Heading, page
+    from pai_bench.leaderboard.page import PageHeading, page
     from pai_bench.leaderboard.publish import publish
     from pai_bench.leaderboard.stored import stored_board
 
     store, settings = Store(context.runs, suite), context.settings
     precision = asked[0].precision if asked else "32-true"
     whole, stale = stored_board(settings, context.methods, context.runs, suite, precision)
-    heading = Heading(
+    heading = PageHeading(
         title=title,
         about=settings.suites[suite].about,
         command=environment.command_line() if asked else f"pai-bench run {suite}",
@@ -246,7 +250,7 @@ def _publish(
     )
     of_papers = settings.methods_of_papers()
     shown = whole if asked is None else board(store, suite, asked, of_papers)
-    measured = Measured(settings, context.methods, context.judged)
+    measured = ResultLookup(settings, context.methods, context.judged)
     made = page(heading, [whole], settings, context.methods, measured)
     path, mirrored = publish(
         context.console, shown, whole, made, settings, store, wandb, asked is None
@@ -263,7 +267,7 @@ def _publish(
 
 def evidence(context: Context, parsed: Arguments) -> int:
     """Copy the finished cells of a suite, without masks, to a folder that is kept with the code."""
-    with_suite(context.settings, parsed.suite)
+    with_overrides(context.settings, parsed.suite)
     count = Store(context.runs, parsed.suite).export(Store(parsed.folder, parsed.suite))
     if not count:
         raise BenchError(f"{context.runs / parsed.suite}: no finished cell to copy")
@@ -508,5 +512,5 @@ def _selection(context: Context, parsed: Arguments, of_paper: Selection | None =
     of_files = {str(path) for path in context.plugins}
     more = tuple(n for n, info in context.methods.items() if info.module in of_files)
     chosen = parsed.methods or (of_paper.methods + more if of_paper else ())
-    given = parsed.densities, parsed.seeds, parsed.precision, parsed.ablations
+    given = parsed.densities, parsed.seeds, parsed.precision, parsed.sanity_checks
     return Selection(chosen, *given, more)

@@ -23,7 +23,7 @@ NEEDED = {
 
 
 @dataclass(frozen=True)
-class Check:
+class MachineCheck:
     """One line of the report. `ok` None means: not needed, but good to know."""
 
     name: str
@@ -32,7 +32,7 @@ class Check:
     advice: str = ""
 
 
-def checks(settings: Benchmark, runs: Path) -> Iterator[Check]:
+def checks(settings: Benchmark, runs: Path) -> Iterator[MachineCheck]:
     """Examine Python, packages, accelerators, data, W&B and disk. Trains and downloads nothing."""
     yield _python()
     for package, least in NEEDED.items():
@@ -44,72 +44,82 @@ def checks(settings: Benchmark, runs: Path) -> Iterator[Check]:
     yield _disk(runs)
 
 
-def _python() -> Check:
+def _python() -> MachineCheck:
     found = ".".join(map(str, sys.version_info[:3]))
-    return Check("Python", sys.version_info >= (3, 10), found, "install Python 3.10 or newer")
+    return MachineCheck(
+        "Python", sys.version_info >= (3, 10), found, "install Python 3.10 or newer"
+    )
 
 
-def _package(name: str, least: str) -> Check:
+def _package(name: str, least: str) -> MachineCheck:
     from packaging.version import Version
 
     found = version_of(name)
     if found is None:
-        return Check(name, False, "not installed", "run `make install`")
+        return MachineCheck(name, False, "not installed", "run `make install`")
     bad = name == "pytorch-lightning" and found in ("2.6.2", "2.6.3")
     ok = Version(found) >= Version(least) and not bad
-    return Check(name, ok, found, f"needs {least} or newer: run `make install`")
+    return MachineCheck(name, ok, found, f"needs {least} or newer: run `make install`")
 
 
-def _accelerator() -> Check:
+def _accelerator() -> MachineCheck:
     import torch
 
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-        return Check("GPU", True, ", ".join(names))
+        return MachineCheck("GPU", True, ", ".join(names))
     advice = "CPU suites run as they are; for a GPU install the torch build that fits its driver"
-    return Check("GPU", None, f"none that this torch can use ({os.cpu_count()} CPU cores)", advice)
+    return MachineCheck(
+        "GPU", None, f"none that this torch can use ({os.cpu_count()} CPU cores)", advice
+    )
 
 
-def _tpu() -> Iterator[Check]:
+def _tpu() -> Iterator[MachineCheck]:
     found = version_of("torch_xla")
     if found is None:
         advice = "on a TPU host install torch_xla of torch's version; unverified on hardware"
-        yield Check("TPU", None, "torch_xla is not installed", advice)
+        yield MachineCheck("TPU", None, "torch_xla is not installed", advice)
     else:
-        yield Check("TPU", None, f"torch_xla {found}; unverified on hardware")
+        yield MachineCheck("TPU", None, f"torch_xla {found}; unverified on hardware")
 
 
-def _data(settings: Benchmark) -> Iterator[Check]:
+def _data(settings: Benchmark) -> Iterator[MachineCheck]:
     mirror = mirror_folder(settings.mirror)
     if mirror is not None and not mirror.is_dir():
-        yield Check("mirror", False, f"{mirror} is no folder", "mend or unset PAI_BENCH_MIRROR")
+        yield MachineCheck(
+            "mirror", False, f"{mirror} is no folder", "mend or unset PAI_BENCH_MIRROR"
+        )
         mirror = None
     for name, data in settings.data.items():
         cached = cached_file(name, data)
         if data.hub is None:
-            yield Check(f"data {name}", True, "built in")
+            yield MachineCheck(f"data {name}", True, "built in")
         elif cached.is_file():
-            yield Check(f"data {name}", True, f"decoded in {cached.parent}")
+            yield MachineCheck(f"data {name}", True, f"decoded in {cached.parent}")
         elif mirror is not None and (mirror / (data.folder or name)).is_dir():
-            yield Check(f"data {name}", True, f"mirror {mirror}")
+            yield MachineCheck(f"data {name}", True, f"mirror {mirror}")
         else:
             advice = f"`make data DATASET={name}` fetches it, or set PAI_BENCH_MIRROR to a folder"
-            yield Check(f"data {name}", None, f"would come from the hub ({data.hub})", advice)
+            yield MachineCheck(
+                f"data {name}", None, f"would come from the hub ({data.hub})", advice
+            )
 
 
-def _wandb() -> Check:
+def _wandb() -> MachineCheck:
     import wandb
 
     os.environ["WANDB_SILENT"] = "true"
     mode = os.environ.get("WANDB_MODE")
     if mode:
-        return Check("W&B", True, f"WANDB_MODE={mode}")
+        return MachineCheck("W&B", True, f"WANDB_MODE={mode}")
     if wandb.login(prompt=False, verify=False):
-        return Check("W&B", True, "logged in: runs go online")
-    return Check("W&B", None, "not logged in: runs stay offline", "`wandb login` to go online")
+        return MachineCheck("W&B", True, "logged in: runs go online")
+    return MachineCheck(
+        "W&B", None, "not logged in: runs stay offline", "`wandb login` to go online"
+    )
 
 
-def _disk(runs: Path) -> Check:
+def _disk(runs: Path) -> MachineCheck:
     place = runs if runs.exists() else Path()
     free = shutil.disk_usage(place).free / 2**30
-    return Check("disk", free > 1, f"{free:.0f} GiB free for {runs}/", "free at least 1 GiB")
+    return MachineCheck("disk", free > 1, f"{free:.0f} GiB free for {runs}/", "free at least 1 GiB")

@@ -15,7 +15,7 @@ from rich.console import Console
 from pai_bench.cli import commands, reading
 from pai_bench.cli.commands import Arguments, Context
 from pai_bench.config import loader, schema
-from pai_bench.core.errors import BenchError, near_miss
+from pai_bench.core.errors import BenchError, did_you_mean
 from pai_bench.leaderboard.formats import FORMATS
 from pai_bench.registry import methods as registry
 from pai_bench.registry.plugins import extend
@@ -162,8 +162,9 @@ def _choice(sub: _Parser) -> None:
     )
     sub.add_argument("--seeds", type=_numbers(int), default=(), help="only these, as 1,2,3")
     sub.add_argument(
-        "--ablation", dest="ablations", type=_ablations, default=(), metavar="CHECK",
-        help=f"sanity checks to run beside each method: {', '.join(schema.ABLATIONS)}",
+        "--sanity-check", "--ablation", dest="sanity_checks", metavar="CHECK",
+        type=_sanity_checks, default=(),
+        help=f"sanity checks to run beside each method: {', '.join(schema.SANITY_CHECKS)}",
     )  # fmt: skip
     _changes(sub)
     sub.add_argument(
@@ -223,10 +224,10 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(part for part in re.split(r"[,\s]+", text) if part)
 
 
-def _ablations(text: str) -> tuple[str, ...]:
+def _sanity_checks(text: str) -> tuple[str, ...]:
     for name in _names(text):
-        if name not in schema.ABLATIONS:
-            hint = near_miss(name, schema.ABLATIONS)
+        if name not in schema.SANITY_CHECKS:
+            hint = did_you_mean(name, schema.SANITY_CHECKS)
             raise argparse.ArgumentTypeError(f'unknown sanity check "{name}"; {hint}')
     return _names(text)
 

@@ -8,7 +8,7 @@ import sys
 from rich.text import Text
 
 from pai_bench.cli.commands import Arguments, Context, suites_with_results
-from pai_bench.config.overrides import with_suite
+from pai_bench.config.overrides import with_overrides
 from pai_bench.core.errors import BenchError
 
 
@@ -20,7 +20,7 @@ def compare(context: Context, parsed: Arguments) -> int:
     shown, problems = 0, []
     for suite in [parsed.suite] if parsed.suite else suites_with_results(context):
         try:
-            settings = with_suite(context.settings, suite)
+            settings = with_overrides(context.settings, suite)
             board, _ = stored_board(settings, context.methods, context.runs, suite)
             found = compared(board, parsed.ours, parsed.theirs)
         except BenchError as error:
@@ -38,7 +38,7 @@ def export(context: Context, parsed: Arguments) -> int:
     from pai_bench.leaderboard.export import export as made
     from pai_bench.leaderboard.stored import stored_board
 
-    settings = with_suite(context.settings, parsed.suite)
+    settings = with_overrides(context.settings, parsed.suite)
     board, _ = stored_board(settings, context.methods, context.runs, parsed.suite)
     if not any(row.entries for row in board.rows):
         raise BenchError(f"{context.runs / parsed.suite}: no result to export")
@@ -56,7 +56,7 @@ def export(context: Context, parsed: Arguments) -> int:
 def claims(context: Context, parsed: Arguments) -> int:
     """List what papers claim, and what became of it here; `--runs` may name several folders."""
     from pai_bench.claims import citation, verdicts
-    from pai_bench.claims.lookup import Measured
+    from pai_bench.claims.lookup import ResultLookup
     from pai_bench.claims.parser import of_papers
     from pai_bench.leaderboard.claims_table import as_json, print_claims
 
@@ -70,7 +70,7 @@ def claims(context: Context, parsed: Arguments) -> int:
     if parsed.bibtex:
         print("\n".join([*cited.values(), citation.of_benchmark()]), end="")
         return 0
-    measured = Measured(context.settings, context.methods, context.judged)
+    measured = ResultLookup(context.settings, context.methods, context.judged)
     judged = [(found, verdicts.judge(found, measured)) for found in known]
     if parsed.json:
         shown = [as_json(found, each, cited[found.content.paper]) for found, each in judged]

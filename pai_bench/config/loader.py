@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from pai_bench.config.schema import Benchmark, Suite
-from pai_bench.core.errors import BenchError, near_miss
+from pai_bench.core.errors import BenchError, did_you_mean
 
 Location = tuple[str | int, ...]
 
@@ -99,7 +99,7 @@ class Document:
         at = self._existing(first["loc"])
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         if first["type"] == "extra_forbidden":
-            hint = near_miss(str(at[-1]), _keys_at(self.model, at[:-1]))
+            hint = did_you_mean(str(at[-1]), _keys_at(self.model, at[:-1]))
             return self.error(at, f"unknown key; {hint}{more}")
         if first["type"] == "missing":
             return self.error(at, f'"{first["loc"][-1]}" is missing{more}')
@@ -146,7 +146,7 @@ def _check_names(settings: Benchmark, document: Document, methods: Mapping[str, 
 
     def known(at: Location, kind: str, name: str, names: Iterable[str]) -> None:
         if name not in names:
-            raise document.error(at, f'unknown {kind} "{name}"; {near_miss(name, names)}')
+            raise document.error(at, f'unknown {kind} "{name}"; {did_you_mean(name, names)}')
 
     for key, network in settings.networks.items():
         for name in network.macs:
@@ -187,7 +187,7 @@ def _check_method(
         raise document.error(at, "an entry holds one method; start another one with a dash")
     for name, hyper in given.items():
         if name not in methods:
-            raise document.error(at, f'unknown method "{name}"; {near_miss(name, methods)}')
+            raise document.error(at, f'unknown method "{name}"; {did_you_mean(name, methods)}')
         try:
             methods[name].check(hyper)
         except BenchError as error:

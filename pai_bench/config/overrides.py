@@ -10,13 +10,13 @@ import yaml
 from pydantic import ValidationError
 
 from pai_bench.config.loader import Loader
-from pai_bench.config.scaling import lengthened
+from pai_bench.config.scaling import scale_schedule
 from pai_bench.config.schema import Benchmark, Network, Recipe
 from pai_bench.core import import_utils
 from pai_bench.core.errors import BenchError, unknown
 
 
-def with_suite(settings: Benchmark, name: str) -> Benchmark:
+def with_overrides(settings: Benchmark, name: str) -> Benchmark:
     """Return settings that also hold the suite `name`.
 
     A name may be that of a suite of benchmark.yaml, followed by changes: `+network=NAME` for
@@ -43,7 +43,7 @@ def with_suite(settings: Benchmark, name: str) -> Benchmark:
         raise unknown("data set", str(data), settings.data, f"{name}: ")
     recipe = changed_recipe(settings.recipes[suite.recipe], pairs, name)
     images = round(settings.data[data].images[0] * (1 - recipe.holdout))
-    recipe = changed_recipe(recipe, lengthened(recipe, times, images, name), name)
+    recipe = changed_recipe(recipe, scale_schedule(recipe, times, images, name), name)
     about = f"{suite.about} Changed: {', '.join(changes)}."
     parts = {"about": about, "network": str(network), "data": data, "recipe": name}
     changed = suite.model_copy(update=parts)

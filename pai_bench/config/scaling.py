@@ -11,7 +11,7 @@ from pai_bench.config.schema import Recipe
 from pai_bench.core.errors import BenchError
 
 
-def lengthened(recipe: Recipe, factor: object, images: int, where: str) -> Mapping[str, Any]:
+def scale_schedule(recipe: Recipe, factor: object, images: int, where: str) -> Mapping[str, Any]:
     """Return the changes that make a training on `images` images `factor` times as long.
 
     Epochs, steps, warm-up and every anchor of the learning rate are multiplied (RigL, section 4:
@@ -23,9 +23,9 @@ def lengthened(recipe: Recipe, factor: object, images: int, where: str) -> Mappi
     leaves no step.
 
     >>> recipe = Recipe(epochs=10, batch_size=50, lr=0.1, schedule="step", milestones=(5,))
-    >>> lengthened(recipe, 5, 1000, "")
+    >>> scale_schedule(recipe, 5, 1000, "")
     {'epochs': 50, 'warmup': 0.0, 'milestones': [25]}
-    >>> lengthened(recipe, 0.1, 1000, "")
+    >>> scale_schedule(recipe, 0.1, 1000, "")
     {'epochs': 1, 'warmup': 0.0, 'schedule_unit': 'step', 'milestones': [10]}
     """
     times = _factor(factor, where)

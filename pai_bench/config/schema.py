@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
 
 Density = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
@@ -163,10 +163,12 @@ class Recipe(Settings):
         return self
 
 
-Ablation = Literal["layerwise-shuffle", "reinitialise", "invert", "random-labels", "random-pixels"]
-"""Sanity checks: what a mask is worth beyond its densities by layer (methods/ablation.py)."""
-ABLATIONS: tuple[str, ...] = get_args(Ablation)
-CORRUPTING: tuple[Ablation, ...] = ("random-labels", "random-pixels")
+SanityCheck = Literal[
+    "layerwise-shuffle", "reinitialise", "invert", "random-labels", "random-pixels"
+]
+"""Sanity checks: what a mask is worth beyond its densities by layer (training/sanity_checks.py)."""
+SANITY_CHECKS: tuple[str, ...] = get_args(SanityCheck)
+CORRUPTING: tuple[SanityCheck, ...] = ("random-labels", "random-pixels")
 """Those that change the batches that are scored; the others act on what was chosen."""
 
 
@@ -181,7 +183,9 @@ class Suite(Settings):
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
     methods: Annotated[tuple[str | dict[str, dict[str, Any]], ...], Field(min_length=1)]
     """Names, or `name: {hyper-parameter: value}`."""
-    ablations: tuple[Ablation, ...] = ()
+    sanity_checks: tuple[SanityCheck, ...] = Field(
+        default=(), validation_alias=AliasChoices("sanity_checks", "ablations")
+    )
     """Sanity checks that every method that prunes runs beside itself."""
 
 

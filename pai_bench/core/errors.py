@@ -19,14 +19,14 @@ def first_line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0]
 
 
-def near_miss(name: str, known: Iterable[str]) -> str:
+def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Hint at the known name nearest to `name`, or list the known names.
 
-    >>> near_miss("snpi", ["snip", "random"])
+    >>> did_you_mean("snpi", ["snip", "random"])
     'did you mean "snip"?'
-    >>> near_miss("x", ["snip", "random"])
+    >>> did_you_mean("x", ["snip", "random"])
     'known: random, snip'
-    >>> near_miss("x", [])
+    >>> did_you_mean("x", [])
     'none is known'
     """
     names = sorted(known)
@@ -38,4 +38,4 @@ def near_miss(name: str, known: Iterable[str]) -> str:
 
 def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> BenchError:
     """Build the error for a name that nobody declared."""
-    return BenchError(f'{where}unknown {kind} "{name}"; {near_miss(name, known)}')
+    return BenchError(f'{where}unknown {kind} "{name}"; {did_you_mean(name, known)}')

@@ -13,10 +13,10 @@ _SHORTEST = 8
 """Characters of a key: a shorter value would blank ordinary words."""
 
 
-def public_text(text: str) -> str:
+def redact_text(text: str) -> str:
     """Leave the name of a file or folder, not where it lies; blank the keys of the environment.
 
-    >>> public_text("no file '/home/me/runs/a.json' (from https://a.org/b/c)")
+    >>> redact_text("no file '/home/me/runs/a.json' (from https://a.org/b/c)")
     "no file 'a.json' (from https://a.org/b/c)"
     """
     if len(text) >= _SHORTEST:
@@ -27,13 +27,13 @@ def public_text(text: str) -> str:
     return _PATH.sub(lambda found: re.split(r"[/\\]", found[0].rstrip("/\\"))[-1], text)
 
 
-def public_data(value: Any) -> Any:
+def redact_data(value: Any) -> Any:
     """Do the same to every text in nested records and lists."""
     if isinstance(value, str):
-        return public_text(value)
+        return redact_text(value)
     if isinstance(value, Mapping):
-        return {name: public_data(found) for name, found in value.items()}
-    return [public_data(found) for found in value] if isinstance(value, (list, tuple)) else value
+        return {name: redact_data(found) for name, found in value.items()}
+    return [redact_data(found) for found in value] if isinstance(value, (list, tuple)) else value
 
 
 def secrets() -> list[str]:

@@ -11,12 +11,13 @@ import torch
 
 
 @dataclass(frozen=True)
-class Streams:
+class RandomStreams:
     """The random streams of one seed: `init`, `data-order`, `augment`, `score`, `mask`, ...
 
     A stream depends on (seed, name) alone: not on the method, the density, or what ran before.
 
-    >>> Streams(1).seed_of("init") == Streams(1).seed_of("init") != Streams(2).seed_of("init")
+    >>> seeds = [RandomStreams(seed).seed_of("init") for seed in (1, 1, 2)]
+    >>> seeds[0] == seeds[1] != seeds[2]
     True
     """
 

@@ -25,12 +25,12 @@ def mirror_folder(setting: str | None) -> Path | None:
     return Path(given).expanduser() if given else None
 
 
-def public(source: str) -> str:
+def redact_source(source: str) -> str:
     """Say where data came from without naming folders of this machine: results are published.
 
-    >>> public("ylecun/mnist at revision 77f3"), public("/home/me/mirror/mnist")
+    >>> redact_source("ylecun/mnist at revision 77f3"), redact_source("/home/me/mirror/mnist")
     ('ylecun/mnist at revision 77f3', 'a mirror')
-    >>> public("/home/me/own.py:load")
+    >>> redact_source("/home/me/own.py:load")
     'own.py:load'
     """
     if not Path(source).is_absolute():

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from pai_bench.config.schema import Data, Recipe
 from pai_bench.core.errors import BenchError
-from pai_bench.core.rng import Streams
+from pai_bench.core.rng import RandomStreams
 from pai_bench.data.augment import crop_flip, pad, resized_crop_flip
 from pai_bench.data.holdout import split
-from pai_bench.data.locations import public
+from pai_bench.data.locations import redact_source
 from pai_bench.data.pixels import Pixels, Statistics
 from pai_bench.data.sources import Arrays
 from pai_bench.data.text import check_recipe
@@ -49,10 +49,10 @@ class TrainBatches:
     def __iter__(self) -> Iterator[Batch]:
         module, epoch, first = self._module, self.epoch, self._first
         order = torch.randperm(
-            module.train_size, generator=module.streams.generator(f"data-order/{epoch}")
+            module.train_size, generator=module.rng.generator(f"data-order/{epoch}")
         )
         if not first or self._augment is None:
-            self._augment = module.streams.generator(f"augment/{epoch}")
+            self._augment = module.rng.generator(f"augment/{epoch}")
         augment = self._augment
         self.epoch, self._first = epoch + 1, 0
         batches = order.to(module.device).split(module.recipe.batch_size)
@@ -114,11 +114,11 @@ class InMemoryData(pl.LightningDataModule):
     making training batches (on a GPU: on launching the work).
     """
 
-    def __init__(self, arrays: Arrays, settings: Data, recipe: Recipe, streams: Streams) -> None:
+    def __init__(self, arrays: Arrays, settings: Data, recipe: Recipe, rng: RandomStreams) -> None:
         super().__init__()
         if settings.text is not None:
             check_recipe(recipe)
-        self.recipe, self.streams, self.classes = recipe, streams, settings.classes
+        self.recipe, self.rng, self.classes = recipe, rng, settings.classes
         self.arrays, self.pixels = arrays, Pixels(settings, recipe)
         self.tensors = _parts(arrays, recipe)
         self.train_size = len(self.tensors["train_labels"])
@@ -148,7 +148,7 @@ class InMemoryData(pl.LightningDataModule):
 
     def provenance(self) -> dict[str, Any]:
         """What a result says about its data."""
-        return {"digest": self.arrays.digest, "source": public(self.arrays.source)}
+        return {"digest": self.arrays.digest, "source": redact_source(self.arrays.source)}
 
     def batch(self, index: Tensor, augment: torch.Generator) -> Batch:
         """Make the training batch of the images at `index`, augmented as the recipe says."""
@@ -172,7 +172,7 @@ class InMemoryData(pl.LightningDataModule):
         `score_images_per_class` x classes images, the first of a random permutation and so not
         balanced (NTK-SAP's code, section 1.2 of its specification).
         """
-        generator = self.streams.generator("score")
+        generator = self.rng.generator("score")
         count = self.recipe.score_images_per_class * self.classes
         chosen = torch.randperm(self.train_size, generator=generator)[:count].to(self.device)
         return [self.batch(i, generator) for i in chosen.split(self.recipe.score_batch_size)]
@@ -183,10 +183,10 @@ class InMemoryData(pl.LightningDataModule):
         For methods that look at gradients beside the steps; it depends on (seed, `number`) alone.
         """
         turn, place = divmod(number, len(self.train_dataloader()))
-        generator = self.streams.generator(f"data-order/extra/{turn}")
+        generator = self.rng.generator(f"data-order/extra/{turn}")
         order = torch.randperm(self.train_size, generator=generator)
         index = order.split(self.recipe.batch_size)[place].to(self.device)
-        return self.batch(index, self.streams.generator(f"augment/extra/{number}"))
+        return self.batch(index, self.rng.generator(f"augment/extra/{number}"))
 
     def train_dataloader(self) -> TrainBatches:
         """One pass over the training images per epoch."""

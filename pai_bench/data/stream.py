@@ -15,10 +15,10 @@ from torch import Tensor
 
 from pai_bench.config.schema import Data, Recipe
 from pai_bench.core.errors import BenchError
-from pai_bench.core.rng import Streams
+from pai_bench.core.rng import RandomStreams
 from pai_bench.data import order
 from pai_bench.data.decoder import Decoder, Pool, crop_of
-from pai_bench.data.locations import public
+from pai_bench.data.locations import redact_source
 from pai_bench.data.order import Piece, Plan
 from pai_bench.data.pixels import Pixels
 from pai_bench.data.shards import Shards
@@ -149,7 +149,7 @@ class StreamedData(pl.LightningDataModule):
         files: Mapping[str, Sequence[Path]],
         settings: Data,
         recipe: Recipe,
-        streams: Streams,
+        rng: RandomStreams,
         workers: int,
         rank: int = 0,
         ranks: int = 1,
@@ -157,7 +157,7 @@ class StreamedData(pl.LightningDataModule):
         super().__init__()
         if recipe.holdout:
             raise BenchError("holdout: photographs that are streamed cannot be held out")
-        self.settings, self.recipe, self.streams = settings, recipe, streams
+        self.settings, self.recipe, self.rng = settings, recipe, rng
         self.shards = {role: Shards(files[role], settings) for role in ("train", "test")}
         self.train_size, self.test_size = self.shards["train"].size, self.shards["test"].size
         self.classes, self.workers = settings.classes, workers
@@ -211,7 +211,7 @@ class StreamedData(pl.LightningDataModule):
         digest = hashlib.sha256("".join(s.digest for s in self.shards.values()).encode())
         return {
             "digest": digest.hexdigest(),
-            "source": public(self._source),
+            "source": redact_source(self._source),
             "images": [self.train_size, self.test_size],
             "skipped": self.skipped,
         }
@@ -232,9 +232,9 @@ class StreamedData(pl.LightningDataModule):
     def plan(self, epoch: int | str) -> Plan:
         """List the training batches of an epoch: a function of seed, epoch and rank."""
         shuffled = order.shuffled(
-            self.shards["train"].rows, self.streams.seed_of(f"data-order/{epoch}")
+            self.shards["train"].rows, self.rng.seed_of(f"data-order/{epoch}")
         )
-        seed = self.streams.seed_of(f"augment/{epoch}")
+        seed = self.rng.seed_of(f"augment/{epoch}")
         return order.batches(shuffled, self.batch_size, seed, self.rank, self.ranks)
 
     def raw_batches(self, pool: Pool, plan: Plan) -> Iterator[Batch]:
@@ -276,10 +276,10 @@ class StreamedData(pl.LightningDataModule):
         `score_images_per_class` x classes images, the first of a random permutation and so not
         balanced, as for data in memory; the same on every rank.
         """
-        draws = np.random.Philox(key=self.streams.seed_of("score")).random_raw(self.train_size)
+        draws = np.random.Philox(key=self.rng.seed_of("score")).random_raw(self.train_size)
         count = self.recipe.score_images_per_class * self.classes
         chosen = np.argsort(draws, kind="stable")[:count]
-        seed, size = self.streams.seed_of("score/augment"), self.recipe.score_batch_size
+        seed, size = self.rng.seed_of("score/augment"), self.recipe.score_batch_size
         cuts = range(size, len(chosen), size)
         plan = [order.pieces(part, seed) for part in np.split(chosen, cuts)]
         return StreamedScoreBatches(self, plan, self.pool("train"), blank)

@@ -14,6 +14,9 @@ from pai_bench.config.schema import Data, Recipe
 PROTOCOL = 1
 """Raised on any change of the harness that may change a result, so that old results keep apart."""
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+_STORED = {"sanity_check": "ablation"}
+"""Field -> its key in what is stored, where results from before its name changed have another."""
+_FIELDS = {stored: name for name, stored in _STORED.items()}
 _last_recipe: list[tuple[Any, Recipe]] = []
 """The one that was read last, as JSON data and as a record."""
 
@@ -38,8 +41,8 @@ class Cell:
     method_version: int = 1
     network_version: int = 1
     precision: str = "32-true"
-    ablation: str = ""
-    """The sanity check that this is, if it is one (methods/ablation.py)."""
+    sanity_check: str = ""
+    """The sanity check that this is, if it is one (training/sanity_checks.py)."""
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -65,8 +68,8 @@ class Cell:
         }
         if self.precision != "32-true":
             record["precision"] = self.precision
-        if self.ablation:
-            record["ablation"] = self.ablation
+        if self.sanity_check:
+            record["ablation"] = self.sanity_check
         return record
 
     @cached_property
@@ -76,10 +79,10 @@ class Cell:
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
     @cached_property
-    def line(self) -> str:
-        """The line of the leaderboard that this cell belongs to: method and hyper-parameters.
+    def label(self) -> str:
+        """Method and hyper-parameters: the line of the leaderboard that this cell belongs to.
 
-        >>> Cell("random", "n", "d", None, .1, 1, "", (), (), {"scope": "local"}).line
+        >>> Cell("random", "n", "d", None, .1, 1, "", (), (), {"scope": "local"}).label
         'random (scope=local)'
         """
         if not self.hyper:
@@ -88,19 +91,20 @@ class Cell:
         return f"{self.method} ({options})"
 
     def __str__(self) -> str:
-        ablation = f" · {self.ablation}" if self.ablation else ""
-        return f"{self.line}{ablation} · density {self.density:g} · seed {self.seed}"
+        sanity_check = f" · {self.sanity_check}" if self.sanity_check else ""
+        return f"{self.label}{sanity_check} · density {self.density:g} · seed {self.seed}"
 
     def resolved(self) -> dict[str, Any]:
         """All fields, defaults included, as JSON data."""
-        fields = {k: v for k, v in asdict(self).items() if k != "recipe"}
+        fields = {_STORED.get(k, k): v for k, v in asdict(self).items()}
         return {**fields, "recipe": self.recipe.model_dump(mode="json")}
 
     @classmethod
     def from_resolved(cls, fields: Mapping[str, Any]) -> Cell:
         """Build the cell back from `resolved()`."""
+        named = {_FIELDS.get(key, key): value for key, value in fields.items()}
         pairs = {key: tuple(fields[key]) for key in ("mean", "std")}
-        return cls(**{**fields, **pairs, "recipe": _recipe(fields["recipe"])})
+        return cls(**{**named, **pairs, "recipe": _recipe(fields["recipe"])})
 
 
 def _recipe(fields: Any) -> Recipe:

@@ -10,7 +10,7 @@ from pai_bench.experiment.cell import Cell
 
 
 @dataclass(frozen=True)
-class Cost:
+class CostEstimate:
     """What a list of cells will take: floating-point operations, and seconds on this machine."""
 
     flops: float
@@ -29,7 +29,7 @@ CORE_FLOPS = 8e10
 
 def estimate_cost(
     cells_: Sequence[Cell], settings: Benchmark, speed: float | None = None, jobs: int = 1
-) -> Cost:
+) -> CostEstimate:
     """Estimate the cost of `cells_`, run by `jobs` workers side by side.
 
     `speed` is the ratio of measured to assumed seconds of finished cells on this machine.
@@ -37,8 +37,8 @@ def estimate_cost(
     flops = sum(training_flops(cell, settings) for cell in cells_)
     seconds = sum(assumed_seconds(cell, settings) for cell in cells_) / max(1, jobs)
     if speed is None:
-        return Cost(flops, seconds, "a typical CPU core")
-    return Cost(flops, seconds * speed, "finished cells on this machine")
+        return CostEstimate(flops, seconds, "a typical CPU core")
+    return CostEstimate(flops, seconds * speed, "finished cells on this machine")
 
 
 def training_flops(cell: Cell, settings: Benchmark) -> float:

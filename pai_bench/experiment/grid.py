@@ -20,7 +20,7 @@ class Selection:
     densities: tuple[float, ...] = ()
     seeds: tuple[int, ...] = ()
     precision: str = "32-true"
-    ablations: tuple[str, ...] = ()
+    sanity_checks: tuple[str, ...] = ()
     """Sanity checks to run beside the methods, besides those of the suite."""
     more: tuple[str, ...] = ()
     """Methods to run beside those of the suite, where none is chosen."""
@@ -79,13 +79,13 @@ def cells(
         precision=selection.precision,
         **data_fields(data),
     )
-    ablations = ("", *suite.ablations, *selection.ablations)
+    sanity_checks = ("", *suite.sanity_checks, *selection.sanity_checks)
     found = [
-        replace(cell, seed=seed, ablation=ablation)
+        replace(cell, seed=seed, sanity_check=sanity_check)
         for seed in selection.seeds or suite.seeds
         for line in _lines(suite, methods, selection, template)
         for cell in line
-        for ablation in (ablations if methods[cell.method].prunes else ("",))
+        for sanity_check in (sanity_checks if methods[cell.method].prunes else ("",))
     ]
     if not found:
         raise BenchError(f"suite {suite_name}: no cell is left to run by this choice")

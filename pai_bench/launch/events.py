@@ -41,11 +41,11 @@ class Finished:
 
 
 @dataclass(frozen=True)
-class Refused:
+class Rejected:
     """A cell cannot be run here at all; nothing is stored."""
 
     cell: Cell
     reason: str
 
 
-Event = Started | Epoch | Scoring | Finished | Refused
+Event = Started | Epoch | Scoring | Finished | Rejected

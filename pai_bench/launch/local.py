@@ -22,8 +22,8 @@ from typing import Any
 from pai_bench.core.errors import BenchError
 from pai_bench.core.hardware import share
 from pai_bench.experiment.cell import Cell
-from pai_bench.launch.events import Epoch, Event, Finished, Refused, Scoring, Started
-from pai_bench.launch.request import Order
+from pai_bench.launch.events import Epoch, Event, Finished, Rejected, Scoring, Started
+from pai_bench.launch.request import RunRequest
 from pai_bench.store.result import Result
 from pai_bench.store.store import Store
 
@@ -37,32 +37,32 @@ class _Worker:
     cell: Cell | None = None
 
 
-def launch(order: Order, jobs: int) -> Generator[Event]:
-    """Run all cells of `order` with `jobs` workers, and tell what happens as it happens.
+def launch(request: RunRequest, jobs: int) -> Generator[Event]:
+    """Run all cells of `request` with `jobs` workers, and tell what happens as it happens.
 
     Closing the iterator, or an interrupt in its consumer, ends the workers; stored cells stay.
     Raises BenchError when the hardware that was asked for is not to be had.
     """
-    waiting = deque(order.cells)
-    workers = [_start(order, index) for index in range(min(max(1, jobs), len(waiting)))]
+    waiting = deque(request.cells)
+    workers = [_start(request, index) for index in range(min(max(1, jobs), len(waiting)))]
     try:
         while waiting or any(worker.cell for worker in workers):
             for index, worker in enumerate(workers):
                 if worker.cell is None and waiting:
                     if not worker.process.is_alive():
-                        workers[index] = worker = _start(order, index)
+                        workers[index] = worker = _start(request, index)
                     worker.cell = waiting.popleft()
                     worker.pipe.send(worker.cell)
                     yield Started(worker.cell)
             ready = wait([worker.pipe for worker in workers if worker.cell])
             for worker in workers:
                 if worker.pipe in ready:
-                    yield _receive(worker, order)
+                    yield _receive(worker, request)
     finally:
         _stop(workers)
 
 
-def _receive(worker: _Worker, order: Order) -> Event:
+def _receive(worker: _Worker, request: RunRequest) -> Event:
     """Take the next event of a worker; one that died has failed its cell."""
     cell = worker.cell
     assert cell is not None
@@ -71,9 +71,9 @@ def _receive(worker: _Worker, order: Order) -> Event:
     except (EOFError, OSError):
         worker.process.join()
         reason = _cause_of_death(worker.process.exitcode)
-        Store(order.runs, order.suite).put(cell, Result("failed", reason))
+        Store(request.runs, request.suite).put(cell, Result("failed", reason))
         event = Finished(cell, "failed", reason)
-    if isinstance(event, Refused):
+    if isinstance(event, Rejected):
         raise BenchError(event.reason)
     if isinstance(event, Finished):
         worker.cell = None
@@ -93,9 +93,9 @@ def _cause_of_death(code: int | None) -> str:
     return f"the worker ended with exit code {code} before the cell did"
 
 
-def _start(order: Order, index: int) -> _Worker:
+def _start(request: RunRequest, index: int) -> _Worker:
     ours, theirs = _processes.Pipe()
-    mine = replace(order, cells=(), hardware=share(order.hardware, index))
+    mine = replace(request, cells=(), hardware=share(request.hardware, index))
     process = _processes.Process(target=_work, args=(theirs, mine, index), name=f"worker-{index}")
     # A worker inherits that Ctrl-C is ignored: this process decides what an interrupt means.
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -122,14 +122,14 @@ def _stop(workers: list[_Worker]) -> None:
             worker.process.kill()
 
 
-def _work(pipe: Connection, order: Order, index: int) -> None:
+def _work(pipe: Connection, request: RunRequest, index: int) -> None:
     """Life of a worker: take a cell, fit it, store it, say so; end when the pipe closes."""
-    _write_output_to(order.runs / order.suite / f".worker-{index}.log")
+    _write_output_to(request.runs / request.suite / f".worker-{index}.log")
     Thread(target=_go_with_parent, daemon=True).start()
     from pai_bench.training import checkpoint
     from pai_bench.training.fit import fit
 
-    store = Store(order.runs, order.suite)
+    store = Store(request.runs, request.suite)
 
     def tell(event: Event) -> None:
         try:
@@ -147,17 +147,17 @@ def _work(pipe: Connection, order: Order, index: int) -> None:
         try:
             outcome = fit(
                 cell,
-                order.settings,
-                order.hardware,
-                order.plugins,
+                request.settings,
+                request.hardware,
+                request.plugins,
                 on_epoch,
-                order.runs,
+                request.runs,
                 on_scoring,
             )
         except BenchError as error:
-            return tell(Refused(cell, str(error)))
+            return tell(Rejected(cell, str(error)))
         store.put(cell, outcome.result, outcome.curves, outcome.masks)
-        checkpoint.drop(order.runs, cell)
+        checkpoint.drop(request.runs, cell)
         tell(Finished(cell, outcome.result.status, outcome.result.reason))
 
 

@@ -11,7 +11,7 @@ from pai_bench.experiment.cell import Cell
 
 
 @dataclass(frozen=True)
-class Order:
+class RunRequest:
     """The cells to run, and all that running and storing them takes; it can be pickled."""
 
     suite: str

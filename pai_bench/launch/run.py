@@ -15,7 +15,7 @@ from pai_bench.experiment.cell import Cell
 from pai_bench.experiment.cost import assumed_seconds
 from pai_bench.launch import local
 from pai_bench.launch.progress import Progress
-from pai_bench.launch.request import Order
+from pai_bench.launch.request import RunRequest
 from pai_bench.store.store import Store
 
 
@@ -31,24 +31,24 @@ class Tally:
     seconds: float
 
 
-def run(order: Order, jobs: int, console: Console, retry_failed: bool = False) -> Tally:
-    """Run the cells of `order` that have no result yet (or failed, with `retry_failed`).
+def run(request: RunRequest, jobs: int, console: Console, retry_failed: bool = False) -> Tally:
+    """Run the cells of `request` that have no result yet (or failed, with `retry_failed`).
 
     A cell is the same experiment in every suite: one that another suite has finished is copied.
     An interrupt passes through; what is stored stays.
     """
-    store = Store(order.runs, order.suite)
-    store.sweep()
-    states = {cell.id: store.status(cell) for cell in order.cells}
+    store = Store(request.runs, request.suite)
+    store.clean_stale()
+    states = {cell.id: store.status(cell) for cell in request.cells}
     again = (None, "failed") if retry_failed else (None,)
-    missing = [cell for cell in order.cells if states[cell.id] in again]
+    missing = [cell for cell in request.cells if states[cell.id] in again]
     started = time.monotonic()
-    todo = tuple(cell for cell in missing if not store.take(cell))
+    todo = tuple(cell for cell in missing if not store.copy_from(cell))
     if todo:
-        _prepare_data(todo[0], order.settings, console)
-        _run(replace(order, cells=todo), jobs, console)
-    failed = sum(store.status(cell) == "failed" for cell in order.cells)
-    found, taken = len(order.cells) - len(todo), len(missing) - len(todo)
+        _prepare_data(todo[0], request.settings, console)
+        _run(replace(request, cells=todo), jobs, console)
+    failed = sum(store.status(cell) == "failed" for cell in request.cells)
+    found, taken = len(request.cells) - len(todo), len(missing) - len(todo)
     return Tally(len(todo), found, taken, failed, time.monotonic() - started)
 
 
@@ -70,20 +70,20 @@ def _prepare_data(cell: Cell, settings: Benchmark, console: Console) -> None:
     sources.load(cell.data, data, settings.mirror)
 
 
-def _run(order: Order, jobs: int, console: Console) -> None:
+def _run(request: RunRequest, jobs: int, console: Console) -> None:
     def cost(cell: Cell) -> float:
-        return assumed_seconds(cell, order.settings)
+        return assumed_seconds(cell, request.settings)
 
-    events = local.launch(order, jobs)
-    with Progress(console, order.cells, cost) as progress, contextlib.closing(events):
+    events = local.launch(request, jobs)
+    with Progress(console, request.cells, cost) as progress, contextlib.closing(events):
         for event in events:
             progress.see(event)
 
 
-def default_jobs(order: Order) -> int:
+def default_jobs(request: RunRequest) -> int:
     """One worker per GPU in use, else per core; one for any other accelerator."""
-    if gpus := gpus_of(order.hardware):
+    if gpus := gpus_of(request.hardware):
         return len(gpus)
-    if order.hardware.accelerator not in ("auto", "cpu"):
+    if request.hardware.accelerator not in ("auto", "cpu"):
         return 1
-    return max(1, available_cores() // order.settings.threads)
+    return max(1, available_cores() // request.settings.threads)

@@ -9,7 +9,7 @@ from pai_bench.config.schema import Benchmark
 from pai_bench.core import environment
 from pai_bench.core.errors import BenchError
 from pai_bench.experiment import cost
-from pai_bench.store.store import Entry, Store
+from pai_bench.store.store import Store, StoredResult
 
 SAMPLE = 60
 """Finished cells per suite that an estimate of this machine's speed looks at."""
@@ -27,7 +27,7 @@ def measured_speed(runs: Path, settings: Benchmark) -> float | None:
     return measured / assumed if assumed else None
 
 
-def _sample(store: Store) -> list[Entry]:
+def _sample(store: Store) -> list[StoredResult]:
     found = []
     for cell_id in sorted(store.ids())[:SAMPLE]:
         with contextlib.suppress(BenchError):
@@ -35,7 +35,7 @@ def _sample(store: Store) -> list[Entry]:
     return found
 
 
-def _ran_here(entry: Entry) -> bool:
+def _ran_here(entry: StoredResult) -> bool:
     known = entry.result.environment
     here = environment.processor()
     is_cpu = known.get("device") == "cpu" and known.get("processor") == here

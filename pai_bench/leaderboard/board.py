@@ -9,7 +9,7 @@ from statistics import fmean
 from pai_bench.claims.statistics import Estimate, estimate
 from pai_bench.experiment.cell import Cell
 from pai_bench.store.result import Result
-from pai_bench.store.store import Entry, Store
+from pai_bench.store.store import Store, StoredResult
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class Missing:
 class Row:
     """One method at one density: the cells that differ in their seed only."""
 
-    line: str
+    label: str
     method: str
     density: float
     cells: tuple[Cell, ...]
-    entries: tuple[Entry, ...]
+    entries: tuple[StoredResult, ...]
     """The finished ones of `cells`."""
     missing: tuple[Missing, ...]
     accuracy: Estimate | None
@@ -56,9 +56,9 @@ class Row:
     """Mean over seeds, scoring included."""
     delta: Difference | None = None
     """To the baseline with the highest mean at this density."""
-    stored: tuple[Entry, ...] = ()
+    stored: tuple[StoredResult, ...] = ()
     """All results of `cells`, those that failed included."""
-    ablation: str = ""
+    sanity_check: str = ""
     """The sanity check that these cells are, if they are one."""
     checks: Mapping[str, Estimate] = field(default_factory=dict)
     """Sanity check -> accuracy of the row minus that under the check, paired by seed."""
@@ -70,7 +70,7 @@ class Board:
 
     suite: str
     rows: tuple[Row, ...]
-    ablated: tuple[Row, ...] = ()
+    sanity_checked: tuple[Row, ...] = ()
     """The sanity checks of the rows: not ranked, told by each row's `checks`."""
 
     @property
@@ -86,7 +86,7 @@ class Board:
     def best_at(self, density: float) -> str | None:
         """Name the line with the highest mean at `density`."""
         ranked = [r for r in self.rows if r.density == density and r.accuracy is not None]
-        return max(ranked, key=_mean).line if ranked else None
+        return max(ranked, key=_mean).label if ranked else None
 
 
 def board(store: Store, suite: str, cells: Iterable[Cell], of_papers: Iterable[str]) -> Board:
@@ -97,7 +97,7 @@ def board(store: Store, suite: str, cells: Iterable[Cell], of_papers: Iterable[s
 
 
 def board_of(
-    stored: Mapping[str, Entry], suite: str, cells: Iterable[Cell], of_papers: Iterable[str]
+    stored: Mapping[str, StoredResult], suite: str, cells: Iterable[Cell], of_papers: Iterable[str]
 ) -> Board:
     """Compute the leaderboard of `cells` from what is stored of them, by id.
 
@@ -106,20 +106,23 @@ def board_of(
     """
     groups: dict[tuple[str, float, str], list[Cell]] = {}
     for cell in cells:
-        groups.setdefault((cell.line, cell.density, cell.ablation), []).append(cell)
+        groups.setdefault((cell.label, cell.density, cell.sanity_check), []).append(cell)
     every = [_row(group, stored) for group in groups.values()]
     ours = frozenset(of_papers)
-    order = {line: index for index, line in enumerate(dict.fromkeys(r.line for r in every))}
-    every.sort(key=lambda r: (order[r.line], -r.density))
-    plain, ablated = ([r for r in every if bool(r.ablation) is b] for b in (False, True))
-    rivals, checks = _by(plain, lambda r: r.density), _by(ablated, lambda r: (r.line, r.density))
+    order = {label: index for index, label in enumerate(dict.fromkeys(r.label for r in every))}
+    every.sort(key=lambda r: (order[r.label], -r.density))
+    plain, sanity_checked = ([r for r in every if bool(r.sanity_check) is b] for b in (False, True))
+    baselines, checks = (
+        _by(plain, lambda r: r.density),
+        _by(sanity_checked, lambda r: (r.label, r.density)),
+    )
     rows = [
         _with_checks(
-            _with_delta(row, rivals[row.density], ours), checks.get((row.line, row.density), [])
+            _with_delta(row, baselines[row.density], ours), checks.get((row.label, row.density), [])
         )
         for row in plain
     ]
-    return Board(suite, tuple(rows), tuple(ablated))
+    return Board(suite, tuple(rows), tuple(sanity_checked))
 
 
 def _by(rows: Iterable[Row], key: Callable[[Row], Hashable]) -> dict[Hashable, list[Row]]:
@@ -129,12 +132,12 @@ def _by(rows: Iterable[Row], key: Callable[[Row], Hashable]) -> dict[Hashable, l
     return found
 
 
-def _row(cells: Sequence[Cell], stored: Mapping[str, Entry]) -> Row:
+def _row(cells: Sequence[Cell], stored: Mapping[str, StoredResult]) -> Row:
     done = [stored[c.id] for c in cells if _is_done(c, stored)]
     bits = [e.result.bits_per_step for e in done if e.result.bits_per_step is not None]
     accuracies = [e.result.accuracy for e in done if e.result.accuracy is not None]
     return Row(
-        line=cells[0].line,
+        label=cells[0].label,
         method=cells[0].method,
         density=cells[0].density,
         cells=tuple(cells),
@@ -149,13 +152,15 @@ def _row(cells: Sequence[Cell], stored: Mapping[str, Entry]) -> Row:
         left=_left([e.result for e in done]),
         training_flops=_mean_of([f.training for e in done if (f := e.result.flops)]),
         stored=tuple(stored[c.id] for c in cells if c.id in stored),
-        ablation=cells[0].ablation,
+        sanity_check=cells[0].sanity_check,
     )
 
 
 def _left(results: Sequence[Result]) -> tuple[float, float, float] | None:
     """What is left of networks when dead units are removed; None where that was not looked at."""
-    found = [(r.shrunk, r.flops) for r in results if r.shrunk is not None and r.flops is not None]
+    found = [
+        (r.compacted, r.flops) for r in results if r.compacted is not None and r.flops is not None
+    ]
     if not found:
         return None
     return (
@@ -165,12 +170,12 @@ def _left(results: Sequence[Result]) -> tuple[float, float, float] | None:
     )
 
 
-def _is_done(cell: Cell, stored: Mapping[str, Entry]) -> bool:
+def _is_done(cell: Cell, stored: Mapping[str, StoredResult]) -> bool:
     """Tell whether there is a number: networks that collapsed and were skipped have one too."""
     return cell.id in stored and stored[cell.id].result.accuracy is not None
 
 
-def _missing(cell: Cell, entry: Entry | None) -> Missing:
+def _missing(cell: Cell, entry: StoredResult | None) -> Missing:
     if entry is None:
         return Missing(cell.seed, "not run", "not run yet")
     return Missing(cell.seed, entry.result.status, entry.result.reason)
@@ -178,23 +183,23 @@ def _missing(cell: Cell, entry: Entry | None) -> Missing:
 
 def _with_delta(row: Row, rows: Sequence[Row], of_papers: frozenset[str]) -> Row:
     """Add the difference to the best baseline among rows of its density, itself left out."""
-    rivals = [
+    baselines = [
         other
         for other in rows
-        if other.line != row.line and other.method not in of_papers and other.accuracy is not None
+        if other.label != row.label and other.method not in of_papers and other.accuracy is not None
     ]
-    if row.accuracy is None or not rivals:
+    if row.accuracy is None or not baselines:
         return row
-    best = max(rivals, key=_mean)
+    best = max(baselines, key=_mean)
     paired = paired_difference(row, best)
     if paired is None:
         return row
-    return replace(row, delta=Difference(best.line, paired))
+    return replace(row, delta=Difference(best.label, paired))
 
 
 def _with_checks(row: Row, checks: Sequence[Row]) -> Row:
     """Add the difference to each of its sanity checks."""
-    paired = {check.ablation: paired_difference(row, check) for check in checks}
+    paired = {check.sanity_check: paired_difference(row, check) for check in checks}
     return replace(row, checks={name: found for name, found in paired.items() if found})
 
 

@@ -55,10 +55,10 @@ def compared(board: Board, ours: str, theirs: str) -> Compared:
 
 def _line(board: Board, name: str) -> str:
     """Find the one line that is called `name` or is of the method `name`."""
-    lines = list(dict.fromkeys(row.line for row in board.rows))
+    lines = list(dict.fromkeys(row.label for row in board.rows))
     if name in lines:
         return name
-    of_method = list(dict.fromkeys(row.line for row in board.rows if row.method == name))
+    of_method = list(dict.fromkeys(row.label for row in board.rows if row.method == name))
     if len(of_method) > 1:
         raise BenchError(f"{name} is several lines; name one: {', '.join(of_method)}")
     if not of_method:
@@ -67,7 +67,7 @@ def _line(board: Board, name: str) -> str:
 
 
 def _rows(board: Board, line: str) -> dict[float, Row]:
-    return {row.density: row for row in board.rows if row.line == line}
+    return {row.density: row for row in board.rows if row.label == line}
 
 
 def _overall(

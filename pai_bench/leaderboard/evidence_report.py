@@ -22,11 +22,11 @@ from pathlib import Path
 from rich.console import Console
 
 from pai_bench.claims import verdicts
-from pai_bench.claims.lookup import Measured, evidence_folders
+from pai_bench.claims.lookup import ResultLookup, evidence_folders
 from pai_bench.claims.parser import of_papers
 from pai_bench.claims.schema import Claims
 from pai_bench.claims.verdicts import Verdict, tally
-from pai_bench.config.overrides import with_suite
+from pai_bench.config.overrides import with_overrides
 from pai_bench.config.schema import Benchmark
 from pai_bench.core.errors import BenchError
 from pai_bench.leaderboard.claims_table import LEGEND, numbers, title
@@ -86,7 +86,7 @@ def refresh(text: str, settings: Benchmark, methods: Methods, root: Path = ROOT)
 
     def claims(match: re.Match[str]) -> str:
         (known,) = of_papers(match[1], root)
-        measured = Measured(settings, methods, evidence_folders(root))
+        measured = ResultLookup(settings, methods, evidence_folders(root))
         judged = verdicts.judge(known, measured)
         body = "\n".join(_claims(known, judged))
         return f"<!-- claims: {match[1]} -->\n{body}\n<!-- end of claims -->"
@@ -97,7 +97,7 @@ def refresh(text: str, settings: Benchmark, methods: Methods, root: Path = ROOT)
 def rendered(folder: Path, suite: str, settings: Benchmark, methods: Methods) -> list[str]:
     """Lines of the leaderboard of a suite, as the terminal shows it."""
     console = Console(file=io.StringIO(), width=110)
-    board, _ = stored_board(with_suite(settings, suite), methods, folder, suite)
+    board, _ = stored_board(with_overrides(settings, suite), methods, folder, suite)
     print_board(console, board, suite)
     assert isinstance(console.file, io.StringIO)
     return [line.rstrip() for line in console.file.getvalue().splitlines()]

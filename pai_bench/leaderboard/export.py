@@ -43,7 +43,7 @@ def records(board: Board) -> list[dict[str, Value]]:
 def _record(suite: str, row: Row) -> dict[str, Value]:
     accuracy, delta = row.accuracy, row.delta.estimate if row.delta else None
     values: tuple[Value, ...] = (
-        suite, row.line, row.density, 1 - row.density, len(row.entries),
+        suite, row.label, row.density, 1 - row.density, len(row.entries),
         *_interval(accuracy), row.best_epoch, row.achieved, row.effective, row.collapsed,
         row.delta.against if row.delta else None, *_interval(delta), *_interval(row.bits),
     )  # fmt: skip
@@ -79,7 +79,7 @@ HEADINGS = ("method", "density", "sparsity %", "accuracy %", "n", "vs best basel
 def shown(row: Row) -> tuple[str, ...]:
     """What the terminal shows of a row."""
     return (
-        row.line,
+        row.label,
         f"{row.density:.4g}",
         f"{100 * (1 - row.density):.4g}",
         "–" if row.accuracy is None else str(row.accuracy),
@@ -136,7 +136,7 @@ def _with_spaces(rows: Sequence[Row], body: Sequence[str]) -> list[str]:
     """Set methods apart."""
     found: list[str] = []
     for index, line in enumerate(body):
-        if index and rows[index].line != rows[index - 1].line:
+        if index and rows[index].label != rows[index - 1].label:
             found.append(r"\addlinespace")
         found.append(line)
     return found

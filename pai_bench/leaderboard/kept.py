@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pai_bench.claims import verdicts
-from pai_bench.claims.lookup import Measured, evidence_folders
+from pai_bench.claims.lookup import ResultLookup, evidence_folders
 from pai_bench.claims.parser import of_papers
-from pai_bench.config.overrides import with_suite
+from pai_bench.config.overrides import with_overrides
 from pai_bench.config.schema import Benchmark
 from pai_bench.leaderboard.board import Board, Row
 from pai_bench.leaderboard.export import markdown_text
@@ -38,7 +38,7 @@ def kept_leaderboard(settings: Benchmark, methods: Methods, root: Path = ROOT) -
 
 
 def _verdicts(settings: Benchmark, methods: Methods, root: Path) -> Iterator[str]:
-    measured = Measured(settings, methods, evidence_folders(root))
+    measured = ResultLookup(settings, methods, evidence_folders(root))
     yield f"| paper | claims | {' | '.join(verdicts.STATES)} |"
     yield f"|---|---:|{'---:|' * len(verdicts.STATES)}"
     for known in of_papers(None, root):
@@ -51,7 +51,7 @@ def _verdicts(settings: Benchmark, methods: Methods, root: Path) -> Iterator[str
 
 def _suite(settings: Benchmark, methods: Methods, path: Path, folder: Path) -> Iterator[str]:
     name = path.name
-    board, _ = stored_board(with_suite(settings, name), methods, path.parent, name)
+    board, _ = stored_board(with_overrides(settings, name), methods, path.parent, name)
     cells = len(Store(path.parent, name).ids())
     yield f"## {name}"
     yield ""
@@ -67,11 +67,11 @@ def _suite(settings: Benchmark, methods: Methods, path: Path, folder: Path) -> I
 
 def _table(board: Board) -> Iterator[str]:
     found = summarise(board)
-    by_line = {summary.line: summary for summary in found.lines} if found else {}
+    by_line = {summary.label: summary for summary in found.lines} if found else {}
     densities = sorted({row.density for row in board.rows}, reverse=True)
     of_line: dict[str, dict[float, Row]] = {}
     for row in board.rows:
-        of_line.setdefault(row.line, {})[row.density] = row
+        of_line.setdefault(row.label, {})[row.density] = row
     unpruned = [line for line, rows in of_line.items() if set(rows) == {1.0}]
     ranked = [line for line in by_line if line not in unpruned]
     order = [*unpruned, *ranked, *(line for line in of_line if line not in [*unpruned, *ranked])]
@@ -100,7 +100,7 @@ def _accuracy(board: Board, row: Row | None) -> str:
     if row.accuracy is None:
         return "–"
     shown = str(row.accuracy)
-    if row.density < 1 and board.best_at(row.density) == row.line:
+    if row.density < 1 and board.best_at(row.density) == row.label:
         shown = f"**{shown}**"
     return f"{shown} †" if row.collapsed else shown
 
@@ -111,5 +111,5 @@ def _checks(board: Board) -> Iterator[str]:
     for row in board.rows:
         if row.checks:
             found = [row.checks[name].signed if name in row.checks else "" for name in board.checks]
-            yield f"| {markdown_text(row.line)} | {row.density:.4g} | {' | '.join(found)} |"
+            yield f"| {markdown_text(row.label)} | {row.density:.4g} | {' | '.join(found)} |"
     yield ""

@@ -6,23 +6,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pai_bench.claims.lookup import Measured
+from pai_bench.claims.lookup import ResultLookup
 from pai_bench.claims.parser import available
 from pai_bench.claims.statistics import Estimate
 from pai_bench.config.schema import Benchmark
-from pai_bench.core.redact import public_data
+from pai_bench.core.redact import redact_data
 from pai_bench.experiment.cell import Cell
 from pai_bench.leaderboard.board import Board, Row
+from pai_bench.leaderboard.gc_paused import gc_paused
 from pai_bench.leaderboard.page_claims import Judged, claims_data, judged
 from pai_bench.leaderboard.page_lines import lines
 from pai_bench.leaderboard.page_methods import CHECKS, kind, methods_data
-from pai_bench.leaderboard.uncollected import uncollected
 from pai_bench.registry.declaration import MethodInfo
-from pai_bench.store.store import Entry
+from pai_bench.store.store import StoredResult
 
 
 @dataclass(frozen=True)
-class Heading:
+class PageHeading:
     """What stands above the boards."""
 
     title: str
@@ -42,13 +42,13 @@ class Page:
     """What the claims in `data` were made from."""
 
 
-@uncollected()
+@gc_paused()
 def page(
-    heading: Heading,
+    heading: PageHeading,
     boards: Sequence[Board],
     settings: Benchmark,
     methods: Mapping[str, MethodInfo],
-    measured: Measured,
+    measured: ResultLookup,
 ) -> Page:
     """Collect all that a page shows; text in it is fit to publish.
 
@@ -58,7 +58,7 @@ def page(
     found = judged(list(available().values()), [board.suite for board in boards], measured)
     shared, cells = _lines(boards)
     data = {
-        **public_data(asdict(heading)),
+        **redact_data(asdict(heading)),
         "boards": [_shown(board, settings) for board in boards],
         "claims": [claims_data(each, settings, measured) for each in found],
         "methods": methods_data(methods, known, settings.methods_of_papers()),
@@ -71,11 +71,11 @@ def _shown(board: Board, settings: Benchmark) -> dict[str, Any]:
     """A board as on the page: rows know the seeds of their cells, and their sanity checks."""
     data = board_data(board, settings)
     checked: dict[tuple[str, float], dict[str, Any]] = {}
-    for row in board.ablated:
-        checked.setdefault((row.line, row.density), {})[row.ablation] = _seeds(row)
+    for row in board.sanity_checked:
+        checked.setdefault((row.label, row.density), {})[row.sanity_check] = _seeds(row)
     for shown, row in zip(data["rows"], board.rows, strict=True):
-        shown |= {**_seeds(row), "checked": checked.get((row.line, row.density), {})}
-        shown["missing"] = public_data(shown["missing"])
+        shown |= {**_seeds(row), "checked": checked.get((row.label, row.density), {})}
+        shown["missing"] = redact_data(shown["missing"])
         del shown["sparsity"], shown["compression"]
     return data
 
@@ -103,7 +103,7 @@ def board_data(board: Board, settings: Benchmark) -> dict[str, Any]:
 def row_data(row: Row, of_paper: bool) -> dict[str, Any]:
     """One row, flat; numbers that do not exist are null."""
     return {
-        "line": row.line,
+        "line": row.label,
         "method": row.method,
         "kind": kind(row.density < 1, of_paper),
         "density": row.density,
@@ -136,8 +136,8 @@ def _lines(boards: Sequence[Board]) -> tuple[dict[str, Any], list[str]]:
     return shared, found
 
 
-def _cells(board: Board) -> Iterable[tuple[Cell, Entry | None]]:
-    for row in (*board.rows, *board.ablated):
+def _cells(board: Board) -> Iterable[tuple[Cell, StoredResult | None]]:
+    for row in (*board.rows, *board.sanity_checked):
         stored = {entry.cell.id: entry for entry in row.stored}
         for cell in row.cells:
             yield cell, stored.get(cell.id)

@@ -12,13 +12,13 @@ from math import isfinite
 from typing import Any
 
 from pai_bench.config.schema import Recipe
-from pai_bench.core.redact import public_data, public_text
-from pai_bench.data.locations import public
+from pai_bench.core.redact import redact_data, redact_text
+from pai_bench.data.locations import redact_source
 from pai_bench.experiment.cell import Cell
 from pai_bench.leaderboard.html import embed
 from pai_bench.sparsity.perceptron import Architecture
 from pai_bench.store.result import Result
-from pai_bench.store.store import Curves, Entry
+from pai_bench.store.store import Curves, StoredResult
 
 LONGEST = 100
 """Epochs of a curve that a page holds; of longer ones every second, third, ... is kept."""
@@ -45,16 +45,16 @@ class Lines:
         self._digests: dict[str, str] = {}
         self._last: dict[str, tuple[Any, str]] = {}
 
-    def line(self, cell: Cell, entry: Entry | None, suite: str) -> Line:
+    def line(self, cell: Cell, entry: StoredResult | None, suite: str) -> Line:
         """One cell, with its result if there is one; what is empty is left out."""
         known: dict[str, Any] = {
             "id": cell.id,
             "suite": suite,
-            "line": cell.line,
+            "line": cell.label,
             "method": cell.method,
             "density": cell.density,
             "seed": cell.seed,
-            "ablation": cell.ablation,
+            "ablation": cell.sanity_check,
             "status": "not run",
             "recipe": self._named("recipe", cell.recipe, _fields),
             "command": command(cell, suite),
@@ -71,7 +71,7 @@ class Lines:
         kept = [[layer.kept_start, layer.kept_end, layer.effective] for layer in result.layers]
         return {
             "status": result.status,
-            "reason": public_text(result.reason),
+            "reason": redact_text(result.reason),
             "accuracy": result.accuracy and vars(result.accuracy),
             "bits_per_step": result.bits_per_step,
             "achieved": result.density,
@@ -80,7 +80,7 @@ class Lines:
             "layers": self._named("layers", layers, _listed) if layers else None,
             "kept": kept or None,
             "flops": result.flops and vars(result.flops),
-            "shrunk": result.shrunk and vars(result.shrunk),
+            "shrunk": result.compacted and vars(result.compacted),
             "architecture": result.architecture and _left(result.architecture),
             "seconds": {name: round(found, 3) for name, found in result.seconds.items()},
             "memory_mb": result.memory_mb,
@@ -129,8 +129,8 @@ def _fields(recipe: Recipe) -> dict[str, Any]:
 def _published(environment: Mapping[str, Any]) -> Any:
     known = dict(environment)
     if "source" in (data := known.get("data") or {}):
-        known["data"] = {**data, "source": public(data["source"])}
-    return public_data(known)
+        known["data"] = {**data, "source": redact_source(data["source"])}
+    return redact_data(known)
 
 
 def thinned(curves: Curves) -> str:
@@ -172,8 +172,8 @@ def _every(curve: Sequence[float], every: int) -> Sequence[float]:
 def command(cell: Cell, suite: str) -> str:
     """The command that runs this one cell (and the method's other variants in the suite)."""
     precision = "" if cell.precision == "32-true" else f" --precision {cell.precision}"
-    ablation = f" --ablation {cell.ablation}" if cell.ablation else ""
+    sanity_check = f" --sanity-check {cell.sanity_check}" if cell.sanity_check else ""
     return (
         f"pai-bench run {shlex.quote(suite)} --methods {cell.method} "
-        f"--densities {cell.density!r} --seeds {cell.seed}{precision}{ablation}"
+        f"--densities {cell.density!r} --seeds {cell.seed}{precision}{sanity_check}"
     )

@@ -8,7 +8,7 @@ from math import isfinite
 from typing import Any
 
 from pai_bench.claims import citation
-from pai_bench.claims.lookup import Measured
+from pai_bench.claims.lookup import ResultLookup
 from pai_bench.claims.schema import Claim, Claims, hyper_of
 from pai_bench.claims.verdicts import RULES, Verdict, judge, tally
 from pai_bench.config.schema import Benchmark
@@ -22,7 +22,7 @@ class Judged:
     verdicts: Sequence[Verdict]
 
 
-def judged(papers: Sequence[Claims], suites: Sequence[str], measured: Measured) -> list[Judged]:
+def judged(papers: Sequence[Claims], suites: Sequence[str], measured: ResultLookup) -> list[Judged]:
     """Judge the papers that one of `suites` is of, or tests a claim of."""
     concerned = [paper for paper in papers if _suites(paper, measured.settings) & set(suites)]
     return [Judged(paper, judge(paper, measured)) for paper in concerned]
@@ -33,7 +33,7 @@ def _suites(paper: Claims, settings: Benchmark) -> set[str]:
     return {*paper.content.suites, *(known.suites.values() if known else ())}
 
 
-def claims_data(found: Judged, settings: Benchmark, measured: Measured) -> dict[str, Any]:
+def claims_data(found: Judged, settings: Benchmark, measured: ResultLookup) -> dict[str, Any]:
     """All claims of a paper, with what those of one table share kept once."""
     content = found.claims.content
     paper = settings.papers.get(content.paper)
@@ -68,7 +68,7 @@ def _block(claim: Claim) -> dict[str, Any]:
     }
 
 
-def _claim(verdict: Verdict, numbers: dict[str, int], measured: Measured) -> dict[str, Any]:
+def _claim(verdict: Verdict, numbers: dict[str, int], measured: ResultLookup) -> dict[str, Any]:
     claim, test = verdict.claim, verdict.test
     tested = test and {
         "ours": asdict(test.ours),
@@ -98,7 +98,7 @@ def _claim(verdict: Verdict, numbers: dict[str, int], measured: Measured) -> dic
     return {name: value for name, value in known.items() if value is not None}
 
 
-def _point(claim: Claim, measured: Measured) -> dict[str, Any] | None:
+def _point(claim: Claim, measured: ResultLookup) -> dict[str, Any] | None:
     """Where a printed accuracy lies in the plot of its suite; None where it lies nowhere."""
     printed, suite = claim.value, claim.suite
     if printed is None or printed.bound or claim.method is None or not suite:
@@ -107,7 +107,7 @@ def _point(claim: Claim, measured: Measured) -> dict[str, Any] | None:
         return None
     share = printed.value / 100
     return {
-        "line": measured.line(claim.method, suite),
+        "line": measured.label(claim.method, suite),
         "density": claim.density,
         "y": share if claim.metric == "accuracy" else 1 - share,
         "spread": printed.spread and printed.spread / 100,

@@ -19,10 +19,10 @@ from pydantic_core import from_json, to_json
 from pai_bench.core.redact import secrets
 from pai_bench.experiment.cell import Cell
 from pai_bench.leaderboard.page_cells import SHARED, Line, Lines
-from pai_bench.store.store import Entry
+from pai_bench.store.store import StoredResult
 
 MEMORY = ".page-lines.jsonl"
-Known = tuple[Cell, Entry | None]
+Known = tuple[Cell, StoredResult | None]
 
 
 def lines(cells: Iterable[Known], suite: str) -> tuple[dict[str, dict[str, Any]], list[str]]:
@@ -30,20 +30,20 @@ def lines(cells: Iterable[Known], suite: str) -> tuple[dict[str, dict[str, Any]]
     cells = list(cells)
     folder = next((entry.folder.parent for _, entry in cells if entry is not None), None)
     memory = _read(folder)
-    maker, stamps = Lines(), {}
+    maker, fingerprints = Lines(), {}
     maker.records.update(memory["records"])
     made: dict[str, Line] = {}
     for cell, entry in cells:
-        stamp = f"{suite} {entry.stamp}" if entry is not None else ""
+        fingerprint = f"{suite} {entry.fingerprint}" if entry is not None else ""
         before = memory["lines"].get(cell.id)
-        if stamp and before and before[0] == stamp:
+        if fingerprint and before and before[0] == fingerprint:
             made[cell.id] = Line(*before[1:])
         else:
             made[cell.id] = maker.line(cell, entry, suite)
-        stamps[cell.id] = stamp
+        fingerprints[cell.id] = fingerprint
     shared = _used(made.values(), maker.records)
-    if folder is not None and (stamps != {k: v[0] for k, v in memory["lines"].items()}):
-        _write(folder, stamps, made, shared)
+    if folder is not None and (fingerprints != {k: v[0] for k, v in memory["lines"].items()}):
+        _write(folder, fingerprints, made, shared)
     return shared, [line.text for line in made.values()]
 
 
@@ -73,7 +73,7 @@ def _read(folder: Path | None) -> dict[str, Any]:
 
 def _write(
     folder: Path,
-    stamps: Mapping[str, str],
+    fingerprints: Mapping[str, str],
     made: Mapping[str, Line],
     shared: Mapping[str, Mapping[str, Any]],
 ) -> None:
@@ -82,7 +82,7 @@ def _write(
     with beside.open("wb") as file:
         file.write(json.dumps({"by": _program(), "records": records}).encode() + b"\n")
         for key, line in made.items():
-            file.write(to_json([key, [stamps[key], line.text, line.shared]]) + b"\n")
+            file.write(to_json([key, [fingerprints[key], line.text, line.shared]]) + b"\n")
     beside.replace(folder / MEMORY)
 
 

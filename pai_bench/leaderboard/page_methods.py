@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from pai_bench.config.schema import Ablation
-from pai_bench.core.redact import public_text
+from pai_bench.config.schema import SanityCheck
+from pai_bench.core.redact import redact_text
 from pai_bench.registry.declaration import MethodInfo
 
-CHECKS: Mapping[Ablation, str] = {
+CHECKS: Mapping[SanityCheck, str] = {
     "layerwise-shuffle": "each layer keeps as many weights as the method gave it, at random places",
     "reinitialise": "the masks stay, training starts from other initial weights",
     "invert": "in each round the weights with the lowest scores are kept",
     "random-labels": "the batches that are scored have labels drawn at random",
     "random-pixels": "the values of each scored image are shuffled within the image",
 }
-"""What each sanity check does (methods/ablation.py)."""
+"""What each sanity check does (training/sanity_checks.py)."""
 
 
 def methods_data(
@@ -40,7 +40,7 @@ def method_data(info: MethodInfo, of_paper: bool) -> dict[str, Any]:
         "needs_data": info.needs_data,
         "needs_labels": info.needs_labels,
         "version": info.version,
-        "origin": public_text(info.origin),
+        "origin": redact_text(info.origin),
         "hyper": {
             name: {"kind": found.kind, "value": found.default} for name, found in info.hyper.items()
         },

@@ -16,7 +16,7 @@ Point = tuple[float, int]
 class Summary:
     """A line over the part of the grid that all lines have."""
 
-    line: str
+    label: str
     rank: float
     """Mean over densities and seeds of the rank by accuracy, 1 for the highest, ties shared."""
     area: float | None
@@ -45,7 +45,7 @@ def summarise(board: Board) -> Summaries | None:
     values: dict[str, dict[Point, float]] = {}
     for row in board.rows:
         if row.density < 1 and (found := _points(row)):
-            values.setdefault(row.line, {}).update(found)
+            values.setdefault(row.label, {}).update(found)
     common = set.intersection(*map(set, values.values())) if values else set()
     if len(values) < 2 or not common:
         return None
@@ -67,8 +67,8 @@ def _summaries(values: Mapping[str, Mapping[Point, float]], points: list[Point])
     ranks = stats.rankdata(-table, axis=0).mean(axis=1)
     middles = stats.trim_mean(table, 0.25, axis=1)
     return [
-        Summary(line, float(rank), area_under_curve(values[line], points), float(middle))
-        for line, rank, middle in zip(values, ranks, middles, strict=True)
+        Summary(label, float(rank), area_under_curve(values[label], points), float(middle))
+        for label, rank, middle in zip(values, ranks, middles, strict=True)
     ]
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 from pai_bench.leaderboard.board import Board, Row
 from pai_bench.leaderboard.summary import Summaries, summarise
 from pai_bench.sparsity.perceptron import Architecture
-from pai_bench.store.store import Entry
+from pai_bench.store.store import StoredResult
 
 
 def print_board(console: Console, board: Board, title: str) -> None:
@@ -27,11 +27,11 @@ def print_board(console: Console, board: Board, title: str) -> None:
         table.add_column(extra.heading, justify="right", no_wrap=True)
     previous = None
     for row in board.rows:
-        if previous not in (None, row.line):
+        if previous not in (None, row.label):
             table.add_section()
         more = [Text(extra.cell(row)) for extra in extras]
-        table.add_row(*_columns(row, row.line != previous, _marks(row, board)), *more)
-        previous = row.line
+        table.add_row(*_columns(row, row.label != previous, _marks(row, board)), *more)
+        previous = row.label
     console.print(table)
     console.print(_LEGEND.format(board.evaluated), style="dim", highlight=False)
     for extra in extras:
@@ -95,9 +95,9 @@ def _print_checks(console: Console, board: Board) -> None:
         if row.checks:
             found = [row.checks.get(name) for name in board.checks]
             shown = [Text("" if one is None else one.signed) for one in found]
-            line = Text(row.line if row.line != previous else "")
+            line = Text(row.label if row.label != previous else "")
             table.add_row(line, Text(f"{row.density:.4g}"), *shown)
-            previous = row.line
+            previous = row.label
     console.print(table)
     console.print(_CHECKS_LEGEND, style="dim", highlight=False)
 
@@ -120,7 +120,7 @@ def _print_summaries(console: Console, summaries: Summaries) -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     for line in summaries.lines:
         area = "" if line.area is None else f"{100 * line.area:.2f}"
-        table.add_row(Text(line.line), f"{line.rank:.2f}", area, f"{100 * line.middle:.2f}")
+        table.add_row(Text(line.label), f"{line.rank:.2f}", area, f"{100 * line.middle:.2f}")
     console.print(table)
     console.print(_SUMMARY_LEGEND, style="dim", highlight=False)
 
@@ -133,7 +133,7 @@ _SUMMARY_LEGEND = (
 
 def _columns(row: Row, first: bool, marks: str) -> list[Text]:
     return [
-        Text(row.line if first else ""),
+        Text(row.label if first else ""),
         Text(f"{row.density:.4g}"),
         Text(f"{100 * (1 - row.density):.4g} %"),
         Text(("–" if row.accuracy is None else str(row.accuracy)) + marks),
@@ -144,7 +144,7 @@ def _columns(row: Row, first: bool, marks: str) -> list[Text]:
 
 
 def _marks(row: Row, board: Board) -> str:
-    best = row.density < 1 and board.best_at(row.density) == row.line
+    best = row.density < 1 and board.best_at(row.density) == row.label
     return f"{' ◂' if best else '  '}{'†' if row.collapsed else ' '}"
 
 
@@ -167,9 +167,9 @@ def _bits(row: Row) -> str:
 def remarks(board: Board) -> list[str]:
     """Say which cells have no number, grouped by the reason."""
     reasons: dict[str, list[str]] = {}
-    for row in (*board.rows, *board.ablated):
+    for row in (*board.rows, *board.sanity_checked):
         for missing in row.missing:
-            line = f"{row.line} ({row.ablation})" if row.ablation else row.line
+            line = f"{row.label} ({row.sanity_check})" if row.sanity_check else row.label
             cell = f"{line} at {row.density:.4g}, seed {missing.seed}"
             reason = missing.reason if missing.status == "not run" else f"failed: {missing.reason}"
             reasons.setdefault(reason, []).append(cell)
@@ -179,7 +179,7 @@ def remarks(board: Board) -> list[str]:
     ]
 
 
-def print_cell(console: Console, entry: Entry) -> None:
+def print_cell(console: Console, entry: StoredResult) -> None:
     """Print all that is stored of one cell."""
     result, cell = entry.result, entry.cell
     console.print(Text(f"{cell.id} · {cell} · {cell.network} · {cell.data}", style="bold"))
@@ -200,8 +200,8 @@ def print_cell(console: Console, entry: Entry) -> None:
         console.print(Text(f"collapsed {', '.join(result.collapsed) or 'no layer'}"))
     if result.layers:
         console.print(_layer_table(entry))
-    if result.shrunk is not None:
-        small = result.shrunk
+    if result.compacted is not None:
+        small = result.compacted
         console.print(
             f"shrunk    {small.units:,} of {small.units_dense:,} units · {small.parameters:,} of "
             f"{small.parameters_dense:,} parameters · {small.flops:.4g} FLOPs an image",
@@ -234,7 +234,7 @@ def _neurons(found: Architecture) -> str:
     )
 
 
-def _layer_table(entry: Entry) -> Table:
+def _layer_table(entry: StoredResult) -> Table:
     table = Table()
     for heading in (
         "layer",

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pai_bench.core.errors import BenchError
 from pai_bench.networks.scratch import scratch_copy
 from pai_bench.sparsity.masks import Masks
-from pai_bench.sparsity.select import keep_top, round_density
+from pai_bench.sparsity.select import density_schedule, topk_masks
 from pai_bench.training.flop_counter import FlopCounter
 from pai_bench.training.module import Batches, SparseClassifier, _check_layers
 
@@ -55,18 +55,18 @@ class PruneAtInit(SparseClassifier):
 
     def sparsify(self, batches: Batches) -> Masks:
         """Prune in `rounds` rounds; global random state is seeded for scoring and put back."""
-        streams = self.task.streams
-        with streams.as_global("score"), torch.inference_mode(False), torch.enable_grad():
+        rng = self.context.rng
+        with rng.as_global("score"), torch.inference_mode(False), torch.enable_grad():
             self.masks = Masks.ones(self.network)
             for number in range(1, self.hyper.rounds + 1):
                 self.round = number
-                self.tell()
+                self.report_progress()
                 if number == 1 or not self.keeps_scratch:
                     scratch = scratch_copy(self.network)
                 self.masks = self._prune_once(scratch, batches)
         return self.masks
 
-    def reached(self) -> str:
+    def progress_message(self) -> str:
         """The round, where there are several."""
         return f"round {self.round} of {self.hyper.rounds}" if self.hyper.rounds > 1 else ""
 
@@ -89,10 +89,12 @@ class PruneAtInit(SparseClassifier):
     def keep(self, scores: Mapping[str, Tensor]) -> Masks:
         """Turn scores into the masks of this round, as the hyper-parameters say."""
         hyper = self.hyper
-        if self.task.ablation == "invert":
+        if self.context.sanity_check == "invert":
             scores = _inverted(scores, self.masks)
-        density = round_density(self.task.density, self.round, hyper.rounds, hyper.schedule)
-        return keep_top(scores, density, scope=hyper.scope, rule=hyper.selection, alive=self.masks)
+        density = density_schedule(self.context.density, self.round, hyper.rounds, hyper.schedule)
+        return topk_masks(
+            scores, density, scope=hyper.scope, rule=hyper.selection, alive=self.masks
+        )
 
 
 def _inverted(scores: Mapping[str, Tensor], alive: Masks) -> dict[str, Tensor]:

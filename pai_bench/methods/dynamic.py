@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from pai_bench.core.errors import BenchError
 from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.sparsity.regrow import Schedule, drop_and_grow, moved_count
-from pai_bench.sparsity.select import keep_top, random_scores
-from pai_bench.training.module import Batches, SparseClassifier, Task
+from pai_bench.sparsity.select import random_scores, topk_masks
+from pai_bench.training.module import Batches, MethodContext, SparseClassifier
 
 
 class MovingMasks(SparseClassifier):
@@ -30,7 +30,7 @@ class MovingMasks(SparseClassifier):
     def total_steps(self) -> int:
         """Optimizer steps of the whole training, by the recipe."""
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        return self.task.recipe.training_steps(data.train_size)
+        return self.context.recipe.training_steps(data.train_size)
 
     def change_masks(self, masks: Masks) -> None:
         """Take `masks` from now on, and forget what the optimizer knows of weights that come or go.
@@ -88,8 +88,8 @@ class DynamicSparse(MovingMasks):
     looks_at_gradients: ClassVar[bool] = False
     """True: `growth` is given the dense gradients at the point of the update."""
 
-    def __init__(self, network: nn.Module, task: Task, **hyper: Any) -> None:
-        super().__init__(network, task, **hyper)
+    def __init__(self, network: nn.Module, context: MethodContext, **hyper: Any) -> None:
+        super().__init__(network, context, **hyper)
         self._gradients: dict[str, Tensor] = {}
         self._images = 0
 
@@ -108,8 +108,8 @@ class DynamicSparse(MovingMasks):
 
     def sparsify(self, batches: Batches) -> Masks:
         """Keep weights at random, from the stream `mask`: the same as the method `random`."""
-        scores = random_scores(self.network, self.task.streams.generator("mask"))
-        return keep_top(scores, self.task.density, scope=self.hyper.scope)
+        scores = random_scores(self.network, self.context.rng.generator("mask"))
+        return topk_masks(scores, self.context.density, scope=self.hyper.scope)
 
     @property
     def schedule(self) -> Schedule:
@@ -179,7 +179,7 @@ class DynamicSparse(MovingMasks):
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         batch = plugin.convert_input(data.extra_batch(number))
         weights = dict(prunable(self.network))
-        with self.task.streams.as_global(f"extra/{number}"), plugin.forward_context():
+        with self.context.rng.as_global(f"extra/{number}"), plugin.forward_context():
             loss = self.batch_loss(batch)
             found = torch.autograd.grad(loss, list(weights.values()), materialize_grads=True)
         self.training_cost.count(len(batch[1]))

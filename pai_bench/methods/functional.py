@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from pai_bench.config.schema import Recipe
 from pai_bench.core.errors import BenchError
-from pai_bench.core.rng import Streams
+from pai_bench.core.rng import RandomStreams
 from pai_bench.methods.base import PruneAtInit
 from pai_bench.registry import methods as registry
 from pai_bench.sparsity.masks import Masks, check_prunable
-from pai_bench.training.module import Task
+from pai_bench.training.module import MethodContext
 
 
 def prune(
@@ -55,5 +55,7 @@ def prune(
     if cls.trains_to_score and recipe is None:
         raise BenchError(f"{cls.name} trains: give it recipe=pai_bench.config.schema.Recipe(...)")
     chosen = recipe or Recipe(epochs=1, batch_size=1, lr=1.0)
-    module = cls(network, Task(density, chosen, classes=2, streams=Streams(seed)), **hyper)
-    return module.sparsify(module.withhold(batches))
+    module = cls(
+        network, MethodContext(density, chosen, classes=2, rng=RandomStreams(seed)), **hyper
+    )
+    return module.sparsify(module.restrict_inputs(batches))

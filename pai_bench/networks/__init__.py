@@ -8,7 +8,7 @@ from torch import nn
 
 from pai_bench.config.schema import Network
 from pai_bench.core import import_utils
-from pai_bench.core.errors import BenchError, first_line, near_miss
+from pai_bench.core.errors import BenchError, did_you_mean, first_line
 from pai_bench.networks import init
 from pai_bench.sparsity.masks import Layer, check_prunable, layers
 
@@ -45,7 +45,7 @@ def build(settings: Network, shape: Shape, classes: int) -> nn.Module:
 def _set_apart(found: list[tuple[str, Layer]], pattern: str, where: str) -> None:
     matched = [layer for name, layer in found if fnmatchcase(name, pattern)]
     if not matched:
-        hint = near_miss(pattern, [name for name, _ in found])
+        hint = did_you_mean(pattern, [name for name, _ in found])
         raise BenchError(f'{where}dense: no conv or linear layer is called "{pattern}"; {hint}')
     for layer in matched:
         layer.prunable = False  # type: ignore[assignment]

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pai_bench.core.errors import BenchError, near_miss
+from pai_bench.core.errors import BenchError, did_you_mean
 
 FACTS = (
     "version", "paper", "when", "prunes", "needs_data", "needs_labels", "trains_to_score",
@@ -83,7 +83,7 @@ class MethodInfo:
         for key, value in given.items():
             if key not in self.hyper:
                 raise BenchError(
-                    f'{self.name} has no hyper-parameter "{key}"; {near_miss(key, self.hyper)}'
+                    f'{self.name} has no hyper-parameter "{key}"; {did_you_mean(key, self.hyper)}'
                 )
             if not self.hyper[key].accepts(value):
                 raise BenchError(

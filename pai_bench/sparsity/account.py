@@ -114,7 +114,7 @@ def _make_transparent(layer: Layer) -> None:
 
 
 @dataclass(frozen=True)
-class Cost:
+class LayerCost:
     """What one forward pass of one input asks of a conv or linear layer."""
 
     weights: int
@@ -134,12 +134,12 @@ class Cost:
         return self.channels * self.places
 
 
-def costs_by_layer(network: nn.Module, shape: tuple[int, ...]) -> dict[str, Cost]:
+def costs_by_layer(network: nn.Module, shape: tuple[int, ...]) -> dict[str, LayerCost]:
     """Count what one input costs in each conv and linear layer, prunable or not, by weight name.
 
     One pass is run where the network is; on the meta device that computes nothing.
     """
-    found: dict[str, Cost] = {}
+    found: dict[str, LayerCost] = {}
     counted = copy.deepcopy(network).eval()
     for name, layer in layers(counted):
         layer.register_forward_hook(_counter(found, weight_name(name)))
@@ -149,12 +149,12 @@ def costs_by_layer(network: nn.Module, shape: tuple[int, ...]) -> dict[str, Cost
     return found
 
 
-def _counter(found: dict[str, Cost], name: str) -> Callable[[nn.Module, object, Tensor], None]:
+def _counter(found: dict[str, LayerCost], name: str) -> Callable[[nn.Module, object, Tensor], None]:
     def count(layer: nn.Module, _inputs: object, output: Tensor) -> None:
         channels = output.shape[-1] if isinstance(layer, nn.Linear) else output.shape[1]
         before = found[name].places if name in found else 0
         weights = dict(layer.named_parameters())["weight"].numel()
-        found[name] = Cost(weights, channels, before + output[0].numel() // channels)
+        found[name] = LayerCost(weights, channels, before + output[0].numel() // channels)
 
     return count
 
@@ -186,7 +186,7 @@ def kept_flops(
     )
 
 
-def rigl_flops(costs: Mapping[str, Cost], masks: Masks) -> float:
+def rigl_flops(costs: Mapping[str, LayerCost], masks: Masks) -> float:
     """FLOPs of one input as RigL counts them: 2 per kept multiply-accumulate, 1 per output.
 
     A dot product of v values is v multiplications and v - 1 additions; RigL adds, for every output
@@ -198,7 +198,7 @@ def rigl_flops(costs: Mapping[str, Cost], masks: Masks) -> float:
     return inference_flops(macs, masks) + sum(cost.outputs for cost in costs.values())
 
 
-def rigl_bytes(costs: Mapping[str, Cost], masks: Masks) -> float:
+def rigl_bytes(costs: Mapping[str, LayerCost], masks: Masks) -> float:
     """Size of the masked network as RigL counts it, in bytes.
 
     32 bits for each kept weight and for one bias per output channel, and where a layer is sparse

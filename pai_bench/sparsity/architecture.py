@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pai_bench.core.errors import BenchError
-from pai_bench.sparsity.account import Cost, rigl_bytes
+from pai_bench.sparsity.account import LayerCost, rigl_bytes
 from pai_bench.sparsity.masks import Masks
 from pai_bench.sparsity.perceptron import Architecture
 
@@ -26,7 +26,7 @@ def final_architecture(masks: Mapping[str, Tensor]) -> Architecture:
     Raises BenchError for masks that are no such row.
     """
     left = compact(masks)
-    costs = {name: Cost(mask.numel(), len(mask), places=1) for name, mask in left.items()}
+    costs = {name: LayerCost(mask.numel(), len(mask), places=1) for name, mask in left.items()}
     first = next(iter(left.values()))
     return Architecture(
         units=(first.shape[1], *(len(mask) for mask in left.values())),

@@ -42,7 +42,7 @@ def random_scores(network: nn.Module, generator: torch.Generator) -> dict[str, T
     }
 
 
-def keep_top(
+def topk_masks(
     scores: Mapping[str, Tensor],
     density: float,
     *,
@@ -66,9 +66,9 @@ def keep_top(
 
     Raises BenchError, naming the layer, when a score is NaN or infinite.
 
-    >>> keep_top({"w": torch.tensor([1.0, 3.0, 2.0, 3.0])}, 0.5)["w"].tolist()
+    >>> topk_masks({"w": torch.tensor([1.0, 3.0, 2.0, 3.0])}, 0.5)["w"].tolist()
     [False, True, False, True]
-    >>> keep_top({"w": torch.zeros(4)}, 0.5)["w"].tolist()
+    >>> topk_masks({"w": torch.zeros(4)}, 0.5)["w"].tolist()
     [True, True, False, False]
     """
     kept: dict[str, Tensor] = {}
@@ -234,12 +234,12 @@ def _whole(flat: Tensor, k: int) -> _Band:
     return _Band(flat, positions, k, torch.zeros_like(flat, dtype=torch.bool))
 
 
-def round_density(density: float, step: int, steps: int, schedule: str = "exponential") -> float:
+def density_schedule(density: float, step: int, steps: int, schedule: str = "exponential") -> float:
     """Density after round `step` of `steps` on the way to `density` (NTK-SAP's code).
 
     `exponential` d^(t/T), `linear` 1 - (1 - d) t/T, `expinv` 1 - (1 - d)^(T/t).
 
-    >>> [round(round_density(0.01, t, 2), 6) for t in (1, 2)]
+    >>> [round(density_schedule(0.01, t, 2), 6) for t in (1, 2)]
     [0.1, 0.01]
     """
     share = step / steps

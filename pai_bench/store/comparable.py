@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pai_bench.core.errors import BenchError
 from pai_bench.experiment.cell import Cell
 from pai_bench.registry.declaration import MethodInfo
-from pai_bench.store.store import Entry, Store
+from pai_bench.store.store import Store, StoredResult
 
 Kind = tuple[Hashable, ...]
 
@@ -19,7 +19,7 @@ class Stored:
 
     cells: Sequence[Cell]
     """The planned ones, then others that are comparable."""
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, StoredResult]
     """By id, in the order of ids: of each of `cells` that is stored."""
     stale: int
     """Number of stored cells that are not comparable."""
@@ -31,7 +31,7 @@ def stored_cells(
     """Read `planned` and all comparable stored cells.
 
     A stored cell is comparable when it differs from a planned one in method, hyper-parameters,
-    density, seed and ablation only, and its method has the version of today: plugins, other
+    density, seed and sanity check only, and its method has the version of today: plugins, other
     densities. Raises BenchError for a planned one that cannot be read.
     """
     ids, kinds = {cell.id for cell in planned}, {_kind(cell) for cell in planned}
@@ -44,7 +44,7 @@ def stored_cells(
 
 def _comparable(
     store: Store, cell_id: str, kinds: set[Kind], methods: Mapping[str, MethodInfo]
-) -> Entry | None:
+) -> StoredResult | None:
     """Read a stored cell if it can stand beside cells of these kinds."""
     try:
         entry = store.get(cell_id)

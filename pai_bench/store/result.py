@@ -52,8 +52,8 @@ class Flops:
 
 
 @dataclass(frozen=True)
-class Shrunk:
-    """The smaller dense network that computes what the masked one does (sparsity/shrink.py)."""
+class CompactedNetwork:
+    """The smaller dense network that computes what the masked one does (sparsity/compact.py)."""
 
     units: int
     """Output channels and neurons of all conv and linear layers."""
@@ -81,7 +81,7 @@ class Result:
     """Layers of which nothing is kept."""
     layers: tuple[Layer, ...] = ()
     flops: Flops | None = None
-    shrunk: Shrunk | None = None
+    compacted: CompactedNetwork | None = None
     """Of methods whose masks come in whole units, on networks that can be traced."""
     architecture: Architecture | None = None
     """Of networks that are linear layers in a row, all of them masked."""
@@ -95,18 +95,20 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for a JSON file."""
-        return asdict(self)
+        fields = asdict(self)
+        return {"shrunk" if name == "compacted" else name: fields[name] for name in fields}
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Result:
         """Build the record back from `to_json()`."""
         known = dict(fields)
+        known["compacted"] = known.pop("shrunk", None)
         if known.get("accuracy"):
             known["accuracy"] = Accuracy(**known["accuracy"])
         if known.get("flops"):
             known["flops"] = Flops(**known["flops"])
-        if known.get("shrunk"):
-            known["shrunk"] = Shrunk(**known["shrunk"])
+        if known["compacted"]:
+            known["compacted"] = CompactedNetwork(**known["compacted"])
         if left := known.get("architecture"):
             known["architecture"] = Architecture(**{**left, "units": tuple(left["units"])})
         known["layers"] = tuple(

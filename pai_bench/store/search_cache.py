@@ -38,10 +38,10 @@ class Search:
     """Tensors and plain data: strings, numbers, lists, dictionaries."""
     flops: float
     seconds: float = 0.0
-    """Wall-clock; measured by `Searches`."""
+    """Wall-clock; measured by `SearchCache`."""
 
 
-class Searches:
+class SearchCache:
     """The stored searches that cells like `cell` may share."""
 
     def __init__(self, runs: Path, cell: Cell) -> None:
@@ -77,7 +77,7 @@ def shared_identity(cell: Cell) -> Identity:
         cell,
         hyper={},
         density=1.0,
-        ablation=cell.ablation if cell.ablation in CORRUPTING else "",
+        sanity_check=cell.sanity_check if cell.sanity_check in CORRUPTING else "",
     ).identity
     return {key: value for key, value in hashed.items() if key != "density"}
 

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import from_json
 
 from pai_bench.core.errors import BenchError, first_line
-from pai_bench.data.locations import public
+from pai_bench.data.locations import redact_source
 from pai_bench.experiment.cell import Cell
 from pai_bench.store.result import Result
 
@@ -34,17 +34,17 @@ if TYPE_CHECKING:
 
 CELL, RESULT, CURVES, MASKS = "cell.json", "result.json", "curves.json", "masks.safetensors"
 Curves = Mapping[str, list[float]]
-Stamp = tuple[tuple[int, int, int] | None, ...]
+Fingerprint = tuple[tuple[int, int, int] | None, ...]
 
 
 @dataclass(frozen=True)
-class Entry:
+class StoredResult:
     """One stored cell."""
 
     folder: Path
     cell: Cell
     result: Result
-    stamp: Stamp = field(default=(), compare=False)
+    fingerprint: Fingerprint = field(default=(), compare=False)
     """What tells whether the JSON files of the cell are those that this was read from."""
 
     def curves(self) -> Curves:
@@ -70,15 +70,15 @@ class Store:
         path = self.folder / cell.id / RESULT
         return _read(path)["result"]["status"] if path.is_file() else None
 
-    def get(self, cell_id: str) -> Entry:
+    def get(self, cell_id: str) -> StoredResult:
         """Read one cell. Raises BenchError when it is absent, unreadable or of another format."""
         folder = f"{self.folder}/{cell_id}"
-        stamp, entry = _stamp(folder), _READ.get(folder)
-        if entry is None or stamp != entry.stamp:
-            entry = _READ[folder] = _entry(folder, stamp)
+        fingerprint, entry = _fingerprint(folder), _READ.get(folder)
+        if entry is None or fingerprint != entry.fingerprint:
+            entry = _READ[folder] = _entry(folder, fingerprint)
         return entry
 
-    def entries(self, ids: Iterable[str] | None = None) -> list[Entry]:
+    def entries(self, ids: Iterable[str] | None = None) -> list[StoredResult]:
         """Read all cells, or those of `ids` that are there, ordered by id."""
         wanted = set(ids) if ids is not None else None
         found = sorted(self.ids())
@@ -148,7 +148,7 @@ class Store:
                 return folder
         return None
 
-    def take(self, cell: Cell) -> bool:
+    def copy_from(self, cell: Cell) -> bool:
         """Copy a cell from a suite beside this one, if one has it; tell whether it was so."""
         found = self.elsewhere(cell)
         if found is not None:
@@ -164,7 +164,7 @@ class Store:
         self.folder.mkdir(parents=True, exist_ok=True)
         return beside
 
-    def sweep(self) -> None:
+    def clean_stale(self) -> None:
         """Remove what processes that died left half-written."""
         for path in self.folder.glob(".*.*"):
             owner = path.name.rpartition(".")[2]
@@ -172,16 +172,16 @@ class Store:
                 shutil.rmtree(path, ignore_errors=True)
 
 
-_READ: dict[str, Entry] = {}
+_READ: dict[str, StoredResult] = {}
 """What this process has read, by folder."""
 
 
-def forget() -> None:
+def clear_cache() -> None:
     """Drop what was read, as a new process has it."""
     _READ.clear()
 
 
-def _stamp(folder: str) -> Stamp:
+def _fingerprint(folder: str) -> Fingerprint:
     """What tells that the JSON files of a cell are those of before."""
     return tuple(_state(f"{folder}/{name}") for name in (CELL, RESULT, CURVES))
 
@@ -194,14 +194,14 @@ def _state(path: str) -> tuple[int, int, int] | None:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _entry(folder: str, stamp: Stamp) -> Entry:
+def _entry(folder: str, fingerprint: Fingerprint) -> StoredResult:
     record, result = _read(f"{folder}/{CELL}"), _read(f"{folder}/{RESULT}")
     try:
         cell, found = Cell.from_resolved(record["cell"]), Result.from_json(result["result"])
     except (KeyError, TypeError, ValueError) as error:
         problem = f"written by another version of PaI-Bench: {first_line(error)}"
         raise BenchError(f"{folder}: {problem}") from error
-    return Entry(Path(folder), cell, found, stamp)
+    return StoredResult(Path(folder), cell, found, fingerprint)
 
 
 def _published(record: dict[str, Any]) -> dict[str, Any]:
@@ -209,7 +209,7 @@ def _published(record: dict[str, Any]) -> dict[str, Any]:
     result = record["result"]
     known = dict(result.get("environment", {}))
     if "data" in known:
-        known["data"] = {**known["data"], "source": public(known["data"]["source"])}
+        known["data"] = {**known["data"], "source": redact_source(known["data"]["source"])}
     if "command" in known:
         known["command"] = _without_folders(known["command"])
     return {**record, "result": {**result, "environment": known}}
@@ -225,7 +225,7 @@ def _without_folders(command: str) -> str:
     return " ".join(Path(word).name if word.startswith("/") else word for word in words)
 
 
-def find(runs: Path, prefix: str) -> Entry:
+def find(runs: Path, prefix: str) -> StoredResult:
     """Find the one cell, in any suite, whose id starts with `prefix`.
 
     Raises BenchError when there is none or more than one.

@@ -29,7 +29,7 @@ FOLDER = "halfway"
 _KEY = "Halfway"
 
 
-class Halfway(pl.Callback):
+class TrainingCheckpoint(pl.Callback):
     """Writes checkpoints of one cell's training, and restores what the Trainer does not."""
 
     every = 120.0

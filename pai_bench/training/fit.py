@@ -23,7 +23,7 @@ from pai_bench.config.schema import Benchmark
 from pai_bench.core import environment
 from pai_bench.core.errors import BenchError, first_line
 from pai_bench.core.hardware import Hardware, loader_workers
-from pai_bench.core.rng import Streams
+from pai_bench.core.rng import RandomStreams
 from pai_bench.data import files, sources
 from pai_bench.data.module import InMemoryData
 from pai_bench.data.stream import StreamedData
@@ -32,14 +32,14 @@ from pai_bench.networks import init
 from pai_bench.registry import methods as registry
 from pai_bench.sparsity import account
 from pai_bench.sparsity.architecture import final_architecture
+from pai_bench.sparsity.compact import compact_network
 from pai_bench.sparsity.masks import Masks, layers
 from pai_bench.sparsity.perceptron import Architecture
-from pai_bench.sparsity.shrink import shrink
-from pai_bench.store.result import Accuracy, Flops, Layer, Result, Shrunk
-from pai_bench.store.search_cache import Searches
+from pai_bench.store.result import Accuracy, CompactedNetwork, Flops, Layer, Result
+from pai_bench.store.search_cache import SearchCache
 from pai_bench.store.store import Curves
-from pai_bench.training.checkpoint import Halfway
-from pai_bench.training.module import Collapsed, SparseClassifier, Task
+from pai_bench.training.checkpoint import TrainingCheckpoint
+from pai_bench.training.module import Collapsed, MethodContext, SparseClassifier
 
 OnEpoch = Callable[[int, int], None]
 OnScoring = Callable[[str], None]
@@ -106,8 +106,8 @@ def _fit(
     module = build_module(cell, settings, plugins, runs)
     module.on_scoring = on_scoring
     device = trainer.strategy.root_device
-    halfway = Halfway(runs, cell, _device_name(device), plugins) if runs else None
-    with module.task.streams.as_global("training"), _released(data):
+    halfway = TrainingCheckpoint(runs, cell, _device_name(device), plugins) if runs else None
+    with module.context.rng.as_global("training"), _released(data):
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         skipped = _train(module, data, trainer, halfway)
@@ -129,7 +129,10 @@ def _fit(
 
 
 def _train(
-    module: SparseClassifier, data: DataModule, trainer: pl.Trainer, halfway: Halfway | None
+    module: SparseClassifier,
+    data: DataModule,
+    trainer: pl.Trainer,
+    halfway: TrainingCheckpoint | None,
 ) -> str:
     """Train, and return ""; or only evaluate what is not to be trained, and return why."""
     known = halfway.join(trainer) if halfway else None
@@ -152,12 +155,12 @@ def _released(data: DataModule) -> Iterator[None]:
 
 def build_data(cell: Cell, settings: Benchmark) -> DataModule:
     """Build the batches of the cell: its data set, recipe and streams."""
-    data, streams = settings.data[cell.data], Streams(cell.seed)
+    data, rng = settings.data[cell.data], RandomStreams(cell.seed)
     if not data.stream:
-        return InMemoryData(_arrays(cell.data, settings), data, cell.recipe, streams)
+        return InMemoryData(_arrays(cell.data, settings), data, cell.recipe, rng)
     found = files.find(cell.data, data, settings.mirror)
     workers = loader_workers()
-    streamed = StreamedData(found.splits(), data, cell.recipe, streams, workers)
+    streamed = StreamedData(found.splits(), data, cell.recipe, rng, workers)
     if (streamed.train_size, streamed.test_size) != data.images:
         raise BenchError(
             f"data set {cell.data} from {found.source}: {streamed.train_size} training and "
@@ -183,20 +186,20 @@ def build_module(
     cell: Cell, settings: Benchmark, plugins: tuple[Path, ...], runs: Path | None = None
 ) -> SparseClassifier:
     """Build the method around a network that has the initial weights of the cell's seed."""
-    data, streams = settings.data[cell.data], Streams(cell.seed)
+    data, rng = settings.data[cell.data], RandomStreams(cell.seed)
     method: type[SparseClassifier] = registry.load(cell.method, plugins)
 
     def start(stream: str) -> nn.Module:
-        with streams.as_global(stream):
+        with rng.as_global(stream):
             return networks.build(settings.networks[cell.network], data.shape, data.classes)
 
     other = partial(start, "init/other")
-    searches = Searches(runs, cell) if runs else None
-    task = Task(
-        cell.density, cell.recipe, data.classes, streams, cell.ablation, other, searches,
+    searches = SearchCache(runs, cell) if runs else None
+    context = MethodContext(
+        cell.density, cell.recipe, data.classes, rng, cell.sanity_check, other, searches,
         init.named(settings.networks[cell.network].init),
     )  # fmt: skip
-    return method(start("init"), task, **cell.hyper)
+    return method(start("init"), context, **cell.hyper)
 
 
 def build_trainer(cell: Cell, hardware: Hardware, on_epoch: OnEpoch) -> pl.Trainer:
@@ -273,7 +276,7 @@ def _result(
         collapsed=tuple(module.masks.collapsed()),
         layers=_layers(module, reached),
         flops=_flops(module, macs),
-        shrunk=None if module.exact_density else _shrunk(module, data.shape),
+        compacted=None if module.exact_density else _compacted(module, data.shape),
         architecture=_architecture(module.masks, macs),
         seconds=seconds,
         memory_mb=_memory(device),
@@ -287,7 +290,11 @@ def _searches(module: SparseClassifier) -> dict[str, list[str]]:
 
 
 def _layers(module: SparseClassifier, reached: Masks) -> tuple[Layer, ...]:
-    start, end, alive = module.kept_at_start, module.masks.kept_by_layer(), reached.kept_by_layer()
+    start, end, alive = (
+        module.initial_nonzero,
+        module.masks.kept_by_layer(),
+        reached.kept_by_layer(),
+    )
     return tuple(
         Layer(name, tuple(mask.shape), mask.numel(), start[name], end[name], alive[name])
         for name, mask in module.masks.items()
@@ -304,13 +311,13 @@ def _flops(module: SparseClassifier, macs: dict[str, int]) -> Flops:
     )
 
 
-def _shrunk(module: SparseClassifier, shape: tuple[int, ...]) -> Shrunk | None:
+def _compacted(module: SparseClassifier, shape: tuple[int, ...]) -> CompactedNetwork | None:
     """What is left when dead units are removed; None where the network cannot be followed."""
     try:
-        small = shrink(module.network, module.masks, shape)
+        small = compact_network(module.network, module.masks, shape)
     except BenchError:
         return None
-    return Shrunk(
+    return CompactedNetwork(
         units=_units(small),
         units_dense=_units(module.network),
         parameters=_parameters(small),

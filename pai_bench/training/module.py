@@ -18,10 +18,10 @@ from torchmetrics import MeanMetric
 
 from pai_bench.config.schema import CORRUPTING, Recipe
 from pai_bench.core.errors import BenchError
-from pai_bench.core.rng import Streams
+from pai_bench.core.rng import RandomStreams
 from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.sparsity.training_cost import TrainingCost
-from pai_bench.store.search_cache import Search, Searches
+from pai_bench.store.search_cache import Search, SearchCache
 from pai_bench.training import optimizer
 from pai_bench.training.sanity_checks import Corrupted, shuffled
 
@@ -68,7 +68,7 @@ class MeanLoss:
 
 
 @dataclass(frozen=True)
-class _Withheld(Sequence[tuple[Tensor, Any]]):
+class RestrictedBatches(Sequence[tuple[Tensor, Any]]):
     """Batches as a method may see them, made when asked for: they may not all fit in memory."""
 
     batches: Batches
@@ -97,18 +97,18 @@ class _Withheld(Sequence[tuple[Tensor, Any]]):
 
 
 @dataclass(frozen=True)
-class Task:
+class MethodContext:
     """What a method is given beside the network: how sparse, how to train, where chance is from."""
 
     density: float
     recipe: Recipe
     classes: int
-    streams: Streams
-    ablation: str = ""
-    """The sanity check to make of the method (methods/ablation.py)."""
+    rng: RandomStreams
+    sanity_check: str = ""
+    """The sanity check to make of the method (training/sanity_checks.py)."""
     other_start: Callable[[], nn.Module] | None = None
     """Builds the network with other initial weights, for the check `reinitialise`."""
-    searches: Searches | None = None
+    searches: SearchCache | None = None
     """Where searches are stored that cells share; without it each method runs its own."""
     initialise: Callable[[nn.Module], None] | None = None
     """Draws the initial weights of a network as PyTorch made it; without it they stay as made."""
@@ -143,7 +143,7 @@ class SparseClassifier(pl.LightningModule):
     """True: masks are chosen by training, on all training batches instead of a few."""
     changes_weights: ClassVar[bool] = False
     """True: training may start from other weights than the initial ones."""
-    tells_every: ClassVar[float] = 1.0
+    progress_interval: ClassVar[float] = 1.0
     """Seconds between two words on how far the choice of masks is."""
     exact_density: ClassVar[bool] = True
     """False: masks come in steps, and the density that is asked for is their upper bound."""
@@ -152,12 +152,12 @@ class SparseClassifier(pl.LightningModule):
     class Hyper:
         """Hyper-parameters: frozen, with literal defaults; part of the identity of a cell."""
 
-    def __init__(self, network: nn.Module, task: Task, **hyper: Any) -> None:
+    def __init__(self, network: nn.Module, context: MethodContext, **hyper: Any) -> None:
         super().__init__()
-        self.network, self.task = network, task
+        self.network, self.context = network, context
         self.hyper: Any = self.Hyper(**hyper)
         self.masks = Masks.ones(network)
-        self.kept_at_start = self.masks.kept_by_layer()
+        self.initial_nonzero = self.masks.kept_by_layer()
         self.curves: dict[str, list[float]] = {}
         self.seconds = {"score": 0.0, "train": 0.0, "eval": 0.0}
         self.scoring_flops = 0.0
@@ -166,7 +166,7 @@ class SparseClassifier(pl.LightningModule):
         self.searches: list[str] = []
         """Ids of the stored searches that were used."""
         self.training_cost = TrainingCost()
-        self.training_cost.use(self.kept_at_start)
+        self.training_cost.use(self.initial_nonzero)
         self._started, self._restored = 0.0, False
         self.on_scoring: Callable[[str], None] = _to_nobody
         """Is told how far the choice of masks is."""
@@ -188,7 +188,7 @@ class SparseClassifier(pl.LightningModule):
         """Choose the masks to start training with; `batches` are (images, labels)."""
         return Masks.ones(self.network)
 
-    def searched(
+    def get_or_compute(
         self, settings: Mapping[str, Any], make: Callable[[], Search]
     ) -> Mapping[str, Any]:
         """Return the state that a search has found, run by `make` or shared with other cells.
@@ -198,10 +198,10 @@ class SparseClassifier(pl.LightningModule):
         ran it.
         """
         started = time.perf_counter()
-        if self.task.searches is None:
+        if self.context.searches is None:
             found = make()
         else:
-            name, found = self.task.searches.get(settings, make)
+            name, found = self.context.searches.get(settings, make)
             self.searches.append(name)
             self.reused_seconds += max(0.0, found.seconds - (time.perf_counter() - started))
         self.scoring_flops += found.flops
@@ -214,7 +214,7 @@ class SparseClassifier(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Build the optimizer and the schedule of the recipe."""
-        recipe, data = self.task.recipe, self.trainer.datamodule  # type: ignore[attr-defined]
+        recipe, data = self.context.recipe, self.trainer.datamodule  # type: ignore[attr-defined]
         chosen = optimizer.optimizer(self.network, recipe)
         steps = math.ceil(data.train_size / recipe.batch_size)
         schedule = optimizer.schedule(chosen, recipe, steps)
@@ -230,7 +230,7 @@ class SparseClassifier(pl.LightningModule):
     def batch_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         """Mean cross-entropy of one batch, its labels smoothed as the recipe says."""
         images, labels = batch
-        smoothing = self.task.recipe.label_smoothing
+        smoothing = self.context.recipe.label_smoothing
         return cross_entropy(self.network(images), labels, label_smoothing=smoothing)
 
     def count_dense_gradient(self, images: int) -> None:
@@ -261,25 +261,25 @@ class SparseClassifier(pl.LightningModule):
         data.seconds = 0.0  # Batches of a search are part of its own time.
         self._started = self._now()
         self.set_masks(self._ablated(masks))
-        self.kept_at_start = self.masks.kept_by_layer()
-        if self.masks.collapsed() and self.task.recipe.collapsed == "skip":
+        self.initial_nonzero = self.masks.kept_by_layer()
+        if self.masks.collapsed() and self.context.recipe.collapsed == "skip":
             raise Collapsed(f"nothing is kept of {', '.join(self.masks.collapsed())}")
 
     def _batches_to_score(self, data: Any) -> Any:
         """What the method may look at while it chooses the masks."""
-        task = self.task
+        context = self.context
         blank = not (self.needs_data or self.needs_labels)
         batches = data.train_dataloader() if self.trains_to_score else data.score_batches(blank)
-        if task.ablation in CORRUPTING:
-            batches = Corrupted(batches, task.ablation, task.classes, task.streams)
-        return self.withhold(batches)
+        if context.sanity_check in CORRUPTING:
+            batches = Corrupted(batches, context.sanity_check, context.classes, context.rng)
+        return self.restrict_inputs(batches)
 
     def _ablated(self, masks: Masks) -> Masks:
         """Do the part of a sanity check that comes after the masks were chosen."""
-        if self.task.ablation == "layerwise-shuffle":
-            return shuffled(masks, self.task.streams)
-        if self.task.ablation == "reinitialise" and self.task.other_start is not None:
-            self.network.load_state_dict(self.task.other_start().state_dict())
+        if self.context.sanity_check == "layerwise-shuffle":
+            return shuffled(masks, self.context.rng)
+        if self.context.sanity_check == "reinitialise" and self.context.other_start is not None:
+            self.network.load_state_dict(self.context.other_start().state_dict())
         return masks
 
     def set_masks(self, masks: Masks) -> None:
@@ -292,24 +292,24 @@ class SparseClassifier(pl.LightningModule):
         self._masked = list(weights.values())
         self._factors = [self.masks[name].to(weight.dtype) for name, weight in weights.items()]
 
-    def withhold(self, batches: Batches) -> Batches:
+    def restrict_inputs(self, batches: Batches) -> Batches:
         """Hide from the method what it declares not to need; give images the weights' type."""
         dtype = next(self.network.parameters()).dtype
-        return _Withheld(batches, dtype, self.needs_data, self.needs_labels, self._look)
+        return RestrictedBatches(batches, dtype, self.needs_data, self.needs_labels, self._look)
 
-    def reached(self) -> str:
+    def progress_message(self) -> str:
         """Say how far the choice of masks is, beside passes over batches; "" for nothing."""
         return ""
 
     def _look(self, number: int, of: int) -> None:
         """A method that chooses masks looks at a batch."""
         self._passes += number == 0
-        self.tell(f"pass {self._passes}, batch {number + 1} of {of}")
+        self.report_progress(f"pass {self._passes}, batch {number + 1} of {of}")
 
-    def tell(self, *more: str) -> None:
+    def report_progress(self, *more: str) -> None:
         """Say how far the choice of masks is, not more often than a person reads."""
-        now, said = time.monotonic(), [part for part in (self.reached(), *more) if part]
-        if said and now - self._told >= self.tells_every:
+        now, said = time.monotonic(), [part for part in (self.progress_message(), *more) if part]
+        if said and now - self._told >= self.progress_interval:
             self._told = now
             self.on_scoring(", ".join(said))
 
@@ -322,7 +322,7 @@ class SparseClassifier(pl.LightningModule):
 
     def configure_gradient_clipping(self, *_args: Any, **_kwargs: Any) -> None:
         """Clip gradients, as the recipe says; the Trainer asks for it after they were masked."""
-        optimizer.clip(self.network, self.task.recipe)
+        optimizer.clip(self.network, self.context.recipe)
 
     def on_train_epoch_start(self) -> None:
         """Start the epoch's clock and sums."""
@@ -350,7 +350,7 @@ class SparseClassifier(pl.LightningModule):
         interrupted training goes on from here (halfway.py).
         """
         checkpoint["masks"] = dict(self.masks)
-        checkpoint["kept_at_start"] = dict(self.kept_at_start)
+        checkpoint["kept_at_start"] = dict(self.initial_nonzero)
         checkpoint["training_cost"] = dict(self.training_cost.segments)
         checkpoint["curves"] = {name: list(curve) for name, curve in self.curves.items()}
         checkpoint["train_loss"] = self._train_loss.state_dict()
@@ -359,7 +359,7 @@ class SparseClassifier(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take them out of a checkpoint: a training that is resumed keeps its masks."""
         self.set_masks(Masks(checkpoint["masks"]))
-        self.kept_at_start = checkpoint["kept_at_start"]
+        self.initial_nonzero = checkpoint["kept_at_start"]
         self.training_cost.segments = dict(checkpoint["training_cost"])
         self.curves, self._restored = checkpoint["curves"], True
         self._train_loss.load_state_dict(checkpoint["train_loss"])

@@ -18,15 +18,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pai_bench.core.rng import Streams
+from pai_bench.core.rng import RandomStreams
 from pai_bench.sparsity.masks import Masks
 
 Batch = tuple[Tensor, Any]
 
 
-def shuffled(masks: Masks, streams: Streams) -> Masks:
-    """Move the kept weights of each layer to random places in it, by the stream `ablation`."""
-    generator = streams.generator("ablation")
+def shuffled(masks: Masks, rng: RandomStreams) -> Masks:
+    """Move the kept weights of each layer to random places in it, by the stream `sanity_check`."""
+    generator = rng.generator("ablation")
     moved = {}
     for name, mask in masks.items():
         order = torch.randperm(mask.numel(), generator=generator).to(mask.device)
@@ -40,9 +40,9 @@ class Corrupted(Sequence[Batch]):
     What a batch becomes depends on (seed, its number) alone.
     """
 
-    def __init__(self, batches: Any, what: str, classes: int, streams: Streams) -> None:
+    def __init__(self, batches: Any, what: str, classes: int, rng: RandomStreams) -> None:
         self._batches, self._what = batches, what
-        self._classes, self._streams = classes, streams
+        self._classes, self._streams = classes, rng
 
     def __len__(self) -> int:
         return len(self._batches)

@@ -12,7 +12,7 @@ from torch import Tensor
 from pai_bench import Masks, SparseClassifier, prunable, register
 from pai_bench.core.errors import BenchError
 from pai_bench.reproductions.dessilbi import ranking, search
-from pai_bench.sparsity.select import keep_top
+from pai_bench.sparsity.select import topk_masks
 from pai_bench.sparsity.units import keep_units
 from pai_bench.store.search_cache import Search
 
@@ -75,7 +75,7 @@ class DessiLBISearch(SparseClassifier):
 
     def sparsify(self, batches: Any) -> Masks:
         """Search, or take the search that another cell has made, and choose from its path."""
-        found = self.searched(self._settings(), lambda: self._search(batches))
+        found = self.get_or_compute(self._settings(), lambda: self._search(batches))
         if self.hyper.mode == "epoch":
             masks = self._support(found)
         else:
@@ -88,8 +88,8 @@ class DessiLBISearch(SparseClassifier):
         return {key: getattr(self.hyper, key) for key in search.SETTINGS}
 
     def _search(self, batches: Any) -> Search:
-        with self.task.streams.as_global("score"):
-            return search.search(self.network, self.task.recipe, batches, self.hyper)
+        with self.context.rng.as_global("score"):
+            return search.search(self.network, self.context.recipe, batches, self.hyper)
 
     def _scores(self, found: Mapping[str, Any]) -> dict[str, Tensor]:
         """Higher is better; shaped as the weights, or (out, 1, ...) where filters are grouped."""
@@ -106,7 +106,7 @@ class DessiLBISearch(SparseClassifier):
         else:
             sizes = {n: ranking.magnitude(found["network"][n], prox) for n in names}
             scores = ranking.lexicographic(self._first_epochs(found, names), sizes)
-        sign = -1 if self.task.ablation == "invert" else 1
+        sign = -1 if self.context.sanity_check == "invert" else 1
         return {name: sign * score.to(self.device) for name, score in scores.items()}
 
     def _lam(self, weight: Tensor) -> float:
@@ -115,7 +115,7 @@ class DessiLBISearch(SparseClassifier):
     def _keep(self, scores: Tensors) -> Masks:
         """Exactly as many weights as asked; a filter that is ranked as one may be cut."""
         shaped = {name: scores[name].expand(w.shape) for name, w in prunable(self.network)}
-        return keep_top(shaped, self.task.density, scope=self.hyper.scope)
+        return topk_masks(shaped, self.context.density, scope=self.hyper.scope)
 
     def _first_epochs(self, found: Mapping[str, Any], names: list[str]) -> dict[str, Tensor]:
         """The first epoch after which each weight, or filter, was in the support; inf for never."""
@@ -128,14 +128,14 @@ class DessiLBISearch(SparseClassifier):
 
     def _support(self, found: Mapping[str, Any]) -> Masks:
         """The support after the epoch whose density is nearest; the earlier one of two."""
-        if self.task.ablation == "invert":
+        if self.context.sanity_check == "invert":
             raise BenchError("mode epoch ranks nothing: there is nothing to invert")
         shapes = {name: weight.shape for name, weight in prunable(self.network)}
         supports = (
             Masks({n: search.unpacked(bits[n], shape) for n, shape in shapes.items()})
             for bits in found["supports"]
         )
-        nearest = min(supports, key=lambda masks: abs(masks.density() - self.task.density))
+        nearest = min(supports, key=lambda masks: abs(masks.density() - self.context.density))
         return Masks({name: mask.to(self.device) for name, mask in nearest.items()})
 
 
@@ -164,4 +164,4 @@ class DessiLBIFilters(DessiLBISearch):
     def _keep(self, scores: Tensors) -> Masks:
         """Whole filters."""
         shapes = {name: tuple(weight.shape) for name, weight in prunable(self.network)}
-        return keep_units(scores, shapes, self.task.density, self.hyper.scope)
+        return keep_units(scores, shapes, self.context.density, self.hyper.scope)

@@ -12,7 +12,7 @@ from torch import Tensor
 from pai_bench import Masks
 from pai_bench.core.errors import BenchError, unknown
 from pai_bench.reproductions.dessilbi import ranking
-from pai_bench.sparsity.select import keep_top
+from pai_bench.sparsity.select import topk_masks
 from pai_bench.sparsity.units import per_filter
 
 Parameters = Iterable[Tensor] | Iterable[tuple[str, Tensor]] | Iterable[dict[str, Any]]
@@ -244,7 +244,7 @@ class DessiLBI(torch.optim.Optimizer):
         mode: Literal["path", "dual"] = "path",
     ) -> Masks:
         """Keep exactly `density` of the split weights, by `rank`, over all or within each."""
-        return keep_top(self.rank(mode), density, scope=scope)
+        return topk_masks(self.rank(mode), density, scope=scope)
 
     def _split(self) -> list[tuple[str, Tensor]]:
         """The parameters that have a Gamma, by name; those without names are numbered."""

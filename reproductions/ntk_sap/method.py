@@ -14,7 +14,7 @@ from pai_bench.core.errors import BenchError
 from pai_bench.networks.scratch import scratch_copy
 from pai_bench.sparsity.account import BATCH_NORMS
 from pai_bench.sparsity.saliency import add_into, float_masks, mask_gradients, masked_forward
-from pai_bench.training.module import Batches, Task
+from pai_bench.training.module import Batches, MethodContext
 
 
 class Draws(Protocol):
@@ -88,15 +88,15 @@ class NTKSAP(PruneAtInit):
                 )
 
     def __init__(
-        self, network: nn.Module, task: Task, draws: Draws | None = None, **hyper: Any
+        self, network: nn.Module, context: MethodContext, draws: Draws | None = None, **hyper: Any
     ) -> None:
-        super().__init__(network, task, **hyper)
+        super().__init__(network, context, **hyper)
         self._given, self.draws = draws, draws
         self._last: dict[str, Tensor] = {}
 
     def sparsify(self, batches: Batches) -> Masks:
         """Prune in rounds, with draws from the stream `score/ntk-sap` unless others were given."""
-        stream = self.task.streams.generator("score/ntk-sap")
+        stream = self.context.rng.generator("score/ntk-sap")
         self.draws = self._given or NormalDraws(stream)
         masks = super().sparsify(batches)
         if self.hyper.start == "last-draw":

@@ -18,7 +18,7 @@ from pai_bench.core.errors import BenchError
 from pai_bench.reproductions.ntt.feed import Feed
 from pai_bench.reproductions.ntt.student import Objective, Student
 from pai_bench.sparsity.saliency import float_masks, mask_gradients, masked_forward
-from pai_bench.sparsity.select import Rule, keep_top
+from pai_bench.sparsity.select import Rule, topk_masks
 from pai_bench.store.search_cache import Search
 from pai_bench.training.module import Batches, Diverged
 
@@ -88,8 +88,11 @@ class NTT(SparseClassifier):
         The search depends on everything but `transfer`.
         """
         settings = {key: value for key, value in asdict(self.hyper).items() if key != "transfer"}
-        settings |= {"density": self.task.density, "invert": self.task.ablation == "invert"}
-        found = self.searched(settings, lambda: self._search(batches))
+        settings |= {
+            "density": self.context.density,
+            "invert": self.context.sanity_check == "invert",
+        }
+        found = self.get_or_compute(settings, lambda: self._search(batches))
         self._transfer(found["weights"])
         return Masks({n: mask.to(self.device) for n, mask in found["masks"].items()})
 
@@ -99,9 +102,9 @@ class NTT(SparseClassifier):
             for name, parameter in self.network.named_parameters():
                 parameter.data.copy_(weights[name])
         elif self.hyper.transfer == "mask+fresh":
-            if self.task.other_start is None:
+            if self.context.other_start is None:
                 raise BenchError("transfer=mask+fresh: nothing here builds other initial weights")
-            self.network.load_state_dict(self.task.other_start().state_dict())
+            self.network.load_state_dict(self.context.other_start().state_dict())
 
     def _search(self, batches: Batches) -> Search:
         """Optimise the student; `state` holds its masks, masked weights, and history."""
@@ -131,7 +134,7 @@ class NTT(SparseClassifier):
             masks = self._keep(_logit_saliency(teacher, sample), "exact")
         else:
             masks = self._by_magnitude({n: w.detach() for n, w in prunable(teacher)})
-        objective = Objective(hyper.kernel, hyper.l2 / self.task.density, hyper.tangent)
+        objective = Objective(hyper.kernel, hyper.l2 / self.context.density, hyper.tangent)
         return Student(teacher, masks, objective, hyper.lr)
 
     def _is_update(self, step: int, total: int) -> bool:
@@ -144,9 +147,9 @@ class NTT(SparseClassifier):
         return self._keep(scores, self.hyper.selection)
 
     def _keep(self, scores: Mapping[str, Tensor], rule: Rule) -> Masks:
-        sign = -1 if self.task.ablation == "invert" else 1
+        sign = -1 if self.context.sanity_check == "invert" else 1
         signed = {name: sign * score for name, score in scores.items()}
-        return keep_top(signed, self.task.density, scope=self.hyper.scope, rule=rule)
+        return topk_masks(signed, self.context.density, scope=self.hyper.scope, rule=rule)
 
 
 class History:

@@ -7,7 +7,7 @@ import torch
 
 from pai_bench.config.schema import Data, Recipe
 from pai_bench.core.errors import BenchError
-from pai_bench.core.rng import Streams
+from pai_bench.core.rng import RandomStreams
 from pai_bench.data.augment import pad
 from pai_bench.data.module import EVALUATION_BATCH, InMemoryData
 from pai_bench.data.sources import Arrays
@@ -36,7 +36,7 @@ def arrays():
 
 def module(seed=1, **recipe):
     chosen = Recipe(**{"epochs": 1, "batch_size": 10, "lr": 0.1, **recipe})
-    return InMemoryData(arrays(), SETTINGS, chosen, Streams(seed))
+    return InMemoryData(arrays(), SETTINGS, chosen, RandomStreams(seed))
 
 
 def raw(images):
@@ -90,7 +90,7 @@ def test_epochs_differ(augment):
 def test_the_order_of_an_epoch_is_a_permutation_from_its_own_stream():
     loader = module(3).train_dataloader()
     for epoch in range(2):
-        drawn = torch.randperm(TRAIN, generator=Streams(3).generator(f"data-order/{epoch}"))
+        drawn = torch.randperm(TRAIN, generator=RandomStreams(3).generator(f"data-order/{epoch}"))
         assert numbers(loader) == drawn.tolist()
 
 

@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from pai_bench.config.schema import Data, Recipe
 from pai_bench.core.errors import BenchError
-from pai_bench.core.rng import Streams
+from pai_bench.core.rng import RandomStreams
 from pai_bench.data import decoder as decoder_module
 from pai_bench.data import order, stream
 from pai_bench.data.photographs import Crop, evaluation_pixels, training_pixels, uniforms
@@ -105,7 +105,7 @@ def no_processes_left():
 def data(files, seed=1, workers=0, rank=0, ranks=1, **recipe):
     given = {"epochs": 1, "batch_size": BATCH, "lr": 0.1, "augment": "resized-crop-flip"}
     chosen = Recipe(**given | recipe)
-    return StreamedData(files, SETTINGS, chosen, Streams(seed), workers, rank, ranks)
+    return StreamedData(files, SETTINGS, chosen, RandomStreams(seed), workers, rank, ranks)
 
 
 def raw(images):
@@ -145,7 +145,7 @@ def test_pixels_are_those_of_the_photograph_its_epoch_and_its_number(noise):
     loader = one.train_dataloader()
     for epoch in range(2):
         batches = list(loader)
-        seed = Streams(4).seed_of(f"augment/{epoch}")
+        seed = RandomStreams(4).seed_of(f"augment/{epoch}")
         plan = [int(n) for batch in one.plan(epoch) for piece in batch for n in piece.numbers]
         found = torch.cat([images for images, _ in batches])
         for image, number in list(zip(found, plan, strict=True))[::7]:

@@ -11,7 +11,7 @@ import torch
 
 from pai_bench.config.schema import Data, Recipe
 from pai_bench.core.errors import BenchError
-from pai_bench.core.rng import Streams
+from pai_bench.core.rng import RandomStreams
 from pai_bench.data import sources
 from pai_bench.data.module import InMemoryData
 
@@ -50,7 +50,7 @@ def load(**changes):
 
 def module(**recipe):
     chosen = Recipe(**{"epochs": 1, "batch_size": 7, "lr": 0.1, **recipe})
-    return InMemoryData(load(), settings(), chosen, Streams(1))
+    return InMemoryData(load(), settings(), chosen, RandomStreams(1))
 
 
 def joined(symbols):

@@ -7,11 +7,11 @@ from statistics import fmean
 import pytest
 from scipy import stats
 
-from pai_bench.claims.lookup import Measured
+from pai_bench.claims.lookup import ResultLookup
 from pai_bench.experiment import grid
 from pai_bench.experiment.cell import PROTOCOL
 from pai_bench.leaderboard.board import board
-from pai_bench.leaderboard.page import Heading, page
+from pai_bench.leaderboard.page import PageHeading, page
 from pai_bench.leaderboard.wandb.report import report
 from pai_bench.store.result import Accuracy, Result
 from pai_bench.store.store import Store
@@ -49,8 +49,8 @@ def made(store, cells):
 
 @pytest.fixture(scope="module")
 def paged(store, made, settings, methods):
-    heading = Heading("quick", "about", "pai-bench run quick", "pai-bench leaderboard")
-    measured = Measured(settings, methods, [store.folder.parent])
+    heading = PageHeading("quick", "about", "pai-bench run quick", "pai-bench leaderboard")
+    measured = ResultLookup(settings, methods, [store.folder.parent])
     return page(heading, [made], settings, methods, measured)
 
 

@@ -76,7 +76,7 @@ def test_what_cannot_be_compared_is_one_line(made, ours, theirs, says):
 def test_a_method_of_several_lines_is_named_in_full(made):
     made_board = made(snip=SNIP, random=SNIP)
     assert compared(made_board, "random (scope=erk)", "snip").overall.difference.mean == 0
-    scoped = [row for row in made_board.rows if row.line != "random"]
+    scoped = [row for row in made_board.rows if row.label != "random"]
     with pytest.raises(BenchError, match="random is several lines; name one: random"):
         compared(type(made_board)("quick", tuple(scoped)), "random", "snip")
 

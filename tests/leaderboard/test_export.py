@@ -17,7 +17,7 @@ HOSTILE = r'a|b_c & 50 % {x}^2 \ #1 "q", ~$'
 def row(line, density, values, **more):
     found = estimate(values) if values else None
     return Row(
-        line=line, method=line, density=density, cells=(), entries=(), missing=(), accuracy=found,
+        label=line, method=line, density=density, cells=(), entries=(), missing=(), accuracy=found,
         best_epoch=None, bits=None, achieved=density, effective=0.1 + 0.2, collapsed=1, **more,
     )  # fmt: skip
 

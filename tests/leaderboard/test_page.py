@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from pai_bench.claims.lookup import Measured
-from pai_bench.config.schema import ABLATIONS
-from pai_bench.core.redact import public_data, public_text
+from pai_bench.claims.lookup import ResultLookup
+from pai_bench.config.schema import SANITY_CHECKS
+from pai_bench.core.redact import redact_data, redact_text
 from pai_bench.leaderboard import html
 from pai_bench.leaderboard.board import board
-from pai_bench.leaderboard.page import Heading, page
+from pai_bench.leaderboard.page import PageHeading, page
 from pai_bench.leaderboard.page_cells import LONGEST, thinned
 from pai_bench.leaderboard.page_lines import MEMORY
 from pai_bench.store.result import Accuracy, Layer, Result
@@ -27,7 +27,7 @@ ENVIRONMENT = {
 @pytest.fixture
 def made(tmp_path, quick, settings, methods, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", KEY)
-    cells = quick(methods=("dense", "snip", "ntk-sap"), densities=(0.1,), ablations=("invert",))
+    cells = quick(methods=("dense", "snip", "ntk-sap"), densities=(0.1,), sanity_checks=("invert",))
     store = Store(tmp_path / "runs", "quick")
     for cell in cells:
         if cell.method == "ntk-sap" and cell.seed == 2:
@@ -40,8 +40,8 @@ def made(tmp_path, quick, settings, methods, monkeypatch):
                         layers=layers, environment=ENVIRONMENT)  # fmt: skip
         store.put(cell, result, {"test_accuracy": [0.123456789, value]})
     found = board(store, "quick", cells, {"ntk-sap"})
-    heading = Heading("t", "a", f"pai-bench run quick --plugin /home/somebody/my.py {KEY}", "r")
-    measured = Measured(settings, methods, [tmp_path / "runs"])
+    heading = PageHeading("t", "a", f"pai-bench run quick --plugin /home/somebody/my.py {KEY}", "r")
+    measured = ResultLookup(settings, methods, [tmp_path / "runs"])
     return page(heading, [found], settings, methods, measured), cells
 
 
@@ -90,7 +90,7 @@ def test_rows_know_the_seeds_of_their_cells_and_of_their_checks(made):
 
 
 def test_every_sanity_check_is_explained(made):
-    assert set(made[0].data["checks"]) == set(ABLATIONS)
+    assert set(made[0].data["checks"]) == set(SANITY_CHECKS)
 
 
 def test_the_claims_of_a_suites_paper_stand_on_its_page(made):
@@ -105,7 +105,7 @@ def test_a_printed_accuracy_has_its_place_in_the_plot(made, settings, methods, t
     from pai_bench.claims.parser import available
     from pai_bench.leaderboard.page_claims import claims_data, judged
 
-    measured = Measured(settings, methods, [tmp_path / "none"])
+    measured = ResultLookup(settings, methods, [tmp_path / "none"])
     claims = available()["ntk-sap"]
     (found,) = judged([claims], ["ntk-sap-cifar10"], measured)
     data = claims_data(found, settings, measured)
@@ -151,14 +151,14 @@ def test_a_value_that_is_not_known_stays_unknown():
     ],
 )
 def test_paths_lose_their_folders(text, shown):
-    assert public_text(text) == shown
-    assert public_data({"a": [text, 1]}) == {"a": [shown, 1]}
+    assert redact_text(text) == shown
+    assert redact_data({"a": [text, 1]}) == {"a": [shown, 1]}
 
 
 def again(store_folder, settings, methods, cells):
     found = board(Store(store_folder, "quick"), "quick", cells, {"ntk-sap"})
-    measured = Measured(settings, methods, [store_folder])
-    return page(Heading("t", "a", "c", "r"), [found], settings, methods, measured)
+    measured = ResultLookup(settings, methods, [store_folder])
+    return page(PageHeading("t", "a", "c", "r"), [found], settings, methods, measured)
 
 
 def test_what_is_remembered_is_what_would_be_made_anew(made, tmp_path, settings, methods):

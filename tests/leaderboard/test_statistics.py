@@ -36,7 +36,7 @@ def rows(tmp_path, quick):
         elif cell.method == "ntk-sap" and cell.seed == 2:
             store.put(cell, Result("failed", "out of memory"))
     found = board(store, "quick", cells, {"ntk-sap"})
-    return {row.line: row for row in found.rows}, found
+    return {row.label: row for row in found.rows}, found
 
 
 def test_interval_is_scipys(rows):
@@ -66,7 +66,7 @@ def test_training_flops_are_means_over_the_seeds_that_know_them(tmp_path, quick)
     for cell in cells:
         cost = Flops(8.0, 4.0, 0.0, 100.0 * cell.seed) if cell.method == "snip" else None
         store.put(cell, Result("done", accuracy=accuracy, flops=cost))
-    found = {row.line: row.training_flops for row in board(store, "quick", cells, ()).rows}
+    found = {row.label: row.training_flops for row in board(store, "quick", cells, ()).rows}
     assert found == {"snip": 200.0, "force": None}
 
 
@@ -111,7 +111,7 @@ def test_sanity_checks_stand_beside_their_row_and_are_not_ranked(tmp_path, quick
     """Differences of 0.10, 0.09 and 0.08, by hand."""
     store = Store(tmp_path, "quick")
     plain = quick(methods=("snip",), densities=(0.1,), seeds=(1, 2, 3))
-    checked = [replace(cell, ablation="invert") for cell in plain]
+    checked = [replace(cell, sanity_check="invert") for cell in plain]
     for index, (cell, other) in enumerate(zip(plain, checked, strict=True)):
         put(store, cell, 0.8 + 0.01 * index)
         put(store, other, 0.7 + 0.02 * index)
@@ -122,7 +122,7 @@ def test_sanity_checks_stand_beside_their_row_and_are_not_ranked(tmp_path, quick
     assert row.checks["invert"].n == 3
     half = 4.302652729911275 * 0.01 / 3**0.5
     assert row.checks["invert"].high - row.checks["invert"].mean == pytest.approx(half)
-    assert [r.ablation for r in found.ablated] == ["invert"]
+    assert [r.sanity_check for r in found.sanity_checked] == ["invert"]
     console = Console(record=True, width=110, file=io.StringIO())
     print_board(console, found, "title")
     assert "+9.00 ± 2.48" in console.export_text()

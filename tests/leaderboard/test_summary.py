@@ -40,9 +40,9 @@ def made(tmp_path, quick):
 
 def test_ranks_are_means_over_densities_and_seeds_with_ties_shared(made):
     found = summarise(made("dense", "snip", "magnitude"))
-    ranks = {line.line: line.rank for line in found.lines}
+    ranks = {line.label: line.rank for line in found.lines}
     assert ranks == {"snip": (1 + 1.5 + 2 + 1) / 4, "magnitude": (2 + 1.5 + 1 + 2) / 4}
-    assert [line.line for line in found.lines] == ["snip", "magnitude"]
+    assert [line.label for line in found.lines] == ["snip", "magnitude"]
     assert (found.densities, found.runs) == ((0.1, 0.01), 4)
 
 
@@ -57,7 +57,7 @@ def test_area_and_interquartile_mean_by_hand(made):
 def test_lines_are_compared_where_all_have_results(made):
     found = summarise(made("snip", "magnitude", "synflow"))
     assert found.runs == 3
-    ranks = {line.line: line.rank for line in found.lines}
+    ranks = {line.label: line.rank for line in found.lines}
     expected = stats.rankdata([[-0.9, -0.8, -0.5], [-0.7, -0.8, -0.6], [-0.6, -0.9, -0.3]], axis=0)
     assert ranks == pytest.approx(
         dict(zip(("snip", "magnitude", "synflow"), expected.mean(axis=1), strict=True))

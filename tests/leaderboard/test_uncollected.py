@@ -4,7 +4,7 @@ import gc
 
 import pytest
 
-from pai_bench.leaderboard.uncollected import uncollected
+from pai_bench.leaderboard.gc_paused import gc_paused
 
 
 @pytest.fixture(autouse=True)
@@ -15,19 +15,19 @@ def on():
 
 
 def test_it_is_off_inside_and_on_again_afterwards():
-    with uncollected():
+    with gc_paused():
         assert not gc.isenabled()
     assert gc.isenabled()
 
 
 def test_it_is_on_again_after_an_error():
-    with pytest.raises(ValueError, match="broken"), uncollected():
+    with pytest.raises(ValueError, match="broken"), gc_paused():
         raise ValueError("broken")
     assert gc.isenabled()
 
 
 def test_where_it_was_off_it_stays_off():
     gc.disable()
-    with uncollected():
+    with gc_paused():
         pass
     assert not gc.isenabled()

@@ -14,7 +14,14 @@ from types import SimpleNamespace
 import pytest
 
 from pai_bench.leaderboard.wandb import mirror as ours
-from pai_bench.leaderboard.wandb.report import Curves, Heading, Table, Text, table, written
+from pai_bench.leaderboard.wandb.report import (
+    Curves,
+    ReportHeading,
+    ReportTable,
+    Text,
+    table,
+    written,
+)
 
 ROOT = Path(__file__).parents[2]
 KEY = "0123456789abcdef0123456789abcdef01234567"
@@ -194,7 +201,7 @@ def check_blocks(view, told, url):
     """Each block of our own is one of W&B's, in order."""
     blocks = json.loads(view["spec"])["blocks"][1:-1]
     for block, wanted in zip(blocks, told.blocks, strict=True):
-        if isinstance(wanted, Heading):
+        if isinstance(wanted, ReportHeading):
             assert (block["type"], block["level"]) == ("heading", wanted.level)
             assert block["children"] == [{"text": wanted.text}]
         elif isinstance(wanted, Curves):
@@ -204,7 +211,7 @@ def check_blocks(view, told, url):
                 wanted.markdown if isinstance(wanted, Text) else table(wanted, f"{url}/{PROJECT}")
             )
             assert (block["type"], block["content"]) == ("markdown-block", text)
-    assert {Heading, Text, Table, Curves} == {type(block) for block in told.blocks}
+    assert {ReportHeading, Text, ReportTable, Curves} == {type(block) for block in told.blocks}
 
 
 def check_curves(grid, wanted):

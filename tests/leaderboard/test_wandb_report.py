@@ -5,17 +5,17 @@ from dataclasses import replace
 import pytest
 
 from pai_bench.claims import parser
-from pai_bench.claims.lookup import Measured
+from pai_bench.claims.lookup import ResultLookup
 from pai_bench.claims.verdicts import judge
 from pai_bench.experiment import grid
 from pai_bench.leaderboard.board import board
-from pai_bench.leaderboard.page import Heading as Top
+from pai_bench.leaderboard.page import PageHeading as Top
 from pai_bench.leaderboard.page import page
 from pai_bench.leaderboard.page_claims import Judged
 from pai_bench.leaderboard.wandb.report import (
     Curves,
-    Heading,
-    Table,
+    ReportHeading,
+    ReportTable,
     Text,
     board_id,
     report,
@@ -50,7 +50,7 @@ def shown(tmp_path_factory, settings, methods):
     chosen = grid.Selection(("dense", "random", "snip", "magnitude"), (0.1, 0.02))
     cells = grid.cells(settings, methods, "quick", chosen)
     for cell in cells:
-        value = MEANS.get((cell.line, cell.density), 0) + 0.0001 * cell.seed
+        value = MEANS.get((cell.label, cell.density), 0) + 0.0001 * cell.seed
         if value > 0.5:
             accuracy = Accuracy(value, value, 1)
             result = Result("done", accuracy=accuracy, density=cell.density, effective=0.05)
@@ -59,7 +59,7 @@ def shown(tmp_path_factory, settings, methods):
             store.put(cell, Result("failed", "no file '/home/somebody/x.txt'"))
     (folder / "parser.yaml").write_text(FILE)
     known = parser.load(folder / "parser.yaml")
-    measured = Measured(settings, methods, [folder / "runs"])
+    measured = ResultLookup(settings, methods, [folder / "runs"])
     found = board(store, "quick", cells, settings.methods_of_papers())
     top = Top("quick", "", "pai-bench run quick", "pai-bench leaderboard --suite quick")
     made = page(top, [found], settings, methods, measured)
@@ -73,7 +73,7 @@ def made(shown, settings):
 
 def after(made, title):
     """Blocks below a heading, up to the next one."""
-    texts = [block.text if isinstance(block, Heading) else None for block in made.blocks]
+    texts = [block.text if isinstance(block, ReportHeading) else None for block in made.blocks]
     start = texts.index(title) + 1
     end = next((i for i in range(start, len(texts)) if texts[i] is not None), len(texts))
     return made.blocks[start:end]
@@ -84,7 +84,7 @@ def rows_of(block):
 
 
 def test_densities_are_ranked_with_intervals_and_differences(made, shown):
-    assert [b.text for b in made.blocks if isinstance(b, Heading) and b.level == 2][:3] == [
+    assert [b.text for b in made.blocks if isinstance(b, ReportHeading) and b.level == 2][:3] == [
         "Density 1, sparsity 0 %", "Density 0.1, sparsity 90 %", "Density 0.02, sparsity 98 %",
     ]  # fmt: skip
     (ranked,) = after(made, "Density 0.1, sparsity 90 %")
@@ -123,7 +123,7 @@ def test_methods_are_linked_to_their_runs_and_curves_name_them(made, shown, sett
     recorded = {name for point in found["leaderboard-quick"].history for name in point}
     assert {*plot.y, "density"} == recorded
     assert [block.runs for block in trainings] == [
-        tuple(run_id(row) for row in shown[0].rows if (row.line, row.density) in keys)
+        tuple(run_id(row) for row in shown[0].rows if (row.label, row.density) in keys)
         for keys in ([("dense", 1)], [("random", 0.1), ("snip", 0.1)], [("snip", 0.02)])
     ]
 
@@ -160,9 +160,9 @@ def test_all_of_it_is_in_the_file(made):
     text = written(made)
     assert text.startswith("# PaI-Bench quick\n")
     for block in made.blocks:
-        if isinstance(block, Heading):
+        if isinstance(block, ReportHeading):
             assert f"\n{'#' * (block.level + 1)} {block.text}\n" in text
-        elif isinstance(block, Table):
+        elif isinstance(block, ReportTable):
             assert table(block) in text
         elif isinstance(block, Curves):
             assert all(run in text for run in block.runs)

@@ -20,8 +20,8 @@ from pai_bench.methods.conformance import CHECKS, assert_conforms, check
 from pai_bench.methods.conformance.subject import DIGITS, Noteworthy, Wrong, find
 from pai_bench.registry import methods as registry
 from pai_bench.registry.methods import register
-from pai_bench.sparsity.select import keep_top
-from pai_bench.training.checkpoint import Halfway
+from pai_bench.sparsity.select import topk_masks
+from pai_bench.training.checkpoint import TrainingCheckpoint
 from pai_bench.training.module import SparseClassifier
 
 HEAD = (
@@ -62,7 +62,7 @@ class KeepsAtMost(KeepsOneLess):
     exact_density = False
 
     def keep(self, scores):
-        return Good.keep(self, scores) if self.task.density == 1 else super().keep(scores)
+        return Good.keep(self, scores) if self.context.density == 1 else super().keep(scores)
 
     def scores(self, network, batches):
         if len(prunable(network)) < 2:
@@ -88,7 +88,7 @@ class Everywhere(Good):
     """Heed no allocation by layer."""
 
     def keep(self, scores):
-        return keep_top(scores, self.task.density)
+        return topk_masks(scores, self.context.density)
 
 
 @register("float-masks")
@@ -161,7 +161,7 @@ class GlobalTorch(SparseClassifier):
 
     def sparsify(self, batches):
         drawn = {n: torch.rand_like(w.float()) for n, w in prunable(self.network)}
-        return keep_top(drawn, self.task.density)
+        return topk_masks(drawn, self.context.density)
 
 
 @register("seeds-the-world")
@@ -203,7 +203,7 @@ class Remembers(Good):
 
     def sparsify(self, batches):
         masks = super().sparsify(batches)
-        self.last[0] = self.task.density
+        self.last[0] = self.context.density
         return masks
 
 
@@ -664,7 +664,7 @@ def test_masks_that_come_in_steps_may_keep_less_and_decline_networks():
 
 
 def test_a_checkpoint_that_is_not_gone_on_from_is_no_interruption_that_was_passed(monkeypatch):
-    monkeypatch.setattr(Halfway, "_checkpoint", lambda _: None)
+    monkeypatch.setattr(TrainingCheckpoint, "_checkpoint", lambda _: None)
     with pytest.raises(Wrong, match="step 7 is not read back; save tensors and plain data only"):
         LOOKS["interruption"](find(Good, ()).load())
 

@@ -41,7 +41,7 @@ def train(cell, settings, module=None, epochs=None, **options):
     recipe = cell.recipe.model_copy(update={"epochs": epochs or cell.recipe.epochs})
     trainer = fit.build_trainer(replace(cell, recipe=recipe), CPU, lambda *_: None)
     trainer.callbacks += options.pop("callbacks", [])
-    with module.task.streams.as_global("training"):
+    with module.context.rng.as_global("training"):
         trainer.fit(module, datamodule=fit.build_data(cell, settings), **options)
     return module, trainer
 
@@ -71,7 +71,7 @@ def watched(cls):
 
 def watch(cell, settings, cls):
     plain = fit.build_module(cell, settings, ())
-    module = watched(cls)(plain.network, plain.task, **cell.hyper)
+    module = watched(cls)(plain.network, plain.context, **cell.hyper)
     module.updates = []
     return train(cell, settings, module)
 
@@ -118,7 +118,7 @@ def test_growth_looks_at_the_gradient_of_the_loss_alone(update, cell, settings):
             seen.append(gradients)
             super().update_masks(step, gradients)
 
-    module = Seen(plain.network, plain.task, **asked.hyper)
+    module = Seen(plain.network, plain.context, **asked.hyper)
     module.updates = []
     train(asked, settings, module)
     found = 0
@@ -171,7 +171,7 @@ def test_chance_outside_the_method_is_left_alone(cell, settings):
     for method in ("rigl", "random"):
         module = fit.build_module(cell(method, epochs=1), settings, ())
         torch.manual_seed(0)
-        with module.task.streams.as_global("training"):
+        with module.context.rng.as_global("training"):
             data = fit.build_data(cell(method), settings)
             trainer = fit.build_trainer(cell(method, epochs=1), CPU, lambda *_: None)
             trainer.fit(module, datamodule=data)
@@ -211,7 +211,7 @@ def test_a_resumed_training_ends_bit_by_bit_as_if_never_stopped(
     assert trainer.global_step == step
     other = replace(asked, seed=2)
     module = fit.build_module(other, settings, ())
-    resumed = type(module)(module.network, stopped.task, **asked.hyper)
+    resumed = type(module)(module.network, stopped.context, **asked.hyper)
     train(asked, settings, resumed, ckpt_path=path, weights_only=False)
     one, two = state_of(whole), state_of(resumed)
     assert one.keys() == two.keys()
@@ -251,8 +251,8 @@ def test_redistributed_weights_go_where_gradients_are_large(cell, settings):
     for redistribute in (False, True):
         module, _ = train(cell("snfs", delta_t=5, redistribute=redistribute), settings)
         kept[redistribute] = module.masks.kept_by_layer()
-        assert sum(kept[redistribute].values()) == sum(module.kept_at_start.values())
-    assert kept[False] == module.kept_at_start
+        assert sum(kept[redistribute].values()) == sum(module.initial_nonzero.values())
+    assert kept[False] == module.initial_nonzero
     assert kept[True]["fc3.weight"] > kept[False]["fc3.weight"]
     assert kept[True]["fc1.weight"] < kept[False]["fc1.weight"]
 

@@ -11,10 +11,10 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from pai_bench.config.schema import Recipe
-from pai_bench.core.rng import Streams
+from pai_bench.core.rng import RandomStreams
 from pai_bench.registry import methods as registry
 from pai_bench.training import fit
-from pai_bench.training.module import Task
+from pai_bench.training.module import MethodContext
 
 BATCH, STEPS = 16, 30
 RECIPE = Recipe(
@@ -55,8 +55,8 @@ class Parts(pl.LightningDataModule):
 def train(method, update, rank, ranks):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(16, 24), nn.ReLU(), nn.Linear(24, 4))
-    task = Task(0.3, RECIPE, 4, Streams(1))
-    module = registry.load(method)(network, task, delta_t=5, end=1.0, update=update)
+    context = MethodContext(0.3, RECIPE, 4, RandomStreams(1))
+    module = registry.load(method)(network, context, delta_t=5, end=1.0, update=update)
     trainer = pl.Trainer(
         max_epochs=1, accelerator="cpu", devices=ranks, strategy="ddp" if ranks > 1 else "auto",
         logger=False, enable_checkpointing=False, enable_progress_bar=False,

@@ -9,7 +9,7 @@ from torch import nn
 from pai_bench import networks
 from pai_bench.config.schema import Network
 from pai_bench.core.errors import BenchError
-from pai_bench.core.rng import Streams
+from pai_bench.core.rng import RandomStreams
 from pai_bench.sparsity.masks import prunable
 
 MNIST, CIFAR = (1, 28, 28), (3, 32, 32)
@@ -18,7 +18,7 @@ RESNET = "pai_bench.networks.resnet_cifar:resnet_20"
 
 
 def build(target, shape=MNIST, seed=1, **settings):
-    with Streams(seed).as_global("init"):
+    with RandomStreams(seed).as_global("init"):
         return networks.build(Network(build=target, **settings), shape, 10)
 
 
@@ -89,7 +89,7 @@ def test_an_unknown_initialisation_names_the_nearest_one():
 
 
 def test_no_initialisation_keeps_the_weights_of_the_builder():
-    with Streams(1).as_global("init"):
+    with RandomStreams(1).as_global("init"):
         first = nn.Linear(784, 300)
     assert torch.equal(build(LENET).fc1.weight, first.weight)
     assert torch.equal(build(LENET).fc1.bias, first.bias)

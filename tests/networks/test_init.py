@@ -8,7 +8,7 @@ from torch import nn
 
 from pai_bench import networks
 from pai_bench.config.schema import Network
-from pai_bench.core.rng import Streams
+from pai_bench.core.rng import RandomStreams
 from pai_bench.networks.init import INITS
 from pai_bench.networks.residual import BasicBlock, Bottleneck
 from pai_bench.networks.wide_resnet import WideBlock
@@ -150,9 +150,9 @@ def test_one_seed_gives_one_start(init):
 )
 def test_kaiming_draws_what_the_stored_evidence_started_from(target, shape):
     """PyTorch's own start of each layer in turn, then all weights again, in the same order."""
-    with Streams(1).as_global("init"):
+    with RandomStreams(1).as_global("init"):
         network = networks.build(Network(build=target, init="kaiming"), shape, 10)
-    with Streams(1).as_global("init"):
+    with RandomStreams(1).as_global("init"):
         for _, layer in layers(network):
             fresh(layer)
         for name, layer in layers(network):
@@ -177,7 +177,7 @@ def fresh(layer):
 def test_dessilbis_weights_pass_its_threshold_as_often_as_described(target, init, bound, shares):
     """Per cent of |w| above lambda in the lasso recipes: by input channels, by output channels."""
     settings = Network(build=f"pai_bench.networks.{target}", init=init)
-    with Streams(1).as_global("init"):
+    with RandomStreams(1).as_global("init"):
         network = networks.build(settings, (3, 32, 32), 10)
     for channels, share in shares.items():
         found = [

@@ -13,7 +13,7 @@ from pai_bench import networks
 from pai_bench.core.errors import BenchError
 from pai_bench.sparsity import allocate
 from pai_bench.sparsity.masks import layers
-from pai_bench.sparsity.select import keep_top
+from pai_bench.sparsity.select import topk_masks
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "rigl" / "rigl_erk_official.json"
 OFFICIAL = json.loads(GOLDEN.read_text())
@@ -129,7 +129,7 @@ def test_lenet_is_thinned_as_in_rigls_protocol(density, kept):
     """Sparsity 0.98, 0.99 and 0.96 of the first layer, 0.9 times that of the second."""
     shapes = {"fc1": (300, 784), "fc2": (100, 300), "fc3": (10, 100)}
     scores = {name: torch.rand(shape) for name, shape in shapes.items()}
-    found = keep_top(scores, density, scope="rigl-mnist").kept_by_layer()
+    found = topk_masks(scores, density, scope="rigl-mnist").kept_by_layer()
     assert tuple(found.values()) == kept
     assert sum(kept) / 266_200 == pytest.approx(density, rel=1e-4)
 

@@ -17,10 +17,10 @@ from torch import nn
 import pai_bench
 from pai_bench.config.schema import Recipe
 from pai_bench.core.errors import BenchError
-from pai_bench.core.rng import Streams
+from pai_bench.core.rng import RandomStreams
 from pai_bench.registry import methods as registry
-from pai_bench.sparsity.select import kept_count, round_density
-from pai_bench.training.module import Task
+from pai_bench.sparsity.select import density_schedule, kept_count
+from pai_bench.training.module import MethodContext
 
 STEP = 1e-6
 REPEATS, EPSILON, TEMPERATURE = 2, 0.01, 200
@@ -95,8 +95,8 @@ def record(net, method, batches, density=0.4, rounds=2, **hyper):
     """Let a method prune; return the masks that each round began with, its scores, the end."""
     if method == "ntk-sap":
         hyper = {"repeats": REPEATS, "draws": FixedDraws(), **hyper}
-    task = Task(density, Recipe(epochs=1, batch_size=1, lr=1.0), 3, Streams(0))
-    module = registry.load(method)(net, task, rounds=rounds, **hyper)
+    context = MethodContext(density, Recipe(epochs=1, batch_size=1, lr=1.0), 3, RandomStreams(0))
+    module = registry.load(method)(net, context, rounds=rounds, **hyper)
     scores, seen = module.scores, []
 
     def watch(scratch, given):
@@ -104,7 +104,7 @@ def record(net, method, batches, density=0.4, rounds=2, **hyper):
         return seen[-1][1]
 
     module.scores = watch
-    end = module.sparsify(module.withhold(batches))
+    end = module.sparsify(module.restrict_inputs(batches))
     return [*seen, (dict(end), None)]
 
 
@@ -442,7 +442,7 @@ def test_every_round_keeps_its_exact_number_however_many_scores_are_zero(
     steps = [masks for masks, _ in record(net, method, batches, density, rounds)]
     total = sum(mask.numel() for mask in steps[0].values())
     for number, (before, after) in enumerate(pairwise(steps), 1):
-        kept = kept_count(total, round_density(density, number, rounds))
+        kept = kept_count(total, density_schedule(density, number, rounds))
         assert sum(int(mask.sum()) for mask in after.values()) == kept
         if method not in ("snip", "force", "grasp"):  # the others never take a weight back
             assert not any(bool((after[name] & ~before[name]).any()) for name in before)

@@ -15,10 +15,10 @@ from pai_bench.registry import methods as registry
 from pai_bench.sparsity.select import (
     SAMPLE,
     SAMPLED_FROM,
-    keep_top,
+    density_schedule,
     kept_count,
     kth_smallest,
-    round_density,
+    topk_masks,
 )
 
 GRID = [2, 4, 6, 8, 10, 12, 14, 16, 18]
@@ -94,14 +94,14 @@ def test_a_network_sized_selection_is_exact():
     total, kept = KEPT["resnet-20, 10 classes"]
     scores = torch.rand(total, generator=torch.Generator().manual_seed(0))
     for c, count in zip(GRID, kept, strict=True):
-        assert keep_top({"w": scores}, 0.8**c).kept == count
+        assert topk_masks({"w": scores}, 0.8**c).kept == count
 
 
 @many
 @given(layers, densities)
 def test_global_selection_is_that_of_a_sorted_list(lists, density):
     values = list(chain.from_iterable(lists))
-    masks = keep_top(as_scores(lists), density)
+    masks = topk_masks(as_scores(lists), density)
     assert masks.kept == kept_count(len(values), density)
     assert flat(masks) == by_sorting(values, masks.kept)
 
@@ -109,7 +109,7 @@ def test_global_selection_is_that_of_a_sorted_list(lists, density):
 @many
 @given(layers, densities)
 def test_local_selection_is_that_of_each_layer_alone(lists, density):
-    masks = keep_top(as_scores(lists), density, scope="local")
+    masks = topk_masks(as_scores(lists), density, scope="local")
     for values, mask in zip(lists, masks.values(), strict=True):
         assert mask.tolist() == by_sorting(values, kept_count(len(values), density))
 
@@ -119,7 +119,7 @@ def test_local_selection_is_that_of_each_layer_alone(lists, density):
 def test_among_equal_scores_the_living_go_first(lists, density, random):
     alive = [[random.random() < 0.5 for _ in values] for values in lists]
     tensors = {f"layer{i}": torch.tensor(values) for i, values in enumerate(alive)}
-    masks = keep_top(as_scores(lists), density, alive=tensors)
+    masks = topk_masks(as_scores(lists), density, alive=tensors)
     values, lives = [list(chain.from_iterable(each)) for each in (lists, alive)]
     assert flat(masks) == by_sorting(values, kept_count(len(values), density), lives)
 
@@ -128,13 +128,13 @@ def test_among_equal_scores_the_living_go_first(lists, density, random):
 @given(layers, densities)
 def test_the_strict_rule_is_the_official_one(lists, density):
     values = list(chain.from_iterable(lists))
-    assert flat(keep_top(as_scores(lists), density, rule="strict")) == official(values, density)
+    assert flat(topk_masks(as_scores(lists), density, rule="strict")) == official(values, density)
 
 
 @many
 @given(layers, densities)
 def test_the_strict_local_rule_is_the_official_one_by_layer(lists, density):
-    masks = keep_top(as_scores(lists), density, rule="strict", scope="local")
+    masks = topk_masks(as_scores(lists), density, rule="strict", scope="local")
     for values, mask in zip(lists, masks.values(), strict=True):
         assert mask.tolist() == official(values, density)
 
@@ -150,32 +150,32 @@ def test_the_number_kept_is_at_most_one_above_its_share(total, density):
 @pytest.mark.parametrize("value", [0.0, 1.0, -3.5])
 def test_equal_scores_are_never_over_pruned(value):
     scores = {"a": torch.full((30, 10), value), "b": torch.full((700,), value)}
-    assert keep_top(scores, 0.05).kept == 50
-    assert keep_top(scores, 0.05, scope="local").kept_by_layer() == {"a": 15, "b": 35}
-    assert keep_top(scores, 0.05, rule="strict").kept == 0
+    assert topk_masks(scores, 0.05).kept == 50
+    assert topk_masks(scores, 0.05, scope="local").kept_by_layer() == {"a": 15, "b": 35}
+    assert topk_masks(scores, 0.05, rule="strict").kept == 0
 
 
 def test_dead_weights_do_not_come_back_while_living_ones_score_the_same():
     alive = {"w": torch.arange(100) >= 50}
-    assert torch.equal(keep_top({"w": torch.zeros(100)}, 0.5, alive=alive)["w"], alive["w"])
+    assert torch.equal(topk_masks({"w": torch.zeros(100)}, 0.5, alive=alive)["w"], alive["w"])
 
 
 @pytest.mark.parametrize("scope", ["global", "local"])
 @pytest.mark.parametrize("rule", ["exact", "strict"])
 def test_density_1_keeps_everything(scope, rule):
-    assert keep_top({"w": torch.zeros(7)}, 1.0, scope=scope, rule=rule).density() == 1
+    assert topk_masks({"w": torch.zeros(7)}, 1.0, scope=scope, rule=rule).density() == 1
 
 
 def test_masks_have_the_names_order_and_shapes_of_the_scores():
     scores = {"b": torch.rand(2, 3, 4), "a": torch.rand(5).requires_grad_()}
-    masks = keep_top(scores, 0.5)
+    masks = topk_masks(scores, 0.5)
     assert [(name, mask.shape) for name, mask in masks.items()] == [("b", (2, 3, 4)), ("a", (5,))]
 
 
 def test_layers_that_are_not_contiguous_are_ranked_by_place():
     scores = torch.arange(6.0).view(2, 3).T
     expected = [[False, True], [False, True], [False, True]]
-    assert keep_top({"w": scores}, 0.5)["w"].tolist() == expected
+    assert topk_masks({"w": scores}, 0.5)["w"].tolist() == expected
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
@@ -183,14 +183,14 @@ def test_layers_that_are_not_contiguous_are_ranked_by_place():
 def test_a_score_that_is_not_finite_names_its_layer(bad, rule):
     scores = {"good": torch.ones(3), "layer4.conv.weight": torch.tensor([1.0, bad])}
     with pytest.raises(BenchError, match=r"layer4\.conv\.weight"):
-        keep_top(scores, 0.5, rule=rule)
+        topk_masks(scores, 0.5, rule=rule)
 
 
 @many
 @given(densities, st.integers(1, 100))
 def test_every_schedule_falls_and_ends_at_the_density(density, rounds):
     for schedule in ("exponential", "linear", "expinv"):
-        path = [round_density(density, t, rounds, schedule) for t in range(1, rounds + 1)]
+        path = [density_schedule(density, t, rounds, schedule) for t in range(1, rounds + 1)]
         assert path[-1] == pytest.approx(density, rel=1e-12)
         assert path == sorted(path, reverse=True)
         assert path[0] <= 1
@@ -200,21 +200,21 @@ def test_the_last_round_keeps_what_one_round_would():
     for total, _ in KEPT.values():
         for c in GRID:
             for schedule in ("exponential", "linear", "expinv"):
-                last = round_density(0.8**c, 20, 20, schedule)
+                last = density_schedule(0.8**c, 20, 20, schedule)
                 assert kept_count(total, last) == kept_count(total, 0.8**c)
 
 
 def test_the_schedules_are_those_of_the_paper():
-    at_half = {s: round_density(0.04, 10, 20, s) for s in ("exponential", "linear", "expinv")}
+    at_half = {s: density_schedule(0.04, 10, 20, s) for s in ("exponential", "linear", "expinv")}
     expected = {"exponential": 0.2, "linear": 0.52, "expinv": 1 - 0.96**2}
     assert at_half == pytest.approx(expected)
-    factors = [round_density(0.01, t + 1, 5) / round_density(0.01, t, 5) for t in range(1, 5)]
+    factors = [density_schedule(0.01, t + 1, 5) / density_schedule(0.01, t, 5) for t in range(1, 5)]
     assert factors == pytest.approx([0.01**0.2] * 4)
 
 
 def test_an_unknown_schedule_is_an_error():
     with pytest.raises(BenchError, match="expinv"):
-        round_density(0.5, 1, 2, "cubic")
+        density_schedule(0.5, 1, 2, "cubic")
 
 
 @pytest.mark.parametrize("scope", ["local", "er", "erk"])
@@ -228,7 +228,7 @@ def test_layers_may_be_kept_at_densities_of_their_own(scope):
     }
     scores = {"conv": torch.rand(8, 4, 3, 3), "fc1": torch.rand(30, 20), "fc2": torch.rand(5, 30)}
     shapes = {name: tuple(score.shape) for name, score in scores.items()}
-    masks = keep_top(scores, 0.1, scope=scope)
+    masks = topk_masks(scores, 0.1, scope=scope)
     for name, density in rules[scope](shapes, 0.1).items():
         kept, total = int(masks[name].sum()), scores[name].numel()
         assert kept == kept_count(total, density)
@@ -271,7 +271,7 @@ def test_the_threshold_of_numbers_with_a_gradient_is_found():
 
 
 def test_scores_of_which_the_sum_overflows_are_finite():
-    masks = keep_top(
+    masks = topk_masks(
         {"w": torch.tensor([1e308, 1.7e308, 1.6e308, 1.5e308], dtype=torch.float64)}, 0.5
     )
     assert masks["w"].tolist() == [False, True, True, False]
@@ -291,7 +291,7 @@ def test_a_sample_that_misleads_is_not_trusted(monkeypatch):
 
 def test_large_layers_are_ranked_as_by_sorting():
     scores = {"a": large("half zero"), "b": large("drawn")}
-    masks = keep_top(scores, 0.3)
+    masks = topk_masks(scores, 0.3)
     order = torch.cat(list(scores.values())).argsort(descending=True, stable=True)
     chosen = torch.zeros(2 * LARGE, dtype=torch.bool)
     chosen[order[: kept_count(2 * LARGE, 0.3)]] = True

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pai_bench.core.errors import BenchError
-from pai_bench.sparsity.select import keep_top, kept_count
+from pai_bench.sparsity.select import kept_count, topk_masks
 from pai_bench.sparsity.units import keep_units, per_filter
 
 SHAPES = {"conv": (5, 2, 3, 3), "wide": (3, 7, 1, 1), "fc": (4, 6)}
@@ -49,7 +49,7 @@ def test_masks_are_those_of_a_loop(seed, density, scope):
 def test_single_weights_are_those_of_keep_top(seed, density, scope):
     generator = torch.Generator().manual_seed(seed)
     full = {n: torch.randint(9, s, generator=generator).float() for n, s in SHAPES.items()}
-    one, other = keep_units(full, SHAPES, density, scope), keep_top(full, density, scope=scope)
+    one, other = keep_units(full, SHAPES, density, scope), topk_masks(full, density, scope=scope)
     assert all(torch.equal(one[name], other[name]) for name in SHAPES)
 
 

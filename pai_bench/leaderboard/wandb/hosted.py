@@ -6,7 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pai_bench.leaderboard.wandb.report import Block, Curves, Heading, Plot, Report, Table, table
+from pai_bench.leaderboard.wandb.report import (
+    Block,
+    Curves,
+    Plot,
+    Report,
+    ReportHeading,
+    ReportTable,
+    table,
+)
 
 NOTES = "reports-online.json"
 """Which reports there are: address of the project -> title -> id."""
@@ -62,9 +70,9 @@ def _exists(report: str) -> bool:
 def _block(block: Block, entity: str, project: str, address: str) -> Any:
     from wandb_workspaces.reports import v2
 
-    if isinstance(block, Heading):
+    if isinstance(block, ReportHeading):
         return (v2.H1, v2.H2, v2.H3)[block.level - 1](block.text)
-    if isinstance(block, Table):
+    if isinstance(block, ReportTable):
         return v2.MarkdownBlock(table(block, address))
     if isinstance(block, Curves):
         return _grid(block, entity, project)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pai_bench.config.schema import Benchmark
 from pai_bench.core.errors import first_line
-from pai_bench.core.redact import public_text
+from pai_bench.core.redact import redact_text
 from pai_bench.leaderboard.board import Board
 from pai_bench.leaderboard.wandb.report import Report
 from pai_bench.leaderboard.wandb.runs import RunData, runs
@@ -134,7 +134,7 @@ def _mirror(pipe: Connection, task: _Task) -> None:
 
 
 def _told(error: Exception) -> str:
-    return public_text(f"{type(error).__name__}: {first_line(error)}")
+    return redact_text(f"{type(error).__name__}: {first_line(error)}")
 
 
 def _write_changed(pipe: Connection, task: _Task) -> Mirrored:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pai_bench.claims import citation
 from pai_bench.claims.verdicts import RULES, Verdict, tally
 from pai_bench.config.schema import Benchmark
-from pai_bench.core.redact import public_text
+from pai_bench.core.redact import redact_text
 from pai_bench.leaderboard.board import Board, Row
 from pai_bench.leaderboard.claims_table import LEGEND, numbers
 from pai_bench.leaderboard.export import HEADINGS, markdown_table, markdown_text, shown
@@ -29,7 +29,7 @@ RECORDED = ("test_accuracy", "train_loss", "test_loss")
 
 
 @dataclass(frozen=True)
-class Heading:
+class ReportHeading:
     """A title inside the report; level 1 is the highest."""
 
     level: int
@@ -44,7 +44,7 @@ class Text:
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """Plain text in rows and columns."""
 
     headings: tuple[str, ...]
@@ -74,7 +74,7 @@ class Curves:
     plots: tuple[Plot, ...]
 
 
-Block = Heading | Text | Table | Curves
+Block = ReportHeading | Text | ReportTable | Curves
 
 
 @dataclass(frozen=True)
@@ -103,12 +103,12 @@ def report(board: Board, page: Page, settings: Benchmark) -> Report:
     blocks = (
         Text("\n\n".join(_about(board, page, settings))),
         Text(short),
-        Heading(1, "Leaderboard"),
+        ReportHeading(1, "Leaderboard"),
         *_leaderboard(board),
-        Heading(1, "Curves"),
+        ReportHeading(1, "Curves"),
         *_curves(board),
         *_claims(page.judged),
-        Heading(1, "How to cite"),
+        ReportHeading(1, "How to cite"),
         *_citations(page.judged, settings),
     )
     return Report(f"PaI-Bench {board.suite}"[:128], short, blocks)
@@ -131,7 +131,7 @@ def _short(board: Board, page: Page) -> Iterator[str]:
     for density in _densities(board):
         best, *_ = _ranked(board, density)
         if best.accuracy is not None:
-            yield f"- density {density:.4g}: {markdown_text(best.line)}, {best.accuracy} %"
+            yield f"- density {density:.4g}: {markdown_text(best.label)}, {best.accuracy} %"
     for each in page.judged:
         counts = ", ".join(f"{count} {state}" for state, count in tally(each.verdicts).items())
         yield f"- claims of {each.claims.content.paper}: {counts}"
@@ -152,8 +152,8 @@ def _leaderboard(board: Board) -> Iterator[Block]:
     headings = (*HEADINGS, "best baseline", *(extra.heading for extra in extras))
     for density in _densities(board):
         ranked = _ranked(board, density)
-        yield Heading(2, f"Density {density:.4g}, sparsity {100 * (1 - density):.4g} %")
-        yield Table(
+        yield ReportHeading(2, f"Density {density:.4g}, sparsity {100 * (1 - density):.4g} %")
+        yield ReportTable(
             headings,
             tuple(
                 (
@@ -168,12 +168,12 @@ def _leaderboard(board: Board) -> Iterator[Block]:
         )
     notes = [*(extra.legend.format(board.evaluated) for extra in extras), *remarks(board)]
     if notes:
-        yield Text("\n".join(f"- {markdown_text(public_text(note))}" for note in notes))
+        yield Text("\n".join(f"- {markdown_text(redact_text(note))}" for note in notes))
 
 
 def _curves(board: Board) -> Iterator[Block]:
     """Accuracy over density from the leaderboard's run, and trainings, a grid for each density."""
-    lines = dict.fromkeys(row.line for row in board.rows if row.accuracy is not None)
+    lines = dict.fromkeys(row.label for row in board.rows if row.accuracy is not None)
     metrics = tuple(f"accuracy/{line}" for line in lines)
     over = Plot("accuracy", "density", metrics, logarithmic=True)
     yield Curves("Accuracy over density", (board_id(board.suite),), (over,))
@@ -186,11 +186,11 @@ def _curves(board: Board) -> Iterator[Block]:
 
 def _claims(judged: Sequence[Judged]) -> Iterator[Block]:
     if judged:
-        yield Heading(1, "Claims and verdicts")
+        yield ReportHeading(1, "Claims and verdicts")
         yield Text(LEGEND.replace("\n", " "))
     for each in judged:
         content, tested = each.claims.content, [v for v in each.verdicts if v.test is not None]
-        yield Heading(2, f"{content.paper}: {len(each.verdicts)} claims")
+        yield ReportHeading(2, f"{content.paper}: {len(each.verdicts)} claims")
         yield from _tested(tested)
         yield from _not_run([v for v in each.verdicts if v.test is None])
         notes = [f"not among the claims: {line}" for line in content.missing]
@@ -206,7 +206,7 @@ def _tested(tested: Sequence[Verdict]) -> Iterator[Block]:
         return
     headings = ("printed", "measured", "difference", "tolerance", "p", "n")
     rows = tuple((v.claim.id, *numbers(v), v.state, v.reason) for v in tested)
-    yield Table(("claim", *headings, "verdict", "why"), rows, ("claim", "verdict", "why"))
+    yield ReportTable(("claim", *headings, "verdict", "why"), rows, ("claim", "verdict", "why"))
     kinds = dict.fromkeys(verdict.claim.kind for verdict in tested)
     yield Text("\n".join(f"- {kind} claims are reproduced where {RULES[kind]}" for kind in kinds))
 
@@ -215,7 +215,7 @@ def _not_run(left: Sequence[Verdict]) -> Iterator[Block]:
     counts = Counter((verdict.claim.block, verdict.reason) for verdict in left)
     if counts:
         rows = tuple((block, str(count), reason) for (block, reason), count in counts.items())
-        yield Table(("not run", "claims", "why"), rows, ("not run", "why"))
+        yield ReportTable(("not run", "claims", "why"), rows, ("not run", "why"))
 
 
 def _citations(judged: Sequence[Judged], settings: Benchmark) -> Iterator[Block]:
@@ -231,17 +231,17 @@ def written(found: Report) -> str:
 
 
 def _markdown(block: Block) -> str:
-    if isinstance(block, Heading):
+    if isinstance(block, ReportHeading):
         return f"{'#' * (block.level + 1)} {block.text}"
     if isinstance(block, Text):
         return block.markdown
-    if isinstance(block, Table):
+    if isinstance(block, ReportTable):
         return table(block).rstrip()
     plots = "; ".join(f"{plot.title} against {plot.x}" for plot in block.plots)
     return f"{block.title} ({plots}): run{'s' * (len(block.runs) > 1)} {', '.join(block.runs)}"
 
 
-def table(block: Table, project: str = "") -> str:
+def table(block: ReportTable, project: str = "") -> str:
     """Write a table in Markdown, with links to its runs below the address of a `project`."""
     cells = [[markdown_text(cell) for cell in row] for row in block.rows]
     for row, run in zip(cells, block.runs, strict=False):

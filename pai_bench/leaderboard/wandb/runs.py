@@ -19,7 +19,7 @@ from statistics import fmean
 from typing import Any
 
 from pai_bench.config.schema import Benchmark
-from pai_bench.core.redact import public_data
+from pai_bench.core.redact import redact_data
 from pai_bench.experiment.cell import PROTOCOL
 from pai_bench.leaderboard.board import Board, Row
 from pai_bench.leaderboard.page import board_data, row_data
@@ -57,7 +57,7 @@ class RunData:
 
 def runs(board: Board, report: Report, settings: Benchmark) -> Iterator[RunData]:
     """Turn a board into W&B runs: one per row that has results, and one for the leaderboard."""
-    for row in (*board.rows, *board.ablated):
+    for row in (*board.rows, *board.sanity_checked):
         if row.entries:
             yield _row_run(row, board, row.method in settings.methods_of_papers())
     yield _board_run(board, report, settings)
@@ -70,15 +70,15 @@ def _row_run(row: Row, board: Board, of_paper: bool) -> RunData:
     result = row.entries[0].result
     return RunData(
         id=run_id(row),
-        name=f"{row.line}{_of(row)} · density {row.density:.4g}",
-        group=f"{board.suite} · {row.line}",
+        name=f"{row.label}{_of(row)} · density {row.density:.4g}",
+        group=f"{board.suite} · {row.label}",
         job_type="train",
         tags=(
             _tag(board.suite),
             row.method,
             _tag(cell.network),
             cell.data,
-            "sanity-check" if row.ablation else data["kind"],
+            "sanity-check" if row.sanity_check else data["kind"],
             f"protocol-{PROTOCOL}",
         ),
         config={
@@ -87,7 +87,7 @@ def _row_run(row: Row, board: Board, of_paper: bool) -> RunData:
             "hyper": dict(result.hyper),
             "seeds": [e.cell.seed for e in row.entries],
             "cells": [e.cell.id for e in row.entries],
-            "environment": public_data(result.environment),
+            "environment": redact_data(result.environment),
         },
         step="epoch",
         history=_epochs(row),
@@ -145,7 +145,7 @@ def _board_run(board: Board, report: Report, settings: Benchmark) -> RunData:
 
 
 def _of(row: Row) -> str:
-    return f" · {row.ablation}" if row.ablation else ""
+    return f" · {row.sanity_check}" if row.sanity_check else ""
 
 
 def _checks(row: Mapping[str, Any], names: Sequence[str]) -> list[float | None]:

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from pai_bench.core.errors import BenchError, first_line
-from pai_bench.core.rng import Streams
+from pai_bench.core.rng import RandomStreams
 from pai_bench.methods.conformance import cells, isolation, masks, spec
 from pai_bench.methods.conformance.subject import Noteworthy, Subject, Wrong, find, name_of
 
@@ -46,7 +46,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Check:
+class ConformanceCheck:
     """A check says what it found, or raises; `after` are those without which it has no meaning."""
 
     name: str
@@ -57,31 +57,33 @@ class Check:
 RUNS = ("masks",)
 REPEATS = ("repeatable",)
 CHECKS = (
-    Check("declaration", spec.declaration),
-    Check("hyper-parameters", spec.hyper_parameters),
-    Check("labels", spec.labels),
-    Check("data", spec.data),
-    Check("masks", masks.masks, ("labels", "data")),
-    Check("networks", masks.networks, RUNS),
-    Check("density", masks.density, ("networks",)),
-    Check("layers", masks.layers, ("networks", "density")),
-    Check("options", masks.options, ("networks", "hyper-parameters")),
-    Check("types", masks.types, ("networks",)),
-    Check("gpu", masks.gpu, ("networks",)),
-    Check("one image", masks.one_image, ("networks",)),
-    Check("repeatable", isolation.repeatable, RUNS),
-    Check("order", isolation.order, ("networks", "repeatable")),
-    Check("random state", isolation.random_state, REPEATS),
-    Check("seeds", isolation.seeds, REPEATS),
-    Check("network", isolation.network, ("networks",)),
-    Check("batches", isolation.batches, RUNS),
-    Check("cell", cells.cell, ("networks",)),
-    Check("cell again", cells.cell_again, ("cell", "order", "random state")),
-    Check("pruned weights", cells.pruned_weights, ("cell",)),
-    Check("checkpoint", cells.checkpoint, ("cell",)),
-    Check("interruption", cells.interruption, ("cell again", "pruned weights", "checkpoint")),
-    Check("pickle", cells.picklable, ("cell",)),
-    Check("silence", isolation.silence, RUNS),
+    ConformanceCheck("declaration", spec.declaration),
+    ConformanceCheck("hyper-parameters", spec.hyper_parameters),
+    ConformanceCheck("labels", spec.labels),
+    ConformanceCheck("data", spec.data),
+    ConformanceCheck("masks", masks.masks, ("labels", "data")),
+    ConformanceCheck("networks", masks.networks, RUNS),
+    ConformanceCheck("density", masks.density, ("networks",)),
+    ConformanceCheck("layers", masks.layers, ("networks", "density")),
+    ConformanceCheck("options", masks.options, ("networks", "hyper-parameters")),
+    ConformanceCheck("types", masks.types, ("networks",)),
+    ConformanceCheck("gpu", masks.gpu, ("networks",)),
+    ConformanceCheck("one image", masks.one_image, ("networks",)),
+    ConformanceCheck("repeatable", isolation.repeatable, RUNS),
+    ConformanceCheck("order", isolation.order, ("networks", "repeatable")),
+    ConformanceCheck("random state", isolation.random_state, REPEATS),
+    ConformanceCheck("seeds", isolation.seeds, REPEATS),
+    ConformanceCheck("network", isolation.network, ("networks",)),
+    ConformanceCheck("batches", isolation.batches, RUNS),
+    ConformanceCheck("cell", cells.cell, ("networks",)),
+    ConformanceCheck("cell again", cells.cell_again, ("cell", "order", "random state")),
+    ConformanceCheck("pruned weights", cells.pruned_weights, ("cell",)),
+    ConformanceCheck("checkpoint", cells.checkpoint, ("cell",)),
+    ConformanceCheck(
+        "interruption", cells.interruption, ("cell again", "pruned weights", "checkpoint")
+    ),
+    ConformanceCheck("pickle", cells.picklable, ("cell",)),
+    ConformanceCheck("silence", isolation.silence, RUNS),
 )
 
 
@@ -126,7 +128,7 @@ def assert_conforms(method: str | type, plugins: tuple[Path, ...] = ()) -> None:
         raise AssertionError("\n".join([f"{name} does not conform:", *failed]))
 
 
-def _examine(one: Check, subject: Subject) -> Finding:
+def _examine(one: ConformanceCheck, subject: Subject) -> Finding:
     started = time.perf_counter()
     printed = io.StringIO()
     ok: bool | None = True
@@ -144,7 +146,7 @@ def _examine(one: Check, subject: Subject) -> Finding:
     return Finding(one.name, ok, said, time.perf_counter() - started)
 
 
-def _left_out(one: Check, cause: str) -> Finding:
+def _left_out(one: ConformanceCheck, cause: str) -> Finding:
     return Finding(one.name, None, f"not looked at: `{cause}` comes first")
 
 
@@ -154,7 +156,7 @@ def _undisturbed(printed: io.StringIO) -> Iterator[None]:
     threads, state, numpy_state = torch.get_num_threads(), random.getstate(), np.random.get_state()
     torch.set_num_threads(1)
     try:
-        with contextlib.redirect_stdout(printed), Streams(0).as_global("check"):
+        with contextlib.redirect_stdout(printed), RandomStreams(0).as_global("check"):
             yield
     finally:
         torch.set_num_threads(threads)

@@ -25,7 +25,7 @@ from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.sparsity.select import kept_count
 from pai_bench.store.result import Result
 from pai_bench.training import fit
-from pai_bench.training.checkpoint import Halfway
+from pai_bench.training.checkpoint import TrainingCheckpoint
 from pai_bench.training.module import SparseClassifier
 
 CURVES = ("train_loss", "test_accuracy", "test_loss")
@@ -148,7 +148,7 @@ def _through_a_file(subject: Subject, trainer: pl.Trainer) -> SparseClassifier:
         path = Path(folder) / "cell.ckpt"
         trainer.save_checkpoint(path)
         return subject.cls.load_from_checkpoint(
-            path, network=fresh.network, task=fresh.task, **subject.few
+            path, network=fresh.network, context=fresh.context, **subject.few
         )
 
 
@@ -157,7 +157,7 @@ def interruption(subject: Subject) -> str:
     whole, _ = subject.trained
     with tempfile.TemporaryDirectory() as folder:
         for stop in (STOP, None):
-            halfway = Halfway(Path(folder), subject.cell(), "cpu")
+            halfway = TrainingCheckpoint(Path(folder), subject.cell(), "cpu")
             halfway.every = 0.0
             module, _ = subject.train(halfway, stop)
     how = f"stopped at step {STOP} and gone on with"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from pai_bench.core.rng import Streams
+from pai_bench.core.rng import RandomStreams
 from pai_bench.networks.residual import BasicBlock
 
 Shape = tuple[int, int, int]
@@ -99,12 +99,12 @@ class Problem:
 
     def network(self, start: int, dtype: torch.dtype) -> nn.Module:
         """Draw initial weights from the seed `start`."""
-        with Streams(start).as_global("init"):
+        with RandomStreams(start).as_global("init"):
             return self.build(self.shape, CLASSES).to(dtype)
 
     def batches(self, start: int) -> list[tuple[Tensor, Tensor]]:
         """Draw images and labels from the seed `start`."""
-        generator = Streams(start).generator("data-order")
+        generator = RandomStreams(start).generator("data-order")
         return [
             (
                 torch.randn(size, *self.shape, generator=generator),

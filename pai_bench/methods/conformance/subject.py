@@ -20,7 +20,7 @@ from pai_bench import networks
 from pai_bench.config.schema import Benchmark, Data, Network, Recipe
 from pai_bench.core.errors import BenchError, first_line, unknown
 from pai_bench.core.hardware import Hardware
-from pai_bench.core.rng import Streams
+from pai_bench.core.rng import RandomStreams
 from pai_bench.experiment.cell import Cell, data_fields
 from pai_bench.methods.base import PruneAtInit
 from pai_bench.methods.conformance.problems import CLASSES, MLP, Problem
@@ -28,8 +28,8 @@ from pai_bench.registry import methods as registry
 from pai_bench.registry.declaration import MethodInfo
 from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.training import fit
-from pai_bench.training.checkpoint import Halfway
-from pai_bench.training.module import SparseClassifier, Task
+from pai_bench.training.checkpoint import TrainingCheckpoint
+from pai_bench.training.module import MethodContext, SparseClassifier
 
 RECIPE = Recipe(epochs=1, batch_size=8, lr=0.1, momentum=0.9)
 DIGITS = Data(
@@ -119,8 +119,10 @@ class Subject:
         network = case.problem.network(case.start, case.dtype)
         density = case.density if self.cls.prunes else 1.0
         other = partial(case.problem.network, case.start + 1, case.dtype)
-        task = Task(density, RECIPE, CLASSES, Streams(case.seed), other_start=other)
-        return self.cls(network, task, **{**self.few, **case.hyper}).to(case.device)
+        context = MethodContext(
+            density, RECIPE, CLASSES, RandomStreams(case.seed), other_start=other
+        )
+        return self.cls(network, context, **{**self.few, **case.hyper}).to(case.device)
 
     def masks(self, case: Case, batches: Any = None) -> Masks:
         """Choose masks as a cell does: what the method does not need is withheld from it."""
@@ -136,7 +138,7 @@ class Subject:
         """Let the `module` of a case choose; raises Wrong for whatever it raises."""
         given = case.batches() if batches is None else batches
         try:
-            return module.sparsify(module.withhold(given))
+            return module.sparsify(module.restrict_inputs(given))
         except (Exception, SystemExit) as error:
             raise Wrong(
                 f"{self.cls.__name__} {case}: {type(error).__name__}: {first_line(error)}"
@@ -177,7 +179,7 @@ class Subject:
         return self.train()
 
     def train(
-        self, halfway: Halfway | None = None, stop: int | None = None
+        self, halfway: TrainingCheckpoint | None = None, stop: int | None = None
     ) -> tuple[SparseClassifier, pl.Trainer]:
         """Train from the start, or from where `halfway` knows; stop after so many steps."""
         cell = self.cell()
@@ -186,18 +188,18 @@ class Subject:
         known = halfway.join(trainer) if halfway else None
         trainer.callbacks.append(_Stop(stop))  # type: ignore[attr-defined]
         module = self.untrained()
-        with module.task.streams.as_global("training"):
+        with module.context.rng.as_global("training"):
             trainer.fit(module, datamodule=data, ckpt_path=known, weights_only=True)
         return module, trainer
 
     def untrained(self, start: str = "init") -> SparseClassifier:
         """The module of the cell, its initial weights drawn from the stream `start`."""
         cell = self.cell()
-        streams = Streams(cell.seed)
-        with streams.as_global(start):
+        rng = RandomStreams(cell.seed)
+        with rng.as_global(start):
             built = networks.build(SETTINGS.networks[cell.network], DIGITS.shape, DIGITS.classes)
-        task = Task(cell.density, cell.recipe, DIGITS.classes, streams)
-        return self.cls(built, task, **cell.hyper)
+        context = MethodContext(cell.density, cell.recipe, DIGITS.classes, rng)
+        return self.cls(built, context, **cell.hyper)
 
 
 class _Stop(pl.Callback):

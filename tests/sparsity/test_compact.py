@@ -24,8 +24,8 @@ from pai_bench.networks.mobilenet import mobilenet_v1
 from pai_bench.networks.vgg import vgg_16_bn
 from pai_bench.networks.wide_resnet import wide_resnet
 from pai_bench.sparsity.account import effective, macs_by_layer
+from pai_bench.sparsity.compact import Shifted, compact_network
 from pai_bench.sparsity.masks import Masks, layers, prunable
-from pai_bench.sparsity.shrink import Shifted, shrink
 from pai_bench.store.result import Result
 from pai_bench.store.store import Store
 from pai_bench.training import fit
@@ -101,7 +101,7 @@ def outputs(network, shape=SIZE):
 
 
 def same(network, masks, shape=SIZE):
-    small = shrink(network, masks, shape)
+    small = compact_network(network, masks, shape)
     masks.apply(network)
     found, expected = outputs(small, shape), outputs(network, shape)
     scale = max(1.0, float(expected.abs().max()))
@@ -130,7 +130,7 @@ def test_a_multi_layer_perceptron_has_the_units_that_a_path_goes_through(density
 def test_the_network_itself_stays_as_it_is():
     network = drawn(padded, 3).train()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    shrink(network, units(network, 0.4, 3), SIZE)
+    compact_network(network, units(network, 0.4, 3), SIZE)
     assert network.training
     assert all(torch.equal(before[n], tensor) for n, tensor in network.state_dict().items())
 
@@ -205,7 +205,7 @@ class Branching(nn.Module):
 )
 def test_what_cannot_be_followed_is_refused(network, says):
     with pytest.raises(BenchError, match=says):
-        shrink(network, Masks.ones(network), (4,))
+        compact_network(network, Masks.ones(network), (4,))
 
 
 def test_a_result_and_a_board_say_what_is_left_without_dead_filters(tmp_path):
@@ -222,7 +222,7 @@ def test_a_result_and_a_board_say_what_is_left_without_dead_filters(tmp_path):
     one = int(first.flatten(1).any(1).sum())
     assert 0 < one < 6
     assert 0 < two < 8
-    found = outcome.result.shrunk
+    found = outcome.result.compacted
     assert (found.units, found.units_dense) == (one + two + 10, 6 + 8 + 10)
     assert found.parameters == 9 * one + one + 9 * one * two + two + 10 * two + 10
     assert found.flops == 2 * (64 * 9 * one + 16 * 9 * one * two + 10 * two)

@@ -28,7 +28,7 @@ class Shifted(nn.Module):
 
 
 @torch.no_grad()
-def shrink(network: nn.Module, masks: Masks, shape: tuple[int, ...]) -> nn.Module:
+def compact_network(network: nn.Module, masks: Masks, shape: tuple[int, ...]) -> nn.Module:
     """Build the smaller dense network that computes what the masked `network` does.
 
     Removed are the neurons and channels that have no kept weight coming in, or none going out, and
@@ -45,7 +45,7 @@ def shrink(network: nn.Module, masks: Masks, shape: tuple[int, ...]) -> nn.Modul
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
     >>> masks = Masks({"0.weight": torch.tensor([[1, 1], [0, 0], [0, 1]]).bool(),
     ...     "2.weight": torch.tensor([[1, 1, 0]]).bool()})
-    >>> shrink(net, masks, (2,))
+    >>> compact_network(net, masks, (2,))
     Sequential(
       (0): Linear(in_features=2, out_features=1, bias=True)
       (1): ReLU()

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from pai_bench import Masks, prunable
-from pai_bench.config.schema import ABLATIONS
-from pai_bench.core.rng import Streams
+from pai_bench.config.schema import SANITY_CHECKS
+from pai_bench.core.rng import RandomStreams
 from pai_bench.sparsity.select import kept_count
 from pai_bench.training import fit
 from pai_bench.training.sanity_checks import Corrupted, shuffled
@@ -15,18 +15,18 @@ from pai_bench.training.sanity_checks import Corrupted, shuffled
 PRUNING = ("random", "magnitude", "snip", "iterative-snip", "force", "grasp", "synflow", "ntk-sap")
 
 
-def run(quick, settings, method, ablation, density=0.05, epochs=1):
+def run(quick, settings, method, sanity_check, density=0.05, epochs=1):
     cell = quick(methods=(method,), densities=(density,), seeds=(2,), epochs=epochs)[0]
-    return fit.fit(replace(cell, ablation=ablation), settings)
+    return fit.fit(replace(cell, sanity_check=sanity_check), settings)
 
 
-@pytest.mark.parametrize("ablation", ABLATIONS)
+@pytest.mark.parametrize("sanity_check", SANITY_CHECKS)
 @pytest.mark.parametrize("method", ["snip", "ntk-sap"])
-def test_every_check_keeps_the_asked_number_of_weights(quick, settings, method, ablation):
-    outcome = run(quick, settings, method, ablation)
+def test_every_check_keeps_the_asked_number_of_weights(quick, settings, method, sanity_check):
+    outcome = run(quick, settings, method, sanity_check)
     assert outcome.result.status == "done", outcome.result.reason
     assert outcome.masks.kept == kept_count(outcome.masks.total, 0.05)
-    assert outcome.curves == run(quick, settings, method, ablation).curves
+    assert outcome.curves == run(quick, settings, method, sanity_check).curves
 
 
 @pytest.mark.parametrize("method", PRUNING)
@@ -42,7 +42,7 @@ def test_a_shuffle_keeps_the_densities_by_layer_and_moves_the_mask(quick, settin
 def test_a_shuffle_has_no_preference_for_a_place():
     mask = torch.zeros(10, 10, dtype=torch.bool)
     mask[0] = True
-    hits = sum(shuffled(Masks({"w": mask}), Streams(seed))["w"].int() for seed in range(2000))
+    hits = sum(shuffled(Masks({"w": mask}), RandomStreams(seed))["w"].int() for seed in range(2000))
     assert hits.sum() == 20000
     assert (hits - 200).abs().max() < 6 * (2000 * 0.1 * 0.9) ** 0.5
 
@@ -56,7 +56,7 @@ def test_reinitialising_keeps_the_mask_and_changes_the_start(quick, settings):
 def test_other_weights_come_from_the_same_distribution(quick, settings):
     cell = quick(methods=("snip",), densities=(0.05,), seeds=(2,))[0]
     module = fit.build_module(cell, settings, ())
-    other = module.task.other_start()
+    other = module.context.other_start()
     for (name, one), (_, two) in zip(prunable(module.network), prunable(other), strict=True):
         assert not torch.equal(one, two), name
         assert two.std().item() == pytest.approx(one.std().item(), rel=0.1)
@@ -96,7 +96,7 @@ def batches():
 
 
 def corrupted(what, seed=1):
-    return Corrupted(batches(), what, 10, Streams(seed))
+    return Corrupted(batches(), what, 10, RandomStreams(seed))
 
 
 def test_random_labels_leave_the_images():

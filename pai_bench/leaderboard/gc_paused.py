@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
+def gc_paused() -> Iterator[None]:
     """Pause the collector of cycles: all that is read stays, and it would walk it again and again.
 
     A quarter of the time of a page of ten thousand results. What was made meanwhile then counts as
