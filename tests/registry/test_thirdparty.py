@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-PACKAGES = Path(__file__).parent / "thirdparty"
+ROOT = Path(__file__).parents[2]
+PACKAGES = Path(__file__).parents[1] / "thirdparty"
 pytestmark = pytest.mark.slow
 
 

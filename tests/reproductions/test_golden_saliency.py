@@ -14,7 +14,7 @@ from pai_bench.registry import methods as registry
 from pai_bench.sparsity.masks import prunable
 from pai_bench.training.module import MethodContext
 
-FILE = Path(__file__).parent / "golden" / "saliency" / "official_scores.json"
+FILE = Path(__file__).parents[1] / "golden" / "saliency" / "official_scores.json"
 GOLDEN = json.loads(FILE.read_text())
 SHAPES = {"mlp": (7, 6), "conv": (5, 2, 6, 6), "lenet": (4, 784)}
 DENSITY = {"mlp": 0.3, "conv": 0.3, "lenet": 0.05}

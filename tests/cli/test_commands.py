@@ -13,7 +13,7 @@ from pai_bench.cli.main import main
 from pai_bench.store.result import Accuracy, Result
 from pai_bench.store.store import Store
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CONFIG = ("--config", str(ROOT / "benchmark.yaml"))
 
 

@@ -25,7 +25,7 @@ from pai_bench.sparsity.masks import Masks
 from pai_bench.sparsity.regrow import drop_and_grow, moved_count
 from pai_bench.training.module import MethodContext
 
-FILE = Path(__file__).parent / "golden" / "rigl" / "rigl_dropgrow_official.json"
+FILE = Path(__file__).parents[1] / "golden" / "rigl" / "rigl_dropgrow_official.json"
 CASES = {case["name"]: case for case in json.loads(FILE.read_text())["cases"]}
 CLOSE = {"rtol": 0, "atol": 1e-5}
 

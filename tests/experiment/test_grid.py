@@ -14,7 +14,7 @@ from pai_bench.networks.describe import describe
 from pai_bench.registry import methods as registry
 
 METHODS = registry.available()
-SETTINGS = loader.load(Path(__file__).parents[1] / "benchmark.yaml", METHODS)
+SETTINGS = loader.load(Path(__file__).parents[2] / "benchmark.yaml", METHODS)
 QUICK = SETTINGS.suites["quick"]
 
 

@@ -9,7 +9,7 @@ import pytest
 from pai_bench.claims import parser
 from pai_bench.core.errors import BenchError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 KNOWN = parser.available()
 EXAMPLE = """
 paper: some

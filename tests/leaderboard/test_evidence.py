@@ -15,7 +15,7 @@ from pai_bench.leaderboard.board import board
 from pai_bench.leaderboard.terminal import print_board
 from pai_bench.store.store import Store
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"<!-- evidence: (\S+) (\S+) -->\n```\n(.*?)```", re.DOTALL)
 BLOCKS = [
     pytest.param(*match.groups(), id=f"{path.parent.name}-{match.group(2)}")

@@ -16,7 +16,7 @@ from pai_bench.reproductions.ntt.student import Objective, Student
 from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.sparsity.select import topk_masks
 
-FOLDER = Path(__file__).parent / "golden" / "ntt"
+FOLDER = Path(__file__).parents[1] / "golden" / "ntt"
 DENSITY = 0.4
 KERNEL_TOLERANCE = {"f64": 1e-12, "f32": 1e-5}
 GRADIENT_TOLERANCE = {"f64": 1e-12, "f32": 1e-6}

@@ -8,7 +8,7 @@ from pai_bench.config import loader
 from pai_bench.core.errors import BenchError
 from pai_bench.registry import methods as registry
 
-SHIPPED = Path(__file__).parents[1] / "benchmark.yaml"
+SHIPPED = Path(__file__).parents[2] / "benchmark.yaml"
 TEXT = SHIPPED.read_text()
 METHODS = registry.available()
 DENSITIES = "    densities: [0.5, 0.2, 0.1, 0.05, 0.02, 0.01]\n"

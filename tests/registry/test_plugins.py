@@ -119,7 +119,7 @@ def test_data_that_are_not_what_was_declared_are_refused(
 @pytest.mark.slow
 def test_both_are_ranked_by_one_command(tmp_path, own, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    config = str(plugins.Path(__file__).parents[1] / "benchmark.yaml")
+    config = str(plugins.Path(__file__).parents[2] / "benchmark.yaml")
     options = ("--plugin", str(own), "--network", "tiny-net", "--data", "stripes")
     more = ("--set", "epochs=2", "--seeds", "1", "--densities", "0.5", "--jobs", "1")
     code = main(["run", "quick", *options, *more, "--methods", "random,dense", "--config", config])

@@ -14,7 +14,7 @@ from pai_bench.experiment.grid import Selection
 from pai_bench.registry import methods as registry
 
 METHODS = registry.available()
-SETTINGS = loader.load(Path(__file__).parents[1] / "benchmark.yaml", METHODS)
+SETTINGS = loader.load(Path(__file__).parents[2] / "benchmark.yaml", METHODS)
 
 # A stored result is found by these digits. They may change only together with a raised version: of
 # the method, of the network, or PROTOCOL in cell.py; or because a recipe or a data set of

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 from pai_bench.reproductions.dessilbi import ranking, toolbox
 from pai_bench.reproductions.dessilbi.optimizer import DessiLBI
 
-FOLDER = Path(__file__).parent / "golden" / "dessilbi"
+FOLDER = Path(__file__).parents[1] / "golden" / "dessilbi"
 SCENARIOS = json.loads((FOLDER / "scenarios.json").read_text())["scenarios"]
 PRUNED = [name for name in SCENARIOS if not name.startswith("lottery")]
 STEPS = 12

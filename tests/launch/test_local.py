@@ -19,7 +19,7 @@ from pai_bench.launch.request import RunRequest
 from pai_bench.store.store import Store
 from pai_bench.training import fit
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CPU = Hardware("cpu", "1")
 
 
