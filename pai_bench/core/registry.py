@@ -81,6 +81,10 @@ class Registry(Mapping[str, Info]):
     def __getitem__(self, name: str) -> Info:
         return self._of(name).info
 
+    def get(self, name: str, default: Any = None) -> Any:
+        """What is declared of `name`, or `default`."""
+        return self._declared[name].info if name in self._declared else default
+
     def __contains__(self, name: object) -> bool:
         return name in self._declared
 
