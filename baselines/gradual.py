@@ -52,7 +52,6 @@ class Gradual(MovingMasks):
 
     def on_fit_start(self) -> None:
         """Remember nothing yet, unless a checkpoint brought it."""
-        super().on_fit_start()
         found = getattr(self, "remembered", {})
         self.remembered = {name: found[name].to(self.device) for name in found}
 

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from pai_bench import PruneAtInit, prunable, register
 from pai_bench.sparsity.saliency import add_into, masked_forward
-from pai_bench.training.module import Batches
+from pai_bench.training.restricted_batches import Batches
 
 
 @register("grasp")

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pai_bench import register
 from pai_bench.baselines.snip import SNIP
-from pai_bench.training.module import Batches
+from pai_bench.training.restricted_batches import Batches
 
 
 @register("iterative-snip")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from pai_bench import PruneAtInit, prunable, register
-from pai_bench.training.module import Batches
+from pai_bench.training.restricted_batches import Batches
 
 
 @register("magnitude")

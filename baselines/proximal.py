@@ -46,12 +46,9 @@ class Proximal(SparseClassifier):
         """Train with the penalty, or take what another cell has trained, and keep the largest."""
         found = self.get_or_compute({"lam": self.hyper.lam}, lambda: self._penalised(batches))
         weights = dict(prunable(self.network))
-        sign = -1 if self.context.sanity_check == "invert" else 1
-        scores = {
-            name: sign * self._size(found["weights"][name]).to(self.device) for name in weights
-        }
+        sizes = {n: self._size(found["weights"][n]).to(self.device) for n in weights}
         shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
-        return keep_units(scores, shapes, self.context.density, self.hyper.scope)
+        return keep_units(self.ranked(sizes), shapes, self.context.density, self.hyper.scope)
 
     def _penalised(self, batches: Any) -> Search:
         """Train a copy by the recipe, with a proximal step after each of its own."""

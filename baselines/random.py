@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from pai_bench import PruneAtInit, prunable, register
 from pai_bench.sparsity.select import random_scores
-from pai_bench.training.module import Batches
+from pai_bench.training.restricted_batches import Batches
 
 
 @register("random")

@@ -9,7 +9,7 @@ import torch
 
 from pai_bench import Masks, SparseClassifier, prunable, register
 from pai_bench.sparsity.units import keep_units
-from pai_bench.training.module import Batches
+from pai_bench.training.restricted_batches import Batches
 
 
 @register("random-filters")

@@ -6,7 +6,7 @@ import torch
 
 from pai_bench import Masks, prunable, register
 from pai_bench.baselines.random import Random
-from pai_bench.training.module import Batches
+from pai_bench.training.restricted_batches import Batches
 
 
 @register("scaled-random")

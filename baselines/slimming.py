@@ -49,8 +49,7 @@ class Slimming(SparseClassifier):
     def sparsify(self, batches: Any) -> Masks:
         """Train with the penalty, or take what another cell has trained, and keep the largest."""
         found = self.get_or_compute({"lam": self.hyper.lam}, lambda: self._penalised(batches))
-        sign = -1 if self.context.sanity_check == "invert" else 1
-        scores = {n: sign * score.to(self.device) for n, score in found["scores"].items()}
+        scores = self.ranked({n: s.to(self.device) for n, s in found["scores"].items()})
         shapes = {name: tuple(weight.shape) for name, weight in prunable(self.network)}
         filters = {n: s for n, s in scores.items() if n in found["scaled"]}
         weights = {n: s for n, s in scores.items() if n not in filters}

@@ -14,7 +14,7 @@ from pai_bench.core.errors import BenchError
 from pai_bench.sparsity.masks import PRUNABLE, Layer, layers, weight_name
 from pai_bench.sparsity.narrow import Narrowing, Units, is_depthwise
 from pai_bench.sparsity.select import kept_count
-from pai_bench.training.module import Batches
+from pai_bench.training.restricted_batches import Batches
 
 
 @register("small-dense")

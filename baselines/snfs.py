@@ -41,20 +41,19 @@ class SNFS(DynamicSparse):
 
     def on_fit_start(self) -> None:
         """Start the average from 0, unless a checkpoint brought it."""
-        super().on_fit_start()
         found = getattr(self, "average", {})
         self.average = {
             name: found[name].to(weight.device) if name in found else torch.zeros_like(weight)
             for name, weight in prunable(self.network)
         }
 
-    def on_before_optimizer_step(self, optimizer: Any) -> None:
+    def on_dense_gradients(self) -> None:
         """Take the dense gradient into the average, before it is masked for the step."""
         gradients, average = list(self.dense_gradients().values()), list(self.average.values())
         self.count_dense_gradient(self._images)
         torch._foreach_mul_(average, self.hyper.decay)
         torch._foreach_add_(average, gradients, alpha=1 - self.hyper.decay)
-        super().on_before_optimizer_step(optimizer)
+        super().on_dense_gradients()
 
     def growth(self, step: int, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """|average|."""

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from pai_bench import PruneAtInit, prunable, register
 from pai_bench.sparsity.saliency import add_into, float_masks, mask_gradients, masked_forward
-from pai_bench.training.module import Batches
+from pai_bench.training.restricted_batches import Batches
 
 
 @register("snip")

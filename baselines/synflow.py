@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from pai_bench import PruneAtInit, prunable, register
-from pai_bench.training.module import Batches
+from pai_bench.training.restricted_batches import Batches
 
 
 @register("synflow")

@@ -26,10 +26,10 @@ def test_the_method_of_the_tutorial_is_listed_trained_and_loses(tmp_path, settin
     methods = registry.available((path,))
     (cell,) = grid.cells(settings, methods, "quick", grid.Selection(("smallest",), (0.1,), (1,)))
     recipe = quick(epochs=3)[0].recipe
-    result = fit.fit(replace(cell, recipe=recipe), settings, plugins=(path,)).result
+    result = fit.fit_cell(replace(cell, recipe=recipe), settings, plugins=(path,)).result
     magnitude = quick(methods=("magnitude",), densities=(0.1,), seeds=(1,), epochs=3)[0]
     assert result.status == "done", result.reason
-    assert result.accuracy.last < fit.fit(magnitude, settings).result.accuracy.last
+    assert result.accuracy.last < fit.fit_cell(magnitude, settings).result.accuracy.last
 
 
 def test_the_network_and_the_data_set_of_the_tutorial_are_declared(tmp_path, settings):

@@ -16,9 +16,10 @@ from pai_bench.core.hardware import Hardware
 from pai_bench.core.rng import RandomStreams
 from pai_bench.data.module import InMemoryData
 from pai_bench.data.sources import Arrays
+from pai_bench.experiment.bundle import Bundle
 from pai_bench.experiment.cell import Cell, data_fields
 from pai_bench.methods.dynamic import DynamicSparse
-from pai_bench.training import fit
+from pai_bench.training.build import build_module, build_trainer
 from pai_bench.training.module import SparseClassifier
 
 DELTA_T = 100
@@ -80,12 +81,12 @@ def _trained(
     cell: Cell, settings: Benchmark, arrays: Arrays, steps: int
 ) -> tuple[SparseClassifier, float]:
     """Train for so many steps; returns the module, and the seconds of its steps."""
-    module = fit.build_module(cell, settings, ())
+    module = build_module(cell, settings, ())
     data = InMemoryData(arrays, settings.data[cell.data], cell.recipe, RandomStreams(cell.seed))
     data.train_size, data.test_size = steps * cell.recipe.batch_size, 1
-    trainer = fit.build_trainer(cell, Hardware("cpu", "1"), lambda _epoch, _epochs: None)
+    trainer = build_trainer(Bundle((cell,)), Hardware("cpu", "1"))
     trainer.fit(module, datamodule=data)
-    return module, module.seconds["train"]
+    return module, module.phase_timer.seconds["train"]
 
 
 def _steps(cell: Cell, settings: Benchmark, arrays: Arrays, steps: int) -> float:

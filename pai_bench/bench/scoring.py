@@ -24,7 +24,7 @@ from pai_bench.methods.base import PruneAtInit
 from pai_bench.registry import methods as registry
 from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.training import optimizer
-from pai_bench.training.module import MethodContext
+from pai_bench.training.context import MethodContext
 
 GOAL = 1.15
 """Time of a round over that of its passes."""

@@ -22,8 +22,9 @@ from pai_bench.core.hardware import Hardware
 from pai_bench.core.rng import RandomStreams
 from pai_bench.data.module import InMemoryData
 from pai_bench.data.sources import Arrays
+from pai_bench.experiment.bundle import Bundle
 from pai_bench.experiment.cell import Cell, data_fields
-from pai_bench.training import fit
+from pai_bench.training.build import build_module, build_trainer
 
 CPU = Hardware(accelerator="cpu", devices="1")
 
@@ -53,13 +54,13 @@ def measure(console: Console, settings: Benchmark) -> None:
 
 def _upkeep(cell: Cell, settings: Benchmark, calls: int = 2000) -> float:
     """Seconds that one masking of all gradients takes."""
-    module = fit.build_module(replace(cell, method="random", density=0.1), settings, ())
+    module = build_module(replace(cell, method="random", density=0.1), settings, ())
     module.set_masks(module.sparsify([]))
     for parameter in module.network.parameters():
         parameter.grad = torch.ones_like(parameter)
     started = time.perf_counter()
     for _ in range(calls):
-        module.on_before_optimizer_step(None)
+        module.mask_enforcement.mask_gradients()
     return (time.perf_counter() - started) / calls
 
 
@@ -102,11 +103,11 @@ def _bare(cell: Cell, settings: Benchmark, arrays: Arrays) -> float:
 
 def _ours(cell: Cell, settings: Benchmark, arrays: Arrays) -> float:
     """The path of every cell: our module, our batches, our Trainer."""
-    module = fit.build_module(cell, settings, ())
+    module = build_module(cell, settings, ())
     data = InMemoryData(arrays, settings.data[cell.data], cell.recipe, RandomStreams(cell.seed))
     data.test_size = 1
-    fit.build_trainer(cell, CPU, lambda _epoch, _epochs: None).fit(module, datamodule=data)
-    return 1e3 * module.seconds["train"] / len(data.train_dataloader())
+    build_trainer(Bundle((cell,)), CPU).fit(module, datamodule=data)
+    return 1e3 * module.phase_timer.seconds["train"] / len(data.train_dataloader())
 
 
 class _PlainModule(pl.LightningModule):

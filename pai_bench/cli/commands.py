@@ -22,10 +22,11 @@ from pai_bench.core.errors import BenchError, unknown
 from pai_bench.core.hardware import Hardware
 from pai_bench.data.locations import readiness
 from pai_bench.experiment import grid
+from pai_bench.experiment.bundle import bundles
 from pai_bench.experiment.cell import Cell
 from pai_bench.experiment.cost import estimate_cost
 from pai_bench.experiment.grid import Selection
-from pai_bench.launch.progress import duration
+from pai_bench.launch.display import duration
 from pai_bench.launch.request import RunRequest
 from pai_bench.registry.declaration import MethodInfo
 from pai_bench.store.store import Store, find
@@ -96,7 +97,7 @@ def _run_suite(
     request = _run_request(context, parsed, suite, cells)
     jobs = parsed.jobs or run.default_jobs(request)
     context.console.print(f"{title}: {len(cells)} cells, {jobs} side by side", highlight=False)
-    tally = run.run(request, jobs, context.console, parsed.retry_failed)
+    tally = run.run(request, jobs, context.console, parsed.retry_failed, parsed.launcher)
     mode = parsed.wandb or os.environ.get("WANDB_MODE") or context.settings.wandb.mode
     _publish(context, suite, title, mode, asked=cells)
     _say(context, "cells", _tally_line(tally))
@@ -121,9 +122,8 @@ def _run_request(
     if parsed.accelerator == "cpu" and parsed.devices not in ("auto", "1"):
         raise BenchError("--devices: a cell uses one CPU device; --jobs runs cells side by side")
     hardware = Hardware(parsed.accelerator, parsed.devices, parsed.strategy)
-    return RunRequest(
-        suite, tuple(cells), context.settings, context.runs, hardware, context.plugins
-    )
+    work = tuple(bundles(cells))
+    return RunRequest(suite, work, context.settings, context.runs, hardware, context.plugins)
 
 
 def plan(context: Context, parsed: Arguments) -> int:

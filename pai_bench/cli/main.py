@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -15,7 +14,9 @@ from rich.console import Console
 from pai_bench.cli import commands, reading
 from pai_bench.cli.commands import Arguments, Context
 from pai_bench.config import loader, schema
+from pai_bench.core.environment import set_command_line
 from pai_bench.core.errors import BenchError, did_you_mean
+from pai_bench.launch.launcher import LOCAL
 from pai_bench.leaderboard.formats import FORMATS
 from pai_bench.registry import methods as registry
 from pai_bench.registry.plugins import extend
@@ -24,7 +25,7 @@ from pai_bench.registry.plugins import extend
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return 0, or 1 for failed cells, 2 for bad input, 130 when interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    os.environ["PAI_BENCH_COMMAND"] = " ".join(["pai-bench", *given])
+    set_command_line(given)
     try:
         parsed = _parser().parse_args(given)
         command: Callable[[Context, Arguments], int] = parsed.command
@@ -204,6 +205,9 @@ def _execution(sub: _Parser) -> None:
         help="GPUs to spread cells over: a number, or a list",
     )
     sub.add_argument("--strategy", default="auto", help="the Trainer's")
+    sub.add_argument(
+        "--launcher", default=LOCAL, help="where cells run: local, or that of a package (local)"
+    )
     sub.add_argument("--wandb", default=None, choices=_MODES, help="mirror to W&B (benchmark.yaml)")
     sub.add_argument("--retry-failed", action="store_true", help="run failed cells again")
 

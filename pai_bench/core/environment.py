@@ -7,11 +7,13 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+_COMMAND = "PAI_BENCH_COMMAND"
 PACKAGES = (
     "pai-bench", "torch", "pytorch-lightning", "torchmetrics", "numpy", "datasets",
     "scikit-learn", "safetensors", "wandb",
@@ -79,8 +81,20 @@ def _git(root: Path, *arguments: str) -> str | None:
 
 
 def command_line() -> str:
-    """The command as it was typed; worker processes inherit that of the process they serve."""
-    return os.environ.get("PAI_BENCH_COMMAND") or " ".join(["pai-bench", *sys.argv[1:]])
+    """The command as it was typed; a worker has that of the process it serves."""
+    return os.environ.get(_COMMAND) or " ".join(["pai-bench", *sys.argv[1:]])
+
+
+def set_command_line(arguments: Sequence[str]) -> None:
+    """Note the command that this process runs."""
+    os.environ[_COMMAND] = " ".join(["pai-bench", *arguments])
+
+
+def adopt(variables: Mapping[str, str], command: str) -> None:
+    """Give this process the environment and the command line of the one it works for."""
+    os.environ.clear()
+    os.environ.update(variables)
+    os.environ[_COMMAND] = command
 
 
 def peak_memory_reset() -> None:

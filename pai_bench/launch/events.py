@@ -1,34 +1,19 @@
-"""Many cells, one way to run them: a launcher takes an Order and yields events until it is done."""
+"""What a launcher tells while it works; how far a bundle is comes from its training."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pai_bench.experiment.bundle import Bundle
 from pai_bench.experiment.cell import Cell
+from pai_bench.training.progress import Progress
 
 
 @dataclass(frozen=True)
 class Started:
-    """A worker has begun a cell."""
+    """A worker has begun a bundle."""
 
-    cell: Cell
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """A cell has finished an epoch; epoch 0 begins with the choice of masks."""
-
-    cell: Cell
-    epoch: int
-    epochs: int
-
-
-@dataclass(frozen=True)
-class Scoring:
-    """A cell is choosing its masks, and has come so far."""
-
-    cell: Cell
-    reached: str
+    bundle: Bundle
 
 
 @dataclass(frozen=True)
@@ -42,10 +27,10 @@ class Finished:
 
 @dataclass(frozen=True)
 class Rejected:
-    """A cell cannot be run here at all; nothing is stored."""
+    """A bundle cannot be run here at all; nothing is stored."""
 
-    cell: Cell
+    bundle: Bundle
     reason: str
 
 
-Event = Started | Epoch | Scoring | Finished | Rejected
+Event = Started | Progress | Finished | Rejected

@@ -1,8 +1,8 @@
-"""Cells on this machine: N worker processes, each given one cell after another.
+"""Bundles on this machine: N worker processes, each given one bundle after another.
 
 A worker writes its results itself. One that dies (killed for its memory, say) is replaced, and
-its cell is stored as failed. When this process goes away, however it does, the workers go too; at
-most the cells in hand are lost.
+its cells are stored as failed. When this process goes away, however it does, the workers go too; at
+most the bundles in hand are lost.
 """
 
 from __future__ import annotations
@@ -11,73 +11,89 @@ import multiprocessing
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
+from pai_bench.core import environment
 from pai_bench.core.errors import BenchError
 from pai_bench.core.hardware import share
-from pai_bench.experiment.cell import Cell
-from pai_bench.launch.events import Epoch, Event, Finished, Rejected, Scoring, Started
+from pai_bench.experiment.bundle import Bundle
+from pai_bench.launch.events import Event, Finished, Rejected, Started
 from pai_bench.launch.request import RunRequest
 from pai_bench.store.result import Result
 from pai_bench.store.store import Store
 
-_processes = multiprocessing.get_context("spawn")
+_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+_processes: Any = multiprocessing.get_context(_METHOD)
 
 
 @dataclass
 class _Worker:
     process: Any
     pipe: Connection
-    cell: Cell | None = None
+    bundle: Bundle | None = None
+    """What it has in hand."""
+    unfinished: int = 0
+    """Cells of it that are not stored yet."""
 
 
-def launch(request: RunRequest, jobs: int) -> Generator[Event]:
-    """Run all cells of `request` with `jobs` workers, and tell what happens as it happens.
+class Local:
+    """Launches worker processes; on a machine with GPUs each has one of them."""
 
-    Closing the iterator, or an interrupt in its consumer, ends the workers; stored cells stay.
-    Raises BenchError when the hardware that was asked for is not to be had.
-    """
-    waiting = deque(request.cells)
-    workers = [_start(request, index) for index in range(min(max(1, jobs), len(waiting)))]
-    try:
-        while waiting or any(worker.cell for worker in workers):
-            for index, worker in enumerate(workers):
-                if worker.cell is None and waiting:
-                    if not worker.process.is_alive():
-                        workers[index] = worker = _start(request, index)
-                    worker.cell = waiting.popleft()
-                    worker.pipe.send(worker.cell)
-                    yield Started(worker.cell)
-            ready = wait([worker.pipe for worker in workers if worker.cell])
-            for worker in workers:
-                if worker.pipe in ready:
-                    yield _receive(worker, request)
-    finally:
-        _stop(workers)
+    def launch(self, request: RunRequest, jobs: int) -> Generator[Event]:
+        """Run all bundles of `request` with `jobs` workers (see `launcher.Launcher`)."""
+        waiting = deque(request.bundles)
+        workers = [_start(request, index) for index in range(min(max(1, jobs), len(waiting)))]
+        try:
+            while waiting or any(worker.bundle for worker in workers):
+                for index, worker in enumerate(workers):
+                    if worker.bundle is None and waiting:
+                        if not worker.process.is_alive():
+                            workers[index] = worker = _start(request, index)
+                        worker.bundle = waiting.popleft()
+                        worker.unfinished = len(worker.bundle)
+                        worker.pipe.send(worker.bundle)
+                        yield Started(worker.bundle)
+                ready = wait([worker.pipe for worker in workers if worker.bundle])
+                for worker in workers:
+                    if worker.pipe in ready:
+                        yield from _receive(worker, request)
+        finally:
+            _stop(workers)
 
 
-def _receive(worker: _Worker, request: RunRequest) -> Event:
-    """Take the next event of a worker; one that died has failed its cell."""
-    cell = worker.cell
-    assert cell is not None
+def _receive(worker: _Worker, request: RunRequest) -> Iterator[Event]:
+    """Take the next event of a worker; one that died has failed what it has not stored."""
+    bundle = worker.bundle
+    assert bundle is not None
     try:
         event: Event = worker.pipe.recv()
     except (EOFError, OSError):
         worker.process.join()
-        reason = _cause_of_death(worker.process.exitcode)
-        Store(request.runs, request.suite).put(cell, Result("failed", reason))
-        event = Finished(cell, "failed", reason)
+        worker.bundle = None
+        yield from _failed(bundle, request, _cause_of_death(worker.process.exitcode))
+        return
     if isinstance(event, Rejected):
         raise BenchError(event.reason)
-    if isinstance(event, Finished):
-        worker.cell = None
-    return event
+    worker.unfinished -= isinstance(event, Finished)
+    if not worker.unfinished:
+        worker.bundle = None
+    yield event
+
+
+def _failed(bundle: Bundle, request: RunRequest, reason: str) -> Iterator[Event]:
+    store = Store(request.runs, request.suite)
+    for cell in bundle:
+        status = store.status(cell)
+        if status in (None, "failed"):
+            store.put(cell, Result("failed", reason))
+            yield Finished(cell, "failed", reason)
+        else:
+            yield Finished(cell, str(status))
 
 
 def _cause_of_death(code: int | None) -> str:
@@ -95,7 +111,9 @@ def _cause_of_death(code: int | None) -> str:
 
 def _start(request: RunRequest, index: int) -> _Worker:
     ours, theirs = _processes.Pipe()
-    mine = replace(request, cells=(), hardware=share(request.hardware, index))
+    mine = replace(request, bundles=(), hardware=share(request.hardware, index))
+    if _METHOD == "forkserver":
+        _processes.set_forkserver_preload(["pai_bench.launch.preload"])
     process = _processes.Process(target=_work, args=(theirs, mine, index), name=f"worker-{index}")
     # A worker inherits that Ctrl-C is ignored: this process decides what an interrupt means.
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -108,13 +126,13 @@ def _start(request: RunRequest, index: int) -> _Worker:
 
 
 def _stop(workers: list[_Worker]) -> None:
-    """End the workers. One with a cell in hand is killed: what it has not stored is not there.
+    """End the workers. One with a bundle in hand is killed: what it has not stored is not there.
 
-    (Asked to terminate, it would end its cell as if that had failed.)
+    (Asked to terminate, it would end it as if that had failed.)
     """
     for worker in workers:
         worker.pipe.close()
-        if worker.cell is not None:
+        if worker.bundle is not None:
             worker.process.kill()
     for worker in workers:
         worker.process.join(10)
@@ -123,42 +141,25 @@ def _stop(workers: list[_Worker]) -> None:
 
 
 def _work(pipe: Connection, request: RunRequest, index: int) -> None:
-    """Life of a worker: take a cell, fit it, store it, say so; end when the pipe closes."""
+    """Life of a worker: take a bundle, run it, say what happens; end when the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     _write_output_to(request.runs / request.suite / f".worker-{index}.log")
     Thread(target=_go_with_parent, daemon=True).start()
-    from pai_bench.training import checkpoint
-    from pai_bench.training.fit import fit
+    environment.adopt(request.environment, request.command)
+    from pai_bench.launch.run_bundle import run_bundle
 
-    store = Store(request.runs, request.suite)
-
-    def tell(event: Event) -> None:
+    def emit(event: Event) -> None:
         try:
             pipe.send(event)
         except OSError:
-            os._exit(1)  # Nobody listens any more: the cell in hand must not end as a failure.
+            os._exit(1)  # Nobody listens any more: what is in hand must not end as a failure.
 
     while True:
         try:
-            cell: Cell = pipe.recv()
+            bundle: Bundle = pipe.recv()
         except (EOFError, OSError):
-            return None
-        on_epoch = partial(_tell_epoch, tell, cell)
-        on_scoring = partial(_tell_scoring, tell, cell)
-        try:
-            outcome = fit(
-                cell,
-                request.settings,
-                request.hardware,
-                request.plugins,
-                on_epoch,
-                request.runs,
-                on_scoring,
-            )
-        except BenchError as error:
-            return tell(Rejected(cell, str(error)))
-        store.put(cell, outcome.result, outcome.curves, outcome.masks)
-        checkpoint.drop(request.runs, cell)
-        tell(Finished(cell, outcome.result.status, outcome.result.reason))
+            return
+        run_bundle(request, bundle, request.hardware, emit)
 
 
 def _go_with_parent() -> None:
@@ -167,14 +168,6 @@ def _go_with_parent() -> None:
     if parent is not None:
         wait([parent.sentinel])
         os._exit(1)
-
-
-def _tell_epoch(tell: Callable[[Event], None], cell: Cell, epoch: int, epochs: int) -> None:
-    tell(Epoch(cell, epoch, epochs))
-
-
-def _tell_scoring(tell: Callable[[Event], None], cell: Cell, reached: str) -> None:
-    tell(Scoring(cell, reached))
 
 
 def _write_output_to(path: Path) -> None:

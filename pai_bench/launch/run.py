@@ -11,10 +11,11 @@ from rich.console import Console
 from pai_bench.config.schema import Benchmark
 from pai_bench.core.hardware import available_cores, gpus_of
 from pai_bench.data.locations import cached_file
+from pai_bench.experiment.bundle import bundles
 from pai_bench.experiment.cell import Cell
 from pai_bench.experiment.cost import assumed_seconds
-from pai_bench.launch import local
-from pai_bench.launch.progress import Progress
+from pai_bench.launch.display import ProgressDisplay
+from pai_bench.launch.launcher import LOCAL, load_launcher
 from pai_bench.launch.request import RunRequest
 from pai_bench.store.store import Store
 
@@ -31,7 +32,13 @@ class Tally:
     seconds: float
 
 
-def run(request: RunRequest, jobs: int, console: Console, retry_failed: bool = False) -> Tally:
+def run(
+    request: RunRequest,
+    jobs: int,
+    console: Console,
+    retry_failed: bool = False,
+    launcher: str = LOCAL,
+) -> Tally:
     """Run the cells of `request` that have no result yet (or failed, with `retry_failed`).
 
     A cell is the same experiment in every suite: one that another suite has finished is copied.
@@ -46,7 +53,7 @@ def run(request: RunRequest, jobs: int, console: Console, retry_failed: bool = F
     todo = tuple(cell for cell in missing if not store.copy_from(cell))
     if todo:
         _prepare_data(todo[0], request.settings, console)
-        _run(replace(request, cells=todo), jobs, console)
+        _launch(replace(request, bundles=tuple(bundles(todo))), jobs, console, launcher)
     failed = sum(store.status(cell) == "failed" for cell in request.cells)
     found, taken = len(request.cells) - len(todo), len(missing) - len(todo)
     return Tally(len(todo), found, taken, failed, time.monotonic() - started)
@@ -70,14 +77,14 @@ def _prepare_data(cell: Cell, settings: Benchmark, console: Console) -> None:
     sources.load(cell.data, data, settings.mirror)
 
 
-def _run(request: RunRequest, jobs: int, console: Console) -> None:
+def _launch(request: RunRequest, jobs: int, console: Console, launcher: str) -> None:
     def cost(cell: Cell) -> float:
         return assumed_seconds(cell, request.settings)
 
-    events = local.launch(request, jobs)
-    with Progress(console, request.cells, cost) as progress, contextlib.closing(events):
+    events = load_launcher(launcher).launch(request, jobs)
+    with ProgressDisplay(console, request.cells, cost) as display, contextlib.closing(events):
         for event in events:
-            progress.see(event)
+            display.update(event)
 
 
 def default_jobs(request: RunRequest) -> int:

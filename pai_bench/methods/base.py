@@ -14,7 +14,8 @@ from pai_bench.networks.scratch import scratch_copy
 from pai_bench.sparsity.masks import Masks
 from pai_bench.sparsity.select import density_schedule, topk_masks
 from pai_bench.training.flop_counter import FlopCounter
-from pai_bench.training.module import Batches, SparseClassifier, _check_layers
+from pai_bench.training.module import SparseClassifier, check_layers
+from pai_bench.training.restricted_batches import Batches
 
 
 class PruneAtInit(SparseClassifier):
@@ -78,7 +79,7 @@ class PruneAtInit(SparseClassifier):
             self.scoring_flops = float(counter.total) * self.hyper.rounds
         else:
             scores = self.scores(scratch, batches)
-        _check_layers(scores, self.masks, f"{type(self).__name__}: scores")
+        check_layers(scores, self.masks, f"{type(self).__name__}: scores")
         return self.keep(scores)
 
     def check_batches(self, batches: Batches) -> None:
@@ -89,15 +90,8 @@ class PruneAtInit(SparseClassifier):
     def keep(self, scores: Mapping[str, Tensor]) -> Masks:
         """Turn scores into the masks of this round, as the hyper-parameters say."""
         hyper = self.hyper
-        if self.context.sanity_check == "invert":
-            scores = _inverted(scores, self.masks)
         density = density_schedule(self.context.density, self.round, hyper.rounds, hyper.schedule)
+        ranked = self.ranked(scores, self.masks)
         return topk_masks(
-            scores, density, scope=hyper.scope, rule=hyper.selection, alive=self.masks
+            ranked, density, scope=hyper.scope, rule=hyper.selection, alive=self.masks
         )
-
-
-def _inverted(scores: Mapping[str, Tensor], alive: Masks) -> dict[str, Tensor]:
-    """Make the lowest scores the highest, of the weights that are still kept; others stay last."""
-    last = -1.0 - max(float(score.max()) for score in scores.values())
-    return {n: torch.where(alive[n], -score, last) for n, score in scores.items()}

@@ -13,7 +13,9 @@ from pai_bench.core.errors import BenchError
 from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.sparsity.regrow import Schedule, drop_and_grow, moved_count
 from pai_bench.sparsity.select import random_scores, topk_masks
-from pai_bench.training.module import Batches, MethodContext, SparseClassifier
+from pai_bench.training.context import MethodContext
+from pai_bench.training.module import SparseClassifier
+from pai_bench.training.restricted_batches import Batches
 
 
 class MovingMasks(SparseClassifier):
@@ -139,17 +141,15 @@ class DynamicSparse(MovingMasks):
                 gradients = self.gradients_of_another_batch(step // self.hyper.delta_t)
             self.update_masks(step, gradients)
 
-    def on_before_optimizer_step(self, optimizer: Any) -> None:
+    def on_dense_gradients(self) -> None:
         """Update instead of the step, or keep what the update after it will look at."""
         step, how = self.trainer.global_step, self.hyper.update
         if how == "skip" and self.schedule.due(step):
             self.update_masks(step, self._gradients_of_the_step())
             for parameter in self.network.parameters():
                 parameter.grad = None  # Nothing moves: no weight, no momentum, no decay.
-            return
         if how == "after" and self.schedule.due(step + 1, first=1):
             self._gradients = {n: g.clone() for n, g in self._gradients_of_the_step().items()}
-        super().on_before_optimizer_step(optimizer)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Take the step, and update after it: before anybody can save a checkpoint."""

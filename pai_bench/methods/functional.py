@@ -14,7 +14,7 @@ from pai_bench.core.rng import RandomStreams
 from pai_bench.methods.base import PruneAtInit
 from pai_bench.registry import methods as registry
 from pai_bench.sparsity.masks import Masks, check_prunable
-from pai_bench.training.module import MethodContext
+from pai_bench.training.context import MethodContext
 
 
 def prune(

@@ -48,8 +48,10 @@ class SearchCache:
         self.folder = runs / FOLDER
         self._shared = shared_identity(cell)
 
-    def get(self, settings: Mapping[str, Any], make: Callable[[], Search]) -> tuple[str, Search]:
-        """Return the id and the outcome of the search with `settings`; `make` runs it if need be.
+    def get_or_compute(
+        self, settings: Mapping[str, Any], compute: Callable[[], Search]
+    ) -> tuple[str, Search]:
+        """Return id and outcome of the search with `settings`; `compute` runs it if need be.
 
         `settings` are plain JSON data: all that the search depends on beside network, data,
         recipe, seed, precision and the version of the method. Another process that wants the same
@@ -62,7 +64,7 @@ class SearchCache:
         with FileLock(path.with_suffix(".lock")):
             if not path.is_file():
                 started = time.perf_counter()
-                found = make()
+                found = compute()
                 _write(path, identity, replace(found, seconds=time.perf_counter() - started))
             return name, read(path)
 

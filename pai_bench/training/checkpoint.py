@@ -1,9 +1,9 @@
-"""Trainings that are under way: where they stand is kept, so that an interrupt loses little.
+"""Checkpoints of trainings that are under way, so that an interrupt loses little.
 
-    runs/halfway/<cell id>.ckpt         a checkpoint of the Trainer, and what it was made with
+    runs/checkpoints/<bundle id>.ckpt     a checkpoint of the Trainer, and what it was made with
 
-The next run of the cell goes on from there, and ends as if it had never stopped: the same weights,
-masks and curves, bit by bit.
+The next run of the bundle resumes from there, and ends as if it had never stopped: the same
+weights, masks and curves, bit by bit.
 """
 
 from __future__ import annotations
@@ -19,33 +19,39 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import Checkpoint
 from torch import Tensor
 
 from pai_bench.core import environment
-from pai_bench.experiment.cell import Cell
+from pai_bench.experiment.bundle import Bundle
 from pai_bench.store.result import Result
 
-FOLDER = "halfway"
-_KEY = "Halfway"
+FOLDER = "checkpoints"
+_KEY = "TrainingCheckpoint"
 
 
-class TrainingCheckpoint(pl.Callback):
-    """Writes checkpoints of one cell's training, and restores what the Trainer does not."""
+class TrainingCheckpoint(Checkpoint):
+    """Writes checkpoints of one bundle's training, and restores what the Trainer does not.
+
+    As a `Checkpoint` it comes last of all callbacks: the others have done their part of a batch.
+    """
 
     every = 120.0
     """Seconds of training between two checkpoints: an interrupt loses no more than that."""
 
-    def __init__(self, runs: Path, cell: Cell, device: str, plugins: Sequence[Path] = ()) -> None:
-        self._path = path(runs, cell)
+    def __init__(
+        self, runs: Path, bundle: Bundle, device: str, plugins: Sequence[Path] = ()
+    ) -> None:
+        self._path = path(runs, bundle)
         known = environment.describe(device, torch.get_num_threads())
         del known["command"]
         self._made_with = {**known, "plugins": [_digest(path) for path in plugins]}
         self._began = self._last = time.monotonic()
         self._random: list[Tensor] = []
         self.seconds = self._data_seconds = 0.0
-        """Of earlier runs of the cell, up to the checkpoint from which this one goes on."""
+        """Of earlier runs of the bundle, up to the checkpoint that this one resumes from."""
         self.times = 0
-        """How often the training has gone on after an interrupt."""
+        """How often the training was resumed."""
 
     @property
     def state_key(self) -> str:
@@ -53,12 +59,12 @@ class TrainingCheckpoint(pl.Callback):
         return _KEY
 
     def join(self, trainer: pl.Trainer) -> Path | None:
-        """Take part in a training; return the checkpoint that it goes on from, if there is one."""
+        """Take part in a training; return the checkpoint to resume from, if there is one."""
         trainer.callbacks.append(self)  # type: ignore[attr-defined]
         return self._checkpoint()
 
     def noted(self, result: Result) -> Result:
-        """A result with the seconds of earlier runs in its total, and how often it went on."""
+        """A result with the seconds of earlier runs in its total, and how often it was resumed."""
         total = result.seconds["total"] + self.seconds
         return replace(
             result,
@@ -67,7 +73,7 @@ class TrainingCheckpoint(pl.Callback):
         )
 
     def _checkpoint(self) -> Path | None:
-        """The checkpoint that can be gone on from; one of other software or device is removed.
+        """The checkpoint that can be resumed from; one of other software or device is removed.
 
         A training that changed hands in its midst would be that of neither. Plugins are software: a
         file that is not what it was counts as another.
@@ -122,7 +128,7 @@ class TrainingCheckpoint(pl.Callback):
         """Write a checkpoint when it is time; not after an epoch's last batch, which ends more."""
         if time.monotonic() - self._last < self.every or trainer.is_last_batch:
             return
-        pl_module.lap("train")
+        pl_module.phase_timer.stop("train", pl_module)
         self._data_seconds = trainer.datamodule.seconds  # type: ignore[attr-defined]
         self._write(trainer)
         self._last = time.monotonic()
@@ -139,15 +145,15 @@ class TrainingCheckpoint(pl.Callback):
                 beside.unlink(missing_ok=True)
 
 
-def path(runs: Path, cell: Cell) -> Path:
-    """Where the checkpoint of a cell lies while it is under way."""
-    return runs / FOLDER / f"{cell.id}.ckpt"
+def path(runs: Path, bundle: Bundle) -> Path:
+    """Where the checkpoint of a bundle lies while it is under way."""
+    return runs / FOLDER / f"{bundle.id}.ckpt"
 
 
-def drop(runs: Path, cell: Cell) -> None:
-    """Forget where a cell stood, also what was half written: it has a result."""
-    for found in (runs / FOLDER).glob(f"{cell.id}.*"):
-        found.unlink(missing_ok=True)
+def discard(runs: Path, bundle: Bundle) -> None:
+    """Remove the checkpoint of a bundle, also what was half written: its cells have results."""
+    for file in (runs / FOLDER).glob(f"{bundle.id}.*"):
+        file.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         (runs / FOLDER).rmdir()  # the last one leaves no empty folder
 

@@ -12,20 +12,51 @@ leaves the rest as it is:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from pai_bench.config.schema import CORRUPTING
 from pai_bench.core.rng import RandomStreams
 from pai_bench.sparsity.masks import Masks
+
+if TYPE_CHECKING:
+    from pai_bench.training.context import MethodContext
 
 Batch = tuple[Tensor, Any]
 
 
+def corrupted(context: MethodContext, batches: Any) -> Any:
+    """Batches that are scored, spoiled where the check of the cell says so."""
+    if context.sanity_check not in CORRUPTING:
+        return batches
+    return Corrupted(batches, context.sanity_check, context.classes, context.rng)
+
+
+def after_selection(context: MethodContext, masks: Masks, network: nn.Module) -> Masks:
+    """Do the part of a check that comes after the masks were chosen; return those to train with.
+
+    `reinitialise` gives `network` other initial weights, in place.
+    """
+    if context.sanity_check == "layerwise-shuffle":
+        return shuffled(masks, context.rng)
+    if context.sanity_check == "reinitialise" and context.other_start is not None:
+        network.load_state_dict(context.other_start().state_dict())
+    return masks
+
+
+def inverted(scores: Mapping[str, Tensor], alive: Masks | None = None) -> dict[str, Tensor]:
+    """Make the lowest scores the highest; weights that are not `alive` stay last."""
+    if alive is None:
+        return {name: -score for name, score in scores.items()}
+    last = -1.0 - max(float(score.max()) for score in scores.values())
+    return {n: torch.where(alive[n], -score, last) for n, score in scores.items()}
+
+
 def shuffled(masks: Masks, rng: RandomStreams) -> Masks:
-    """Move the kept weights of each layer to random places in it, by the stream `sanity_check`."""
+    """Move the kept weights of each layer to random places in it, by the stream `ablation`."""
     generator = rng.generator("ablation")
     moved = {}
     for name, mask in masks.items():
@@ -42,7 +73,7 @@ class Corrupted(Sequence[Batch]):
 
     def __init__(self, batches: Any, what: str, classes: int, rng: RandomStreams) -> None:
         self._batches, self._what = batches, what
-        self._classes, self._streams = classes, rng
+        self._classes, self._rng = classes, rng
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -55,7 +86,7 @@ class Corrupted(Sequence[Batch]):
             yield self._corrupt(number, images, labels)
 
     def _corrupt(self, number: int, images: Tensor, labels: Tensor) -> Batch:
-        generator = self._streams.generator(f"ablation/{number}")
+        generator = self._rng.generator(f"ablation/{number}")
         if self._what == "random-labels":
             drawn = torch.randint(0, self._classes, labels.shape, generator=generator)
             return images, drawn.to(labels.device)

@@ -91,7 +91,7 @@ class DessiLBISearch(SparseClassifier):
         with self.context.rng.as_global("score"):
             return search.search(self.network, self.context.recipe, batches, self.hyper)
 
-    def _scores(self, found: Mapping[str, Any]) -> dict[str, Tensor]:
+    def _scores(self, found: Mapping[str, Any]) -> Mapping[str, Tensor]:
         """Higher is better; shaped as the weights, or (out, 1, ...) where filters are grouped."""
         prox = self.hyper.prox
         names = [name for name, _ in prunable(self.network)]
@@ -106,8 +106,7 @@ class DessiLBISearch(SparseClassifier):
         else:
             sizes = {n: ranking.magnitude(found["network"][n], prox) for n in names}
             scores = ranking.lexicographic(self._first_epochs(found, names), sizes)
-        sign = -1 if self.context.sanity_check == "invert" else 1
-        return {name: sign * score.to(self.device) for name, score in scores.items()}
+        return self.ranked({name: score.to(self.device) for name, score in scores.items()})
 
     def _lam(self, weight: Tensor) -> float:
         return float(self.hyper.fc_lam if weight.dim() == 2 else self.hyper.lam)

@@ -14,7 +14,8 @@ from pai_bench.core.errors import BenchError
 from pai_bench.networks.scratch import scratch_copy
 from pai_bench.sparsity.account import BATCH_NORMS
 from pai_bench.sparsity.saliency import add_into, float_masks, mask_gradients, masked_forward
-from pai_bench.training.module import Batches, MethodContext
+from pai_bench.training.context import MethodContext
+from pai_bench.training.restricted_batches import Batches
 
 
 class Draws(Protocol):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from pai_bench.training.module import Batches
+from pai_bench.training.restricted_batches import Batches
 
 SAMPLE = 128
 """Images of the initial masks by logit-SNIP; the first of them show how far a search is."""

@@ -20,7 +20,8 @@ from pai_bench.reproductions.ntt.student import Objective, Student
 from pai_bench.sparsity.saliency import float_masks, mask_gradients, masked_forward
 from pai_bench.sparsity.select import Rule, topk_masks
 from pai_bench.store.search_cache import Search
-from pai_bench.training.module import Batches, Diverged
+from pai_bench.training.callbacks.learning_curves import Diverged
+from pai_bench.training.restricted_batches import Batches
 
 REPORT = 100
 """Steps between two points of a search's history."""
@@ -147,9 +148,8 @@ class NTT(SparseClassifier):
         return self._keep(scores, self.hyper.selection)
 
     def _keep(self, scores: Mapping[str, Tensor], rule: Rule) -> Masks:
-        sign = -1 if self.context.sanity_check == "invert" else 1
-        signed = {name: sign * score for name, score in scores.items()}
-        return topk_masks(signed, self.context.density, scope=self.hyper.scope, rule=rule)
+        ranked = self.ranked(scores)
+        return topk_masks(ranked, self.context.density, scope=self.hyper.scope, rule=rule)
 
 
 class History:

@@ -7,9 +7,10 @@ import torch
 
 from pai_bench.baselines.gradual import Gradual
 from pai_bench.core.errors import BenchError
+from pai_bench.experiment.bundle import Bundle
 from pai_bench.sparsity.masks import prunable
 from pai_bench.sparsity.select import kept_count, topk_masks
-from pai_bench.training import fit
+from pai_bench.training import build, fit
 
 STEPS = 3 * 23
 
@@ -19,11 +20,11 @@ def trained(quick, settings):
     def run(density=0.1, **hyper):
         cell = quick(methods=("random",), densities=(density,), seeds=(1,), epochs=3)[0]
         cell = replace(cell, method="gradual", hyper=hyper)
-        plain = fit.build_module(cell, settings, ())
+        plain = build.build_module(cell, settings, ())
         module = Noted(plain.network, plain.context, **hyper)
         module.pruned = {}
-        trainer = fit.build_trainer(cell, fit.Hardware("cpu", "1"), lambda *_: None)
-        trainer.fit(module, datamodule=fit.build_data(cell, settings))
+        trainer = build.build_trainer(Bundle((cell,)), fit.Hardware("cpu", "1"))
+        trainer.fit(module, datamodule=build.build_data(cell, settings))
         return module
 
     return run

@@ -127,7 +127,7 @@ def test_the_door_asks_how_to_train():
 def test_a_cell_of_imp_is_exact_repeatable_and_says_what_its_search_took(quick, settings):
     cell = quick(methods=("imp",), densities=(0.05,), seeds=(1,), epochs=2)[0]
     cell = replace(cell, hyper={"rounds": 2})
-    one, two = fit.fit(cell, settings), fit.fit(cell, settings)
+    one, two = fit.fit_cell(cell, settings), fit.fit_cell(cell, settings)
     assert one.result.status == "done", one.result.reason
     assert one.curves == two.curves
     assert one.masks.kept == kept_count(50200, 0.05)

@@ -12,7 +12,7 @@ from pai_bench.config.schema import Recipe
 from pai_bench.core.rng import RandomStreams
 from pai_bench.registry import methods as registry
 from pai_bench.sparsity.masks import prunable
-from pai_bench.training.module import MethodContext
+from pai_bench.training.context import MethodContext
 
 BATCHES = [
     (

@@ -12,7 +12,7 @@ from pai_bench.core.errors import BenchError
 from pai_bench.core.rng import RandomStreams
 from pai_bench.sparsity.masks import prunable
 from pai_bench.sparsity.select import kept_count
-from pai_bench.training.module import MethodContext
+from pai_bench.training.context import MethodContext
 
 RECIPE = Recipe(epochs=4, batch_size=8, lr=0.2, momentum=0.9, schedule="step", milestones=(3,))
 

@@ -24,7 +24,7 @@ from pai_bench.sparsity.masks import layers, prunable
 from pai_bench.sparsity.narrow import Narrowing
 from pai_bench.sparsity.select import kept_count
 from pai_bench.training import fit
-from pai_bench.training.module import MethodContext
+from pai_bench.training.context import MethodContext
 
 RECIPE = Recipe(epochs=1, batch_size=8, lr=0.1)
 MNIST, CIFAR = (1, 28, 28), (3, 32, 32)
@@ -236,7 +236,7 @@ def test_what_cannot_be_narrowed_is_said(network, shape, says):
 
 def test_a_cell_trains_the_small_network(quick, settings):
     cell = quick(methods=("small-dense",), densities=(0.1,), seeds=(1,), epochs=2)[0]
-    outcome = fit.fit(cell, settings)
+    outcome = fit.fit_cell(cell, settings)
     assert outcome.result.status == "done", outcome.result.reason
     assert 0.09 < outcome.result.density < 0.1
     assert outcome.result.effective == outcome.result.density
@@ -246,11 +246,11 @@ def test_a_cell_trains_the_small_network(quick, settings):
 def test_the_cell_starts_as_the_network_of_the_settings_is_initialised(quick, settings):
     """Kaiming's variance is that of the small layers: larger than the whole network's."""
     cell = quick(methods=("small-dense",), densities=(0.05,), seeds=(1,))[0]
-    build = settings.networks[cell.network].build
+    builder = settings.networks[cell.network].build
     known = settings.model_copy(
-        update={"networks": {cell.network: Network(build=build, init="kaiming")}}
+        update={"networks": {cell.network: Network(build=builder, init="kaiming")}}
     )
-    module = fit.build_module(cell, known, ())
+    module = build.build_module(cell, known, ())
     masks = module.sparsify([(torch.zeros(1, 1, 8, 8), None)])
     weights = dict(prunable(networks.build(known.networks[cell.network], (1, 8, 8), 10)))
     kept = dict(prunable(module.network))["fc2.weight"][masks["fc2.weight"]]

@@ -259,7 +259,7 @@ def test_show_counts_the_neurons_that_are_left(call, tmp_path, quick, settings, 
 
     cell = quick(methods=("random",), densities=(0.002,), seeds=(1,), epochs=1)[0]
     small = replace(cell, network=network)
-    outcome = fit.fit(small, settings)
+    outcome = fit.fit_cell(small, settings)
     store = Store(tmp_path / "runs", "quick")
     store.put(small, outcome.result, outcome.curves, outcome.masks)
     code, out, _ = call("show", small.id)

@@ -100,7 +100,7 @@ def test_a_held_out_part_makes_epochs_shorter(settings, methods):
 
 def test_a_short_training_ends_in_the_midst_of_an_epoch(settings, methods):
     short = cell(settings, methods, "quick+epochs=1+milestones=[]+length=0.5")
-    outcome = fit.fit(short, settings)
+    outcome = fit.fit_cell(short, settings)
     assert outcome.result.status == "done", outcome.result.reason
     assert outcome.result.flops.training == 3 * outcome.result.flops.inference * 12 * 64
 

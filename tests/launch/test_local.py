@@ -13,8 +13,9 @@ import torch
 
 from pai_bench.core.hardware import Hardware, gpus_of, share
 from pai_bench.experiment import grid
-from pai_bench.launch import local
+from pai_bench.experiment.bundle import bundles
 from pai_bench.launch.events import Finished, Started
+from pai_bench.launch.local import Local
 from pai_bench.launch.request import RunRequest
 from pai_bench.store.store import Store
 from pai_bench.training import fit
@@ -38,14 +39,15 @@ def numbers(store):
 def test_one_worker_or_two_in_any_order_give_the_same(tmp_path, quick, settings):
     cells = quick(methods=("random", "snip", "ntk-sap"), densities=(0.2, 0.05), seeds=(1,))
     found = []
-    for jobs, request in ((1, cells), (2, cells[::-1])):
-        runs = tmp_path / str(jobs)
-        events = list(local.launch(RunRequest("quick", tuple(request), settings, runs, CPU), jobs))
+    for jobs, size, ordered in ((1, 1, cells), (2, 1, cells[::-1]), (2, 3, cells)):
+        runs = tmp_path / f"{jobs}-{size}"
+        work = tuple(bundles(ordered, size))
+        events = list(Local().launch(RunRequest("quick", work, settings, runs, CPU), jobs))
         assert [e.status for e in events if isinstance(e, Finished)] == ["done"] * len(cells)
-        assert len([e for e in events if isinstance(e, Started)]) == len(cells)
+        assert len([e for e in events if isinstance(e, Started)]) == len(work)
         found.append(numbers(Store(runs, "quick")))
     assert len(found[0]) == len(cells)
-    assert found[0] == found[1]
+    assert found[0] == found[1] == found[2]
 
 
 @pytest.mark.parametrize(
@@ -155,7 +157,7 @@ def uninterrupted(tmp_path_factory, settings, methods):
     store = Store(tmp_path_factory.mktemp("whole"), "quick")
     six = grid.Selection(("magnitude", "snip"), (0.5, 0.1, 0.05), (1,))
     for cell in grid.cells(settings, methods, "quick", six):
-        outcome = fit.fit(cell, settings, CPU)
+        outcome = fit.fit_cell(cell, settings, CPU)
         store.put(cell, outcome.result, outcome.curves, outcome.masks)
     return numbers(store)
 
@@ -184,8 +186,10 @@ def test_after_an_interrupt_the_same_command_goes_on_to_the_same_results(
     assert after == uninterrupted
 
 
-def children(pid):
-    return [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+def descendants(pid):
+    """Processes below `pid`: the server that workers are forked from, and the workers."""
+    below = [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [process for child in below for process in (child, *descendants(child))]
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's /proc")
@@ -198,7 +202,7 @@ def test_workers_go_with_the_command_in_the_midst_of_an_epoch(tmp_path, how):
     log = tmp_path / "runs" / "quick+batch_size=1+epochs=1000" / ".worker-0.log"
     while not log.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
-    workers = children(process.pid)
+    workers = descendants(process.pid)
     assert workers
     process.send_signal(how)
     process.communicate(timeout=30)

@@ -10,6 +10,7 @@ from pai_bench.core import environment
 from pai_bench.core.errors import BenchError
 from pai_bench.core.hardware import Hardware
 from pai_bench.experiment import cost
+from pai_bench.experiment.bundle import bundles
 from pai_bench.launch import run as launch_run
 from pai_bench.launch import speed
 from pai_bench.launch.request import RunRequest
@@ -59,7 +60,7 @@ def suites(tmp_path, quick, settings):
     cells = tuple(cell for cell in found if cell.density < 1)
 
     def run():
-        request = RunRequest("second", cells, settings, tmp_path, Hardware("cpu"))
+        request = RunRequest("second", tuple(bundles(cells)), settings, tmp_path, Hardware("cpu"))
         return launch_run.run(request, 1, Console(file=io.StringIO()))
 
     return cells, Store(tmp_path, "first"), Store(tmp_path, "second"), run
@@ -67,7 +68,7 @@ def suites(tmp_path, quick, settings):
 
 def test_a_cell_that_another_suite_has_finished_is_not_run_again(suites, settings):
     (cell, missing), first, second, run = suites
-    outcome = fit.fit(cell, settings)
+    outcome = fit.fit_cell(cell, settings)
     first.put(cell, outcome.result, outcome.curves, outcome.masks)
     tally = run()
     assert (tally.ran, tally.found, tally.taken, tally.failed) == (1, 1, 1, 0)

@@ -484,8 +484,8 @@ class Wordless(Good):
 class GrowsBack(Good):
     """Let pruned weights learn."""
 
-    def on_before_optimizer_step(self, _optimizer):
-        pass
+    def configure_callbacks(self):
+        return [c for c in super().configure_callbacks() if c is not self.mask_enforcement]
 
 
 @register("prunes-on")
@@ -516,10 +516,10 @@ class FailsToTrain(Good):
 
 @register("loses-curves")
 class LosesCurves(Good):
-    """Forget what the base class notes."""
+    """Drop what the callback notes."""
 
     def on_validation_epoch_start(self):
-        pass
+        self.learning_curves.points["train_loss"] = []
 
 
 @register("loses-masks")
@@ -590,17 +590,17 @@ ONE_EACH = [
     (Everywhere, "layers", "scope=local: "),
     (BrokenOption, "options", "kind=sour: KeyError: 'sour'"),
     (HalfBlind, "types", "in bfloat16 at density 0.25: TypeError"),
-    (Unseeded, "repeatable", "two runs at one seed differ in 1.weight; draw from self.task"),
+    (Unseeded, "repeatable", "two runs at one seed differ in 1.weight; draw from self.context.rng"),
     (CountsItsRuns, "repeatable", "keep nothing between runs"),
     (Remembers, "order", "after a run on a ResNet with batch norm at density 0.5 the masks of"),
     (GlobalNumpy, "random state", "random state of numpy is another afterwards"),
     (ScalesWeights, "network", "value of 1.weight of the network that will be trained is another"),
     (SpoilsImages, "batches", "the images of a batch are others afterwards; change a clone()"),
     (PrunesOn, "cell", "training changed the masks; declare when = 'during'"),
-    (NoisyTraining, "cell again", "its curves are others; draw from self.task.streams"),
-    (GrowsBack, "pruned weights", "call super().on_before_optimizer_step(optimizer)"),
+    (NoisyTraining, "cell again", "its curves are others; draw from self.context.rng"),
+    (GrowsBack, "pruned weights", "call super() in the hooks that you override"),
     (LosesMasks, "checkpoint", "its checkpoint cannot be used: KeyError: 'masks'; call super()"),
-    (CountsSteps, "interruption", "stopped at step 7 and gone on with, 0.weight is another; save"),
+    (CountsSteps, "interruption", "interrupted at step 7 and resumed, 0.weight is another; save"),
     (HoldsALambda, "pickle", "keep lambdas, local functions and open files out of self"),
     (Prints, "silence", "prints to standard output ('scoring now'); use the logging module"),
 ]
@@ -617,7 +617,7 @@ MORE = [
     (MadeOfFloats, "masks", "mask 1.weight must be bool, got torch.float32"),
     (KeepsTooMany, "density", "193 of 640 weights are kept, 192 were asked for"),
     (FlatMasks, "masks", "the mask of 1.weight has shape (576,), the weight has (16, 36)"),
-    (Crashes, "masks", "at density 0.25: ValueError: this is wrong (test_check.py:"),
+    (Crashes, "masks", "at density 0.25: ValueError: this is wrong (test_conformance.py:"),
     (DeepOnly, "networks", "on a network of one layer at density 0.25: IndexError"),
     (GlobalTorch, "random state", "random state of torch is another afterwards"),
     (SeedsTheWorld, "random state", "random state of random is another afterwards"),

@@ -11,10 +11,11 @@ from torch.nn.functional import cross_entropy
 from pai_bench.baselines.set import SET
 from pai_bench.baselines.snfs import SNFS
 from pai_bench.core.errors import BenchError
+from pai_bench.experiment.bundle import Bundle
 from pai_bench.reproductions.rigl.method import RigL
 from pai_bench.sparsity.account import macs_by_layer
 from pai_bench.sparsity.masks import Masks, prunable
-from pai_bench.training import fit
+from pai_bench.training import build, fit
 
 CPU = fit.Hardware("cpu", "1")
 STEPS = 23
@@ -37,12 +38,12 @@ def cell(quick):
 
 
 def train(cell, settings, module=None, epochs=None, **options):
-    module = module or fit.build_module(cell, settings, ())
+    module = module or build.build_module(cell, settings, ())
     recipe = cell.recipe.model_copy(update={"epochs": epochs or cell.recipe.epochs})
-    trainer = fit.build_trainer(replace(cell, recipe=recipe), CPU, lambda *_: None)
+    trainer = build.build_trainer(Bundle((replace(cell, recipe=recipe),)), CPU)
     trainer.callbacks += options.pop("callbacks", [])
     with module.context.rng.as_global("training"):
-        trainer.fit(module, datamodule=fit.build_data(cell, settings), **options)
+        trainer.fit(module, datamodule=build.build_data(cell, settings), **options)
     return module, trainer
 
 
@@ -70,7 +71,7 @@ def watched(cls):
 
 
 def watch(cell, settings, cls):
-    plain = fit.build_module(cell, settings, ())
+    plain = build.build_module(cell, settings, ())
     module = watched(cls)(plain.network, plain.context, **cell.hyper)
     module.updates = []
     return train(cell, settings, module)
@@ -105,7 +106,7 @@ def test_an_update_touches_only_what_it_drops_and_grows(method, update, optimize
 def test_growth_looks_at_the_gradient_of_the_loss_alone(update, cell, settings):
     """It is dense, and holds no L2, though the recipe's is strong."""
     asked = cell("rigl", delta_t=10, update=update, decay=0.5)
-    plain = fit.build_module(asked, settings, ())
+    plain = build.build_module(asked, settings, ())
     seen = []
 
     class Seen(watched(RigL)):
@@ -151,7 +152,7 @@ def test_skipped_steps_are_lost_and_extra_ones_are_not(cell, settings):
     recipe = one.recipe.model_copy(update={"steps": 1})
     for update, moved in (("skip", False), ("extra", True)):
         asked = replace(one, recipe=recipe, hyper={**one.hyper, "update": update})
-        start = {n: w.clone() for n, w in prunable(fit.build_module(asked, settings, ()).network)}
+        start = {n: w.clone() for n, w in prunable(build.build_module(asked, settings, ()).network)}
         module, _ = train(asked, settings)
         mask, name = module.masks["fc3.weight"], "fc3.weight"
         found = dict(prunable(module.network))[name]
@@ -162,18 +163,18 @@ def test_skipped_steps_are_lost_and_extra_ones_are_not(cell, settings):
 def test_at_density_one_the_network_is_dense(method, cell, settings):
     asked = cell(method, density=1.0)
     dense = replace(asked, method="dense", hyper={})
-    assert fit.fit(asked, settings).curves == fit.fit(dense, settings).curves
+    assert fit.fit_cell(asked, settings).curves == fit.fit_cell(dense, settings).curves
 
 
 def test_chance_outside_the_method_is_left_alone(cell, settings):
     """An extra batch shifts neither the order of the others nor what dropout draws."""
     states = []
     for method in ("rigl", "random"):
-        module = fit.build_module(cell(method, epochs=1), settings, ())
+        module = build.build_module(cell(method, epochs=1), settings, ())
         torch.manual_seed(0)
         with module.context.rng.as_global("training"):
-            data = fit.build_data(cell(method), settings)
-            trainer = fit.build_trainer(cell(method, epochs=1), CPU, lambda *_: None)
+            data = build.build_data(cell(method), settings)
+            trainer = build.build_trainer(Bundle((cell(method, epochs=1),)), CPU)
             trainer.fit(module, datamodule=data)
             states.append(torch.get_rng_state())
     assert torch.equal(*states)
@@ -210,7 +211,7 @@ def test_a_resumed_training_ends_bit_by_bit_as_if_never_stopped(
     stopped, trainer = train(asked, settings, callbacks=[StopAt(step, path)])
     assert trainer.global_step == step
     other = replace(asked, seed=2)
-    module = fit.build_module(other, settings, ())
+    module = build.build_module(other, settings, ())
     resumed = type(module)(module.network, stopped.context, **asked.hyper)
     train(asked, settings, resumed, ckpt_path=path, weights_only=False)
     one, two = state_of(whole), state_of(resumed)
@@ -218,7 +219,7 @@ def test_a_resumed_training_ends_bit_by_bit_as_if_never_stopped(
     for key, value in one.items():
         assert torch.equal(value, two[key]), key
     assert whole.training_cost.segments == resumed.training_cost.segments
-    assert whole.curves["test_loss"] == resumed.curves["test_loss"]
+    assert whole.learning_curves.points["test_loss"] == resumed.learning_curves.points["test_loss"]
 
 
 def test_the_cost_of_dense_gradients_is_counted(cell, settings):

@@ -16,6 +16,7 @@ from torch.nn.functional import cross_entropy
 
 from pai_bench.config.schema import Data, Network, Recipe
 from pai_bench.experiment import grid
+from pai_bench.experiment.bundle import Bundle
 from pai_bench.experiment.cell import Cell, data_fields
 from pai_bench.leaderboard.board import board
 from pai_bench.leaderboard.page import row_data
@@ -24,7 +25,7 @@ from pai_bench.sparsity.masks import prunable
 from pai_bench.sparsity.select import kept_count
 from pai_bench.store.result import Result
 from pai_bench.store.store import Store
-from pai_bench.training import fit
+from pai_bench.training import build, fit
 
 BUILDER = """
 from pai_bench.networks.gru import CharacterModel, Widths
@@ -69,7 +70,7 @@ def unigram_entropy(text):
 def test_a_short_training_beats_the_frequencies_of_the_evaluated_text(language, method, density):
     cell, settings = language
     hyper = {"scope": "local"} if method == "random" else {}
-    outcome = fit.fit(replace(cell, method=method, density=density, hyper=hyper), settings)
+    outcome = fit.fit_cell(replace(cell, method=method, density=density, hyper=hyper), settings)
     assert outcome.result.status == "done", outcome.result.reason
     text = inspect.getsource(textwrap)[: 200 * 24 + 1]
     assert 2 < outcome.result.bits_per_step < unigram_entropy(text)
@@ -81,9 +82,9 @@ def test_a_short_training_beats_the_frequencies_of_the_evaluated_text(language, 
 def trained(cell, settings, steps):
     """The module of a cell after some steps, the network before them, and its data."""
     cell = replace(cell, recipe=cell.recipe.model_copy(update={"steps": steps}))
-    module, data = fit.build_module(cell, settings, ()), fit.build_data(cell, settings)
-    fit.build_trainer(cell, fit.Hardware("cpu", "1"), lambda *_: None).fit(module, datamodule=data)
-    return module, fit.build_module(cell, settings, ()).network, fit.build_data(cell, settings)
+    module, data = build.build_module(cell, settings, ()), build.build_data(cell, settings)
+    build.build_trainer(Bundle((cell,)), fit.Hardware("cpu", "1")).fit(module, datamodule=data)
+    return module, build.build_module(cell, settings, ()).network, build.build_data(cell, settings)
 
 
 @pytest.mark.parametrize("method", ["random", "magnitude", "snip", "grasp", "synflow"])
@@ -167,7 +168,7 @@ def test_training_equals_a_plain_loop_that_clips_what_is_kept(language, clip, at
 def test_training_flops_are_counted_over_the_sequence(language):
     cell, settings = language
     recipe = RECIPE.model_copy(update={"epochs": 1, "steps": 2})
-    outcome = fit.fit(replace(cell, recipe=recipe), settings)
+    outcome = fit.fit_cell(replace(cell, recipe=recipe), settings)
     gates, readout = 3 * 48 * (24 + 48), 48 * 32 + 32 * 24
     each = 2 * 24 * (gates + readout + 24 * 256)
     assert outcome.result.flops.inference == each
@@ -180,7 +181,7 @@ def test_sanity_checks_take_sequences(language, sanity_check):
     recipe = RECIPE.model_copy(update={"steps": 1, "score_images_per_class": 1})
     cell = replace(cell, method="snip", density=0.5, recipe=recipe)
     plain, checked = (
-        fit.fit(c, settings) for c in (cell, replace(cell, sanity_check=sanity_check))
+        fit.fit_cell(c, settings) for c in (cell, replace(cell, sanity_check=sanity_check))
     )
     assert checked.result.status == "done", checked.result.reason
     name = "gru.recurrent.weight"
@@ -199,7 +200,7 @@ def test_the_leaderboard_shows_bits_for_text_alone(language, quick, tmp_path):
     cells = [replace(cell, recipe=recipe, seed=seed) for seed in (1, 2)]
     store = Store(tmp_path / "runs", "code")
     for one in cells:
-        outcome = fit.fit(one, of_text)
+        outcome = fit.fit_cell(one, of_text)
         store.put(one, outcome.result, outcome.curves, outcome.masks)
     found = board(store, "code", cells, [])
     mean = sum(e.result.bits_per_step for e in store.entries()) / 2

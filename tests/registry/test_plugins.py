@@ -55,7 +55,7 @@ def stripes(settings, methods, own, **changes):
 
 def test_a_network_and_a_data_set_of_a_file_train(settings, methods, own):
     cell, extended = stripes(settings, methods, own)
-    result = fit.fit(cell, extended).result
+    result = fit.fit_cell(cell, extended).result
     assert result.status == "done", result.reason
     assert result.accuracy.last == 1.0
     assert result.density == 0.5
@@ -111,7 +111,7 @@ def test_data_that_are_not_what_was_declared_are_refused(
     monkeypatch.setenv("PAI_BENCH_CACHE", str(tmp_path / "cache"))
     own.write_text(OWN.replace(old, new))
     cell, extended = stripes(settings, methods, own)
-    result = fit.fit(replace(cell, seed=2), extended).result
+    result = fit.fit_cell(replace(cell, seed=2), extended).result
     assert result.status == "failed"
     assert says in result.reason
 

@@ -18,8 +18,8 @@ from pai_bench.reproductions.dessilbi.optimizer import DessiLBI
 from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.sparsity.select import kept_count
 from pai_bench.store.search_cache import Search
-from pai_bench.training import fit
-from pai_bench.training.module import MethodContext
+from pai_bench.training import build, fit
+from pai_bench.training.context import MethodContext
 
 RECIPE = Recipe(epochs=2, batch_size=8, lr=0.1, momentum=0.9)
 STRONG = {"search_epochs": 3, "search_lr": 0.2, "nu": 1.0, "lam": 0.2, "fc_lam": 0.1}
@@ -231,7 +231,7 @@ def test_a_step_size_that_diverges_is_refused():
 def test_cells_of_a_suite_share_a_search_and_say_so(quick, settings, tmp_path):
     some = quick(methods=("snip",), densities=(0.1, 0.02), seeds=(1,), epochs=1)
     cells = [replace(cell, method="dessilbi", hyper={"search_epochs": 2}) for cell in some]
-    one, two = (fit.fit(cell, settings, runs=tmp_path) for cell in cells)
+    one, two = (fit.fit_cell(cell, settings, runs=tmp_path) for cell in cells)
     assert one.result.status == two.result.status == "done", one.result.reason
     assert one.masks.kept == kept_count(50200, 0.1)
     assert two.masks.kept == kept_count(50200, 0.02)
@@ -250,8 +250,8 @@ def test_the_first_epoch_of_the_mnist_recipe_selects_as_many_filters_as_theirs(
     monkeypatch.setenv("PAI_BENCH_MIRROR", str(mirror))
     data, recipe = settings.data["mnist"], settings.recipes["dessilbi-mnist"]
     cell = Cell("dense", "lenet-dessilbi", "mnist", recipe, 1.0, 1, **data_fields(data))
-    loader = fit.build_data(cell, settings).train_dataloader()
-    net = fit.build_module(cell, settings, ()).network
+    loader = build.build_data(cell, settings).train_dataloader()
+    net = build.build_module(cell, settings, ()).network
     hyper = DessiLBIFilters.Hyper(
         search_epochs=1, prox="filter", nu=20.0, lam=1.0, fc_lam=1.0, nesterov=False,
         weight_decay=0.0, wd_rule="core",

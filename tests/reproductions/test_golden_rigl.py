@@ -23,7 +23,7 @@ from pai_bench.core.rng import RandomStreams
 from pai_bench.reproductions.rigl.method import RigL
 from pai_bench.sparsity.masks import Masks
 from pai_bench.sparsity.regrow import drop_and_grow, moved_count
-from pai_bench.training.module import MethodContext
+from pai_bench.training.context import MethodContext
 
 FILE = Path(__file__).parents[1] / "golden" / "rigl" / "rigl_dropgrow_official.json"
 CASES = {case["name"]: case for case in json.loads(FILE.read_text())["cases"]}

@@ -19,7 +19,9 @@ from pai_bench.reproductions.ntt.student import Objective, Student
 from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.sparsity.select import topk_masks
 from pai_bench.training import fit
-from pai_bench.training.module import Diverged, MethodContext, SparseClassifier
+from pai_bench.training.callbacks.learning_curves import Diverged
+from pai_bench.training.context import MethodContext
+from pai_bench.training.module import SparseClassifier
 
 RECIPE = Recipe(epochs=1, batch_size=8, lr=0.1)
 
@@ -240,7 +242,9 @@ class Witness(SparseClassifier):
 def test_labels_are_withheld_from_methods_that_train_to_score(needed, quick, settings, monkeypatch):
     monkeypatch.setattr(Witness, "needs_labels", needed)
     monkeypatch.setattr(registry, "load", lambda *_args: Witness)
-    outcome = fit.fit(quick(methods=("snip",), densities=(0.1,), seeds=(1,), epochs=1)[0], settings)
+    outcome = fit.fit_cell(
+        quick(methods=("snip",), densities=(0.1,), seeds=(1,), epochs=1)[0], settings
+    )
     assert outcome.result.status == "done", outcome.result.reason
     assert len(Witness.seen) == 23
     assert all((labels is not None) == needed for labels in Witness.seen)
@@ -257,7 +261,7 @@ def cell(quick, **hyper):
 def test_a_cell_of_ntt_does_not_depend_on_labels(quick, settings):
     plain = cell(quick)
     one, other = (
-        fit.fit(c, settings) for c in (plain, replace(plain, sanity_check="random-labels"))
+        fit.fit_cell(c, settings) for c in (plain, replace(plain, sanity_check="random-labels"))
     )
     assert one.result.status == other.result.status == "done", one.result.reason
     assert same(one.masks, other.masks)
@@ -269,10 +273,10 @@ def test_ways_to_use_a_search_share_it(quick, settings, tmp_path, monkeypatch):
     run = NTT._search
     monkeypatch.setattr(NTT, "_search", lambda *args: searches.append(1) or run(*args))
     arms = ("mask+weights", "mask", "mask+fresh")
-    outcomes = [fit.fit(cell(quick, transfer=arm), settings, runs=tmp_path) for arm in arms]
-    alone = fit.fit(cell(quick, transfer="mask"), settings)
-    fit.fit(cell(quick, kernel=0.0), settings, runs=tmp_path)
-    fit.fit(replace(cell(quick), density=0.2), settings, runs=tmp_path)
+    outcomes = [fit.fit_cell(cell(quick, transfer=arm), settings, runs=tmp_path) for arm in arms]
+    alone = fit.fit_cell(cell(quick, transfer="mask"), settings)
+    fit.fit_cell(cell(quick, kernel=0.0), settings, runs=tmp_path)
+    fit.fit_cell(replace(cell(quick), density=0.2), settings, runs=tmp_path)
     assert len(searches) == 4
     assert all(same(outcomes[0].masks, outcome.masks) for outcome in outcomes)
     assert outcomes[1].curves == alone.curves != outcomes[2].curves != outcomes[0].curves

@@ -20,7 +20,7 @@ from pai_bench.core.errors import BenchError
 from pai_bench.core.rng import RandomStreams
 from pai_bench.registry import methods as registry
 from pai_bench.sparsity.select import density_schedule, kept_count
-from pai_bench.training.module import MethodContext
+from pai_bench.training.context import MethodContext
 
 STEP = 1e-6
 REPEATS, EPSILON, TEMPERATURE = 2, 0.01, 200

@@ -216,7 +216,7 @@ def test_a_result_and_a_board_say_what_is_left_without_dead_filters(tmp_path):
         method="random-filters", network="check", data="digits", recipe=TRAINING,
         density=0.4, seed=2, **data_fields(SETTINGS.data["digits"]),
     )  # fmt: skip
-    outcome = fit.fit(cell, plain, Hardware("cpu", "1"))
+    outcome = fit.fit_cell(cell, plain, Hardware("cpu", "1"))
     first, second, last = outcome.masks.values()
     two = int((second.flatten(1).any(1) & last.any(0)).sum())
     one = int(first.flatten(1).any(1).sum())

@@ -10,7 +10,7 @@ from pai_bench.registry.methods import register
 from pai_bench.sparsity.account import inference_flops, macs_by_layer
 from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.sparsity.training_cost import TrainingCost, trained_flops
-from pai_bench.training import fit
+from pai_bench.training import build, fit
 from pai_bench.training.module import SparseClassifier
 
 MACS = {"a": 1000, "b": 100, "stem": 10}
@@ -139,14 +139,14 @@ def halving(quick, monkeypatch):
 
 
 def test_a_cell_that_prunes_while_training_pays_for_the_masks_of_the_time(halving, settings):
-    module = fit.build_module(halving, settings, ())
-    flops = fit.fit(halving, settings).result.flops
+    module = build.build_module(halving, settings, ())
+    flops = fit.fit_cell(halving, settings).result.flops
     assert flops.training == pytest.approx(expected(module.network), rel=1e-12)
     assert flops.inference == pytest.approx(flops.inference_dense / 4, rel=1e-3)
 
 
 def test_the_count_travels_in_checkpoints(halving, settings):
-    one, other = (fit.build_module(halving, settings, ()) for _ in range(2))
+    one, other = (build.build_module(halving, settings, ()) for _ in range(2))
     one.training_cost.count(30)
     one.set_masks(Masks({name: one.half(name) for name in one.masks}))
     one.count_dense_gradient(8)

@@ -62,7 +62,9 @@ def cell(quick):
 
 def test_a_search_is_run_once_and_read_back_as_it_was(tmp_path, cell):
     make = Counted()
-    first, second = (SearchCache(tmp_path, cell).get({"epochs": 2}, make) for _ in range(2))
+    first, second = (
+        SearchCache(tmp_path, cell).get_or_compute({"epochs": 2}, make) for _ in range(2)
+    )
     assert make.times == 1
     assert first[0] == second[0]
     for _, found in (first, second):
@@ -88,8 +90,8 @@ def test_a_search_is_run_once_and_read_back_as_it_was(tmp_path, cell):
 )
 def test_what_changes_a_search_gives_another(tmp_path, cell, other):
     make = Counted()
-    SearchCache(tmp_path, cell).get({}, make)
-    SearchCache(tmp_path, replace(cell, **other)).get({}, make)
+    SearchCache(tmp_path, cell).get_or_compute({}, make)
+    SearchCache(tmp_path, replace(cell, **other)).get_or_compute({}, make)
     assert make.times == 2
 
 
@@ -97,9 +99,9 @@ def test_another_recipe_or_other_settings_give_another(tmp_path, cell):
     make = Counted()
     longer = cell.recipe.model_copy(update={"epochs": 99})
     names = {
-        SearchCache(tmp_path, cell).get({}, make)[0],
-        SearchCache(tmp_path, cell).get({"nu": 1}, make)[0],
-        SearchCache(tmp_path, replace(cell, recipe=longer)).get({}, make)[0],
+        SearchCache(tmp_path, cell).get_or_compute({}, make)[0],
+        SearchCache(tmp_path, cell).get_or_compute({"nu": 1}, make)[0],
+        SearchCache(tmp_path, replace(cell, recipe=longer)).get_or_compute({}, make)[0],
     }
     assert make.times == len(names) == 3
 
@@ -110,8 +112,8 @@ def test_another_recipe_or_other_settings_give_another(tmp_path, cell):
 )
 def test_cells_that_differ_after_the_search_share_it(tmp_path, cell, other):
     make = Counted()
-    SearchCache(tmp_path, cell).get({}, make)
-    SearchCache(tmp_path, replace(cell, **other)).get({}, make)
+    SearchCache(tmp_path, cell).get_or_compute({}, make)
+    SearchCache(tmp_path, replace(cell, **other)).get_or_compute({}, make)
     assert make.times == 1
 
 
@@ -125,9 +127,9 @@ def test_who_wants_a_search_that_is_under_way_waits_for_it(tmp_path, cell):
         return Search(STATE, 1.0)
 
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(SearchCache(tmp_path, cell).get, {}, slow)
+        first = pool.submit(SearchCache(tmp_path, cell).get_or_compute, {}, slow)
         assert begun.wait(20)
-        second = pool.submit(SearchCache(tmp_path, cell).get, {}, slow)
+        second = pool.submit(SearchCache(tmp_path, cell).get_or_compute, {}, slow)
         assert not second.done()
         go_on.set()
         assert first.result(20)[0] == second.result(20)[0]
@@ -139,14 +141,14 @@ def test_a_search_that_was_interrupted_is_not_there(tmp_path, cell):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        SearchCache(tmp_path, cell).get({}, interrupted)
+        SearchCache(tmp_path, cell).get_or_compute({}, interrupted)
     make = Counted()
-    SearchCache(tmp_path, cell).get({}, make)
+    SearchCache(tmp_path, cell).get_or_compute({}, make)
     assert make.times == 1
 
 
 def test_a_stored_search_that_cannot_be_read_is_named(tmp_path, cell):
-    name, _ = SearchCache(tmp_path, cell).get({}, Counted())
+    name, _ = SearchCache(tmp_path, cell).get_or_compute({}, Counted())
     path = tmp_path / "searches" / f"{name}.pt"
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(BenchError, match=f"{name}.pt: cannot be read .*; remove it"):
@@ -161,7 +163,7 @@ def test_each_cell_is_charged_what_its_search_took_whoever_ran_it(tmp_path, sett
 
     def run(density, runs):
         cell = replace(short, density=density)
-        return fit.fit(cell, settings, Hardware("cpu", "1"), (plugin,), runs=runs)
+        return fit.fit_cell(cell, settings, Hardware("cpu", "1"), (plugin,), runs=runs)
 
     alone, first, second = run(0.2, None), run(0.1, tmp_path / "r"), run(0.2, tmp_path / "r")
     (stored,) = (tmp_path / "r" / "searches").glob("*.pt")

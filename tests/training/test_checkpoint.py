@@ -10,12 +10,13 @@ import torch
 from pai_bench.baselines.dense import Dense
 from pai_bench.core import environment
 from pai_bench.core.hardware import Hardware
-from pai_bench.launch import local
+from pai_bench.experiment.bundle import Bundle
+from pai_bench.launch.local import Local
 from pai_bench.launch.request import RunRequest
 from pai_bench.registry import methods as registry
 from pai_bench.registry.methods import register
 from pai_bench.store.store import Store
-from pai_bench.training import checkpoint, fit
+from pai_bench.training import build, checkpoint, fit
 from pai_bench.training.checkpoint import TrainingCheckpoint
 
 STEPS = 23
@@ -53,8 +54,8 @@ def interrupted(settings, monkeypatch):
         with monkeypatch.context() as patched:
             patched.setattr(TrainingCheckpoint, "join", with_interrupt)
             with pytest.raises(KeyboardInterrupt):
-                fit.fit(cell, chosen, plugins=plugins, runs=runs)
-        assert checkpoint.path(runs, cell).is_file()
+                fit.fit_cell(cell, chosen, plugins=plugins, runs=runs)
+        assert checkpoint.path(runs, Bundle((cell,))).is_file()
 
     return run
 
@@ -109,22 +110,22 @@ def test_a_training_goes_on_as_if_never_stopped(
     method, hyper, step, cell, interrupted, settings, tmp_path
 ):
     asked = cell(method, hyper, epochs=2)
-    whole = fit.fit(asked, settings, runs=tmp_path / "whole")
+    whole = fit.fit_cell(asked, settings, runs=tmp_path / "whole")
     assert whole.result.status == "done", whole.result.reason
     assert "resumed" not in whole.result.environment
     interrupted(asked, tmp_path, step)
-    rest = fit.fit(asked, settings, runs=tmp_path)
+    rest = fit.fit_cell(asked, settings, runs=tmp_path)
     assert rest.result.environment["resumed"] == 1
     assert_same(rest, whole)
 
 
 def test_photographs_are_streamed_on(photographs, quick, interrupted, monkeypatch, tmp_path):
-    monkeypatch.setattr(fit, "loader_workers", lambda: 1)
+    monkeypatch.setattr(build, "loader_workers", lambda: 1)
     cell = replace(quick(methods=("dense",), seeds=(1,))[0], network="resnet-20", data="photos")
     cell = replace(cell, recipe=cell.recipe.model_copy(update={"batch_size": 2}))
-    whole = fit.fit(cell, photographs)
+    whole = fit.fit_cell(cell, photographs)
     interrupted(cell, tmp_path, 4, photographs)
-    rest = fit.fit(cell, photographs, runs=tmp_path)
+    rest = fit.fit_cell(cell, photographs, runs=tmp_path)
     assert rest.result.environment["resumed"] == 1
     assert_same(rest, whole)
 
@@ -132,11 +133,12 @@ def test_photographs_are_streamed_on(photographs, quick, interrupted, monkeypatc
 def test_what_earlier_runs_took_is_counted(cell, interrupted, settings, tmp_path):
     asked = cell("ntk-sap")
     interrupted(asked, tmp_path, STEPS + 5)
-    known = torch.load(checkpoint.path(tmp_path, asked), weights_only=True)
-    known["callbacks"]["Halfway"] |= {"seconds": 1000.0, "data_seconds": 200.0}
-    known["spent"]["seconds"] = {"score": 300.0, "train": 600.0, "eval": 50.0}
-    torch.save(known, checkpoint.path(tmp_path, asked))
-    seconds = fit.fit(asked, settings, runs=tmp_path).result.seconds
+    known = torch.load(checkpoint.path(tmp_path, Bundle((asked,))), weights_only=True)
+    known["callbacks"]["TrainingCheckpoint"] |= {"seconds": 1000.0, "data_seconds": 200.0}
+    taken = {"score": 300.0, "train": 600.0, "eval": 50.0}
+    known["callbacks"]["PhaseTimer"]["seconds"] = taken
+    torch.save(known, checkpoint.path(tmp_path, Bundle((asked,))))
+    seconds = fit.fit_cell(asked, settings, runs=tmp_path).result.seconds
     assert 1000 < seconds["total"] < 1100
     assert seconds["score"] == 300
     assert 400 < seconds["train"] < 500
@@ -148,9 +150,9 @@ def test_it_goes_on_more_than_once(cell, interrupted, settings, tmp_path):
     asked = cell("noisy")
     for step in (5, 12, STEPS + 3, 2 * STEPS + 1):
         interrupted(asked, tmp_path, step)
-    rest = fit.fit(asked, settings, runs=tmp_path)
+    rest = fit.fit_cell(asked, settings, runs=tmp_path)
     assert rest.result.environment["resumed"] == 4
-    assert_same(rest, fit.fit(asked, settings))
+    assert_same(rest, fit.fit_cell(asked, settings))
 
 
 def test_a_checkpoint_of_other_software_is_not_gone_on_from(
@@ -159,9 +161,9 @@ def test_a_checkpoint_of_other_software_is_not_gone_on_from(
     asked = cell("snip", epochs=2)
     interrupted(asked, tmp_path, 9)
     monkeypatch.setattr(environment, "commit", lambda: "another")
-    found = fit.fit(asked, settings, runs=tmp_path)
+    found = fit.fit_cell(asked, settings, runs=tmp_path)
     assert "resumed" not in found.result.environment
-    assert_same(found, fit.fit(asked, settings))
+    assert_same(found, fit.fit_cell(asked, settings))
 
 
 PLUGIN = """
@@ -181,7 +183,7 @@ def test_a_plugin_that_was_edited_is_other_software(edited, cell, interrupted, s
     asked, runs = cell("mine", epochs=2), tmp_path / "runs"
     interrupted(asked, runs, 9, plugins=(plugin,))
     plugin.write_text(f"{PLUGIN}    factor = 2\n" if edited else PLUGIN)
-    found = fit.fit(asked, settings, plugins=(plugin,), runs=runs)
+    found = fit.fit_cell(asked, settings, plugins=(plugin,), runs=runs)
     assert found.result.status == "done"
     assert ("resumed" in found.result.environment) is not edited
 
@@ -192,9 +194,9 @@ def test_a_checkpoint_that_is_not_whole_is_not_gone_on_from(
 ):
     asked = cell("snip", epochs=2)
     interrupted(asked, tmp_path, 9)
-    path = checkpoint.path(tmp_path, asked)
+    path = checkpoint.path(tmp_path, Bundle((asked,)))
     path.write_bytes(path.read_bytes()[:-999] if content is None else content)
-    found = fit.fit(asked, settings, runs=tmp_path)
+    found = fit.fit_cell(asked, settings, runs=tmp_path)
     assert found.result.status == "done"
     assert "resumed" not in found.result.environment
 
@@ -206,38 +208,38 @@ def test_a_full_disk_ends_no_training(error, cell, settings, tmp_path, monkeypat
         raise error
 
     monkeypatch.setattr(pl.Trainer, "save_checkpoint", fails)
-    found = fit.fit(cell("snip", epochs=2), settings, runs=tmp_path)
+    found = fit.fit_cell(cell("snip", epochs=2), settings, runs=tmp_path)
     assert found.result.status == "done"
     assert not any((tmp_path / checkpoint.FOLDER).iterdir())
 
 
 def test_nothing_is_written_before_its_time(cell, settings, tmp_path, monkeypatch):
     monkeypatch.setattr(TrainingCheckpoint, "every", 1e6)
-    fit.fit(cell("snip", epochs=2), settings, runs=tmp_path)
+    fit.fit_cell(cell("snip", epochs=2), settings, runs=tmp_path)
     assert not (tmp_path / checkpoint.FOLDER).exists()
 
 
 def test_what_is_kept_goes_with_the_result_and_what_was_half_written_too(cell, tmp_path):
     one, other = cell("snip"), cell("random")
     for asked in (one, other):
-        path = checkpoint.path(tmp_path, asked)
+        path = checkpoint.path(tmp_path, Bundle((asked,)))
         path.parent.mkdir(exist_ok=True)
         path.touch()
         path.with_suffix(".123").touch()
-    checkpoint.drop(tmp_path, one)
+    checkpoint.discard(tmp_path, Bundle((one,)))
     assert {p.stem for p in (tmp_path / checkpoint.FOLDER).iterdir()} == {other.id}
-    checkpoint.drop(tmp_path, other)
+    checkpoint.discard(tmp_path, Bundle((other,)))
     assert not any(tmp_path.iterdir())
-    checkpoint.drop(tmp_path, other)
+    checkpoint.discard(tmp_path, Bundle((other,)))
 
 
 def test_a_worker_goes_on_and_then_forgets(cell, interrupted, settings, tmp_path):
     asked = cell("rigl", {"delta_t": 7})
     interrupted(asked, tmp_path, STEPS + 5)
-    request = RunRequest("quick", (asked,), settings, tmp_path, Hardware("cpu", "1"))
-    *_, finished = local.launch(request, 1)
+    request = RunRequest("quick", (Bundle((asked,)),), settings, tmp_path, Hardware("cpu", "1"))
+    *_, finished = Local().launch(request, 1)
     assert finished.status == "done"
     entry = Store(tmp_path, "quick").get(asked.id)
     assert entry.result.environment["resumed"] == 1
-    assert entry.curves() == fit.fit(asked, settings).curves
+    assert entry.curves() == fit.fit_cell(asked, settings).curves
     assert not (tmp_path / checkpoint.FOLDER).exists()

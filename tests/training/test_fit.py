@@ -10,10 +10,11 @@ from torch.nn.functional import cross_entropy
 from pai_bench import Masks, PruneAtInit, networks, prunable
 from pai_bench.core.rng import RandomStreams
 from pai_bench.data import sources
+from pai_bench.experiment.bundle import Bundle
 from pai_bench.registry.methods import register
 from pai_bench.sparsity.select import kept_count
 from pai_bench.store.result import Result
-from pai_bench.training import fit
+from pai_bench.training import build, fit
 
 PRUNING = (
     "random",
@@ -40,33 +41,33 @@ def same(one, other):
 @pytest.mark.parametrize("method", METHODS)
 def test_a_cell_does_not_depend_on_what_ran_before(method, quick, settings):
     cell = quick(methods=(method,), densities=(0.05,), seeds=(3,))[0]
-    first = fit.fit(cell, settings)
+    first = fit.fit_cell(cell, settings)
     torch.manual_seed(12345)
-    fit.fit(quick(methods=("snip",), densities=(0.2,), seeds=(1,))[0], settings)
+    fit.fit_cell(quick(methods=("snip",), densities=(0.2,), seeds=(1,))[0], settings)
     assert first.result.status == "done", first.result.reason
-    assert same(first, fit.fit(cell, settings))
+    assert same(first, fit.fit_cell(cell, settings))
 
 
 def test_seeds_differ(quick, settings):
     one, other = quick(methods=("random",), densities=(0.05,), seeds=(1, 2))[:2]
-    assert not same(fit.fit(one, settings), fit.fit(other, settings))
+    assert not same(fit.fit_cell(one, settings), fit.fit_cell(other, settings))
 
 
 @pytest.mark.parametrize("method", PRUNING)
 def test_at_density_one_every_method_is_the_dense_network(method, quick, settings):
-    dense = fit.fit(quick(methods=("dense",), seeds=(1,))[0], settings)
+    dense = fit.fit_cell(quick(methods=("dense",), seeds=(1,))[0], settings)
     pruned = quick(methods=(method,), densities=(0.5,), seeds=(1,))[0]
-    assert same(dense, fit.fit(replace(pruned, density=1.0), settings))
+    assert same(dense, fit.fit_cell(replace(pruned, density=1.0), settings))
 
 
 @pytest.mark.parametrize("method", PRUNING)
 @pytest.mark.parametrize("density", [0.5, 0.01])
 def test_density_is_exact_and_pruned_weights_stay_zero(method, density, quick, settings):
     cell = quick(methods=(method,), densities=(density,), seeds=(1,))[0]
-    module = fit.build_module(cell, settings, ())
+    module = build.build_module(cell, settings, ())
     before = {name: weight.clone() for name, weight in prunable(module.network)}
-    data = fit.build_data(cell, settings)
-    fit.build_trainer(cell, fit.Hardware("cpu", "1"), lambda *_: None).fit(module, datamodule=data)
+    data = build.build_data(cell, settings)
+    build.build_trainer(Bundle((cell,)), fit.Hardware("cpu", "1")).fit(module, datamodule=data)
     assert module.masks.kept == kept_count(module.masks.total, density)
     for name, weight in prunable(module.network):
         kept = module.masks[name]
@@ -77,7 +78,7 @@ def test_density_is_exact_and_pruned_weights_stay_zero(method, density, quick, s
 def test_training_equals_a_plain_loop(quick, settings):
     """The reference: PyTorch alone, weights masked after every step."""
     cell = quick(methods=("random",), densities=(0.1,), seeds=(2,), epochs=2)[0]
-    outcome = fit.fit(cell, settings)
+    outcome = fit.fit_cell(cell, settings)
     data, rng = settings.data["digits"], RandomStreams(cell.seed)
     with rng.as_global("init"):
         network = networks.build(settings.networks[cell.network], data.shape, 10)
@@ -108,7 +109,7 @@ def test_training_equals_a_plain_loop(quick, settings):
 
 def test_a_result_holds_all_that_is_promised(quick, settings):
     cell = quick(methods=("snip",), densities=(0.02,), seeds=(1,), epochs=3)[0]
-    outcome = fit.fit(cell, settings)
+    outcome = fit.fit_cell(cell, settings)
     result = outcome.result
     assert Result.from_json(json.loads(json.dumps(result.to_json()))) == result
     assert result.density == pytest.approx(0.02, abs=1 / 50200)
@@ -132,7 +133,7 @@ def test_a_result_holds_all_that_is_promised(quick, settings):
 
 def test_a_network_that_loses_a_layer_is_a_result_with_a_flag(quick, settings):
     cell = quick(methods=("magnitude",), densities=(0.01,), seeds=(1,))[0]
-    result = fit.fit(cell, settings).result
+    result = fit.fit_cell(cell, settings).result
     assert result.status == "done"
     assert result.collapsed == ("fc2.weight",)
     assert result.effective == 0
@@ -160,10 +161,10 @@ class Broken(PruneAtInit):
 def test_a_method_that_breaks_is_a_failed_result_with_its_reason(
     how, reason, quick, settings, monkeypatch
 ):
-    monkeypatch.setattr(fit.registry, "load", lambda *_: register("broken")(Broken))
+    monkeypatch.setattr(build.registry, "load", lambda *_: register("broken")(Broken))
     monkeypatch.setattr(Broken, "how", staticmethod(how))
     cell = replace(quick(methods=("snip",), densities=(0.1,), seeds=(1,))[0], method="broken")
-    result = fit.fit(cell, settings).result
+    result = fit.fit_cell(cell, settings).result
     assert result.status == "failed"
     assert reason in result.reason
     assert "\n" not in result.reason
@@ -172,7 +173,7 @@ def test_a_method_that_breaks_is_a_failed_result_with_its_reason(
 def test_a_loss_that_is_no_number_fails_the_cell(quick, settings):
     cell = quick(methods=("dense",), seeds=(1,))[0]
     wild = cell.recipe.model_copy(update={"lr": 1e18})
-    result = fit.fit(replace(cell, recipe=wild), settings).result
+    result = fit.fit_cell(replace(cell, recipe=wild), settings).result
     assert result.status == "failed"
     assert result.reason.startswith("Diverged: the train loss became")
 
@@ -182,7 +183,7 @@ def test_a_loss_that_is_no_number_fails_the_cell(quick, settings):
 def test_other_precisions_train_and_are_other_cells(method, precision, quick, settings):
     cell = quick(methods=(method,), densities=(0.2,), seeds=(1,), epochs=3)[0]
     other = replace(cell, precision=precision)
-    result = fit.fit(other, settings, fit.Hardware("cpu", "1")).result
+    result = fit.fit_cell(other, settings, fit.Hardware("cpu", "1")).result
     assert result.status == "done", result.reason
     assert result.accuracy.last > 0.5
     assert other.id != cell.id
@@ -190,8 +191,8 @@ def test_other_precisions_train_and_are_other_cells(method, precision, quick, se
 
 def test_what_a_method_does_not_need_is_withheld(quick, settings):
     cell = quick(methods=("ntk-sap",), densities=(0.1,), seeds=(1,))[0]
-    module = fit.build_module(cell, settings, ())
-    images, labels = module.restrict_inputs(fit.build_data(cell, settings).score_batches())[0]
+    module = build.build_module(cell, settings, ())
+    images, labels = module.restrict_inputs(build.build_data(cell, settings).score_batches())[0]
     assert labels is None
     assert images.shape == (100, 1, 8, 8)
     assert torch.count_nonzero(images) == 0
@@ -199,7 +200,7 @@ def test_what_a_method_does_not_need_is_withheld(quick, settings):
 
 def test_masks_travel_in_checkpoints(quick, settings):
     cell = quick(methods=("random",), densities=(0.1,), seeds=(1,))[0]
-    one, other = (fit.build_module(cell, settings, ()) for _ in range(2))
+    one, other = (build.build_module(cell, settings, ()) for _ in range(2))
     one.set_masks(one.sparsify([]))
     checkpoint = {}
     one.on_save_checkpoint(checkpoint)
@@ -218,8 +219,8 @@ def changed(cell, **recipe):
 def test_steps_may_end_in_the_midst_of_an_epoch(quick, settings):
     """23 steps an epoch on digits: 30 steps are one epoch and 7 steps, evaluated after both."""
     cell = quick(methods=("dense",), seeds=(1,), epochs=2)[0]
-    short = fit.fit(changed(cell, steps=30), settings)
-    whole = fit.fit(cell, settings)
+    short = fit.fit_cell(changed(cell, steps=30), settings)
+    whole = fit.fit_cell(cell, settings)
     assert short.result.status == "done", short.result.reason
     assert [len(curve) for curve in short.curves.values()] == [2, 2, 2]
     assert short.curves["test_loss"][0] == whole.curves["test_loss"][0]
@@ -230,19 +231,25 @@ def test_steps_may_end_in_the_midst_of_an_epoch(quick, settings):
 
 def test_steps_that_end_with_an_epoch_are_evaluated_once(quick, settings):
     cell = quick(methods=("dense",), seeds=(1,), epochs=2)[0]
-    assert fit.fit(changed(cell, steps=46), settings).curves == fit.fit(cell, settings).curves
-    assert len(fit.fit(changed(cell, steps=23), settings).curves["test_loss"]) == 1
+    assert (
+        fit.fit_cell(changed(cell, steps=46), settings).curves
+        == fit.fit_cell(cell, settings).curves
+    )
+    assert len(fit.fit_cell(changed(cell, steps=23), settings).curves["test_loss"]) == 1
 
 
 def test_a_warm_up_starts_slowly(quick, settings):
     cell = quick(methods=("dense",), seeds=(1,), epochs=1)[0]
-    warm = fit.fit(changed(cell, warmup=1.0), settings).curves["train_loss"][0]
-    assert warm > fit.fit(cell, settings).curves["train_loss"][0]
+    warm = fit.fit_cell(changed(cell, warmup=1.0), settings).curves["train_loss"][0]
+    assert warm > fit.fit_cell(cell, settings).curves["train_loss"][0]
 
 
 def test_labels_are_smoothed_in_training_only(quick, settings):
     cell = quick(methods=("dense",), seeds=(1,), epochs=2)[0]
-    smooth, plain = fit.fit(changed(cell, label_smoothing=0.5), settings), fit.fit(cell, settings)
+    smooth, plain = (
+        fit.fit_cell(changed(cell, label_smoothing=0.5), settings),
+        fit.fit_cell(cell, settings),
+    )
     assert smooth.curves["train_loss"][-1] > plain.curves["train_loss"][-1] + 0.5
     assert smooth.result.accuracy.last > 0.8
 
@@ -250,17 +257,17 @@ def test_labels_are_smoothed_in_training_only(quick, settings):
 def test_tuning_never_looks_at_the_test_images(quick, settings, monkeypatch):
     cell = quick(methods=("snip",), densities=(0.1,), seeds=(1,), epochs=1)[0]
     tuning = changed(cell, holdout=0.2, evaluate="validation")
-    before = fit.fit(tuning, settings)
+    before = fit.fit_cell(tuning, settings)
     arrays = sources.load("digits", settings.data["digits"])
     spoilt = replace(arrays, test_images=torch.zeros_like(arrays.test_images))
-    monkeypatch.setattr(fit, "_arrays", lambda *_: spoilt)
-    assert fit.fit(tuning, settings).curves == before.curves
-    assert fit.fit(cell, settings).curves != before.curves
+    monkeypatch.setattr(build, "_arrays", lambda *_: spoilt)
+    assert fit.fit_cell(tuning, settings).curves == before.curves
+    assert fit.fit_cell(cell, settings).curves != before.curves
 
 
 def test_a_result_says_what_data_it_was_made_on(quick, settings):
     cell = quick(methods=("dense",), seeds=(1,), epochs=1)[0]
-    found = fit.fit(cell, settings).result.environment["data"]
+    found = fit.fit_cell(cell, settings).result.environment["data"]
     assert found == {"digest": settings.data["digits"].digest, "source": "scikit-learn"}
 
 
@@ -277,8 +284,8 @@ def test_a_collapsed_network_is_trained_or_skipped_and_counts_either_way(
     quick, settings, rule, monkeypatch
 ):
     cell = quick(methods=("random",), densities=(0.02,), seeds=(1,), epochs=2)[0]
-    monkeypatch.setattr(fit.registry, "load", lambda *_: EmptiesALayer)
-    outcome = fit.fit(changed(cell, collapsed=rule), settings)
+    monkeypatch.setattr(build.registry, "load", lambda *_: EmptiesALayer)
+    outcome = fit.fit_cell(changed(cell, collapsed=rule), settings)
     result = outcome.result
     assert "fc2.weight" in result.collapsed
     assert 0 < result.accuracy.last < 0.3
@@ -302,7 +309,7 @@ def test_photographs_train_like_any_other_data(method, hyper, photographs, quick
     recipe = {"batch_size": 4, "epochs": 2, "augment": "resized-crop-flip", "score_batch_size": 3}
     cell = quick(methods=(method,), densities=(0.1,), seeds=(1,))[0]
     cell = changed(replace(cell, network="resnet-20", data="photos", hyper=hyper), **recipe)
-    one, two = fit.fit(cell, photographs), fit.fit(cell, photographs)
+    one, two = fit.fit_cell(cell, photographs), fit.fit_cell(cell, photographs)
     assert one.result.status == "done", one.result.traceback
     assert one.curves == two.curves
     assert one.result.environment["data"]["images"] == [13, 5]
@@ -314,7 +321,7 @@ def test_a_part_of_the_photographs_is_not_trained_on(photographs, quick):
     cell = quick(methods=("dense",), seeds=(1,))[0]
     data = photographs.data["photos"].model_copy(update={"images": (14, 5)})
     settings = photographs.model_copy(update={"data": {**photographs.data, "photos": data}})
-    result = fit.fit(replace(cell, network="resnet-20", data="photos"), settings).result
+    result = fit.fit_cell(replace(cell, network="resnet-20", data="photos"), settings).result
     assert result.status == "failed"
     assert "13 training and 5 test photographs, benchmark.yaml says [14, 5]" in result.reason
 
@@ -324,8 +331,10 @@ def test_a_resumed_training_keeps_its_masks_and_ends_as_if_never_stopped(quick, 
     cell = quick(methods=("snip",), densities=(0.05,), seeds=(1,), epochs=3)[0]
 
     def parts(epochs):
-        module, data = fit.build_module(cell, settings, ()), fit.build_data(cell, settings)
-        trainer = fit.build_trainer(changed(cell, epochs=epochs), fit.Hardware("cpu", "1"), print)
+        module, data = build.build_module(cell, settings, ()), build.build_data(cell, settings)
+        trainer = build.build_trainer(
+            Bundle((changed(cell, epochs=epochs),)), fit.Hardware("cpu", "1")
+        )
         return module, data, trainer
 
     whole, data, trainer = parts(3)
@@ -342,7 +351,7 @@ def test_a_resumed_training_keeps_its_masks_and_ends_as_if_never_stopped(quick, 
     assert rest.initial_nonzero == whole.initial_nonzero
     for one, two in zip(whole.parameters(), rest.parameters(), strict=True):
         assert torch.equal(one, two)
-    assert rest.curves["test_loss"] == whole.curves["test_loss"]
+    assert rest.learning_curves.points["test_loss"] == whole.learning_curves.points["test_loss"]
 
 
 @pytest.mark.parametrize(
@@ -361,15 +370,18 @@ def test_how_far_the_choice_of_masks_is_can_be_followed(
     monkeypatch.setattr(PruneAtInit, "progress_interval", 0.0)
     cell = quick(methods=("random",), densities=(0.1,), seeds=(1,))[0]
     recipe = cell.recipe.model_copy(update={"score_images_per_class": 10, "score_batch_size": 50})
-    said = []
+    told = []
     cell = replace(cell, method=method, hyper=hyper, recipe=recipe)
-    assert fit.fit(cell, settings, on_scoring=said.append).result.status == "done"
+    assert fit.fit_cell(cell, settings, on_progress=told.append).result.status == "done"
+    said = [progress.message for progress in told if progress.message]
     assert (said[0], said[-1]) == (first, last)
+    assert [progress.epoch for progress in told if not progress.message] == [0, 1, 2]
 
 
 def test_not_more_is_said_than_can_be_read(quick, settings):
     cell = quick(methods=("random",), densities=(0.1,), seeds=(1,))[0]
-    said = []
-    fit.fit(replace(cell, method="synflow"), settings, on_scoring=said.append)
+    told = []
+    fit.fit_cell(replace(cell, method="synflow"), settings, on_progress=told.append)
+    said = [progress.message for progress in told if progress.message]
     assert said[0] == "round 1 of 100"
     assert len(said) < 10

@@ -9,7 +9,7 @@ from pai_bench import Masks, prunable
 from pai_bench.config.schema import SANITY_CHECKS
 from pai_bench.core.rng import RandomStreams
 from pai_bench.sparsity.select import kept_count
-from pai_bench.training import fit
+from pai_bench.training import build, fit
 from pai_bench.training.sanity_checks import Corrupted, shuffled
 
 PRUNING = ("random", "magnitude", "snip", "iterative-snip", "force", "grasp", "synflow", "ntk-sap")
@@ -17,7 +17,7 @@ PRUNING = ("random", "magnitude", "snip", "iterative-snip", "force", "grasp", "s
 
 def run(quick, settings, method, sanity_check, density=0.05, epochs=1):
     cell = quick(methods=(method,), densities=(density,), seeds=(2,), epochs=epochs)[0]
-    return fit.fit(replace(cell, sanity_check=sanity_check), settings)
+    return fit.fit_cell(replace(cell, sanity_check=sanity_check), settings)
 
 
 @pytest.mark.parametrize("sanity_check", SANITY_CHECKS)
@@ -55,7 +55,7 @@ def test_reinitialising_keeps_the_mask_and_changes_the_start(quick, settings):
 
 def test_other_weights_come_from_the_same_distribution(quick, settings):
     cell = quick(methods=("snip",), densities=(0.05,), seeds=(2,))[0]
-    module = fit.build_module(cell, settings, ())
+    module = build.build_module(cell, settings, ())
     other = module.context.other_start()
     for (name, one), (_, two) in zip(prunable(module.network), prunable(other), strict=True):
         assert not torch.equal(one, two), name

@@ -14,7 +14,7 @@ from pai_bench.config.schema import Recipe
 from pai_bench.core.rng import RandomStreams
 from pai_bench.registry import methods as registry
 from pai_bench.training import fit
-from pai_bench.training.module import MethodContext
+from pai_bench.training.context import MethodContext
 
 BATCH, STEPS = 16, 30
 RECIPE = Recipe(

@@ -13,6 +13,7 @@ import pytorch_lightning as pl
 
 from pai_bench.core.errors import first_line
 from pai_bench.core.hardware import Hardware
+from pai_bench.experiment.bundle import Bundle
 from pai_bench.experiment.cell import Cell
 from pai_bench.methods.conformance.subject import (
     SETTINGS,
@@ -24,8 +25,8 @@ from pai_bench.methods.conformance.subject import (
 from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.sparsity.select import kept_count
 from pai_bench.store.result import Result
-from pai_bench.training import fit
 from pai_bench.training.checkpoint import TrainingCheckpoint
+from pai_bench.training.fit import fit_cell
 from pai_bench.training.module import SparseClassifier
 
 CURVES = ("train_loss", "test_accuracy", "test_loss")
@@ -93,7 +94,7 @@ def _is_near(subject: Subject, masks: Masks, asked: int) -> bool:
 def cell_again(subject: Subject) -> str:
     """The same cell after another method gives the same curves and masks."""
     seed_everything(99)
-    fit.fit(_of_another_method(subject), SETTINGS, Hardware("cpu", "1"))
+    fit_cell(_of_another_method(subject), SETTINGS, Hardware("cpu", "1"))
     first, second = subject.outcome, subject.run_cell()
     assert first.masks is not None
     if second.masks is None or difference(first.masks, second.masks):
@@ -104,7 +105,7 @@ def cell_again(subject: Subject) -> str:
     if first.curves != second.curves:
         raise Wrong(
             f"{subject.cls.__name__} on digits: run again after another method, its curves are "
-            "others; draw from self.task.streams, and keep nothing between runs"
+            "others; draw from self.context.rng, and keep nothing between runs"
         )
     return "the same curves and masks"
 
@@ -121,7 +122,7 @@ def pruned_weights(subject: Subject) -> str:
         if alive:
             raise Wrong(
                 f"{subject.cls.__name__} on digits: {alive} pruned weights of {name} are not 0 "
-                "after training; call super().on_before_optimizer_step(optimizer)"
+                "after training; call super() in the hooks that you override"
             )
     return "exactly 0 after training"
 
@@ -153,22 +154,22 @@ def _through_a_file(subject: Subject, trainer: pl.Trainer) -> SparseClassifier:
 
 
 def interruption(subject: Subject) -> str:
-    """A training that is interrupted goes on as if it had never stopped."""
+    """A training that is interrupted resumes as if it had never stopped."""
     whole, _ = subject.trained
     with tempfile.TemporaryDirectory() as folder:
         for stop in (STOP, None):
-            halfway = TrainingCheckpoint(Path(folder), subject.cell(), "cpu")
-            halfway.every = 0.0
-            module, _ = subject.train(halfway, stop)
-    how = f"stopped at step {STOP} and gone on with"
+            checkpoint = TrainingCheckpoint(Path(folder), Bundle((subject.cell(),)), "cpu")
+            checkpoint.every = 0.0
+            module, _ = subject.train(checkpoint, stop)
+    how = f"interrupted at step {STOP} and resumed"
     mend = "save what it remembers in on_save_checkpoint, take it back in on_load_checkpoint"
-    if not halfway.times:
+    if not checkpoint.times:
         raise Wrong(
             f"{subject.cls.__name__}: its checkpoint at step {STOP} is not read back; save tensors "
             "and plain data only in on_save_checkpoint"
         )
     _same(subject, whole, module, how, mend)
-    if whole.curves != module.curves:
+    if whole.learning_curves.points != module.learning_curves.points:
         raise Wrong(f"{subject.cls.__name__}: {how}, its curves are others; {mend}")
     return "the same weights, masks and curves"
 

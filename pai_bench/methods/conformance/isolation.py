@@ -21,7 +21,7 @@ from pai_bench.methods.conformance.subject import (
 )
 from pai_bench.sparsity.masks import Masks
 
-STREAMS = "draw from self.task.streams.generator(...)"
+STREAMS = "draw from self.context.rng.generator(...)"
 
 
 def global_state() -> dict[str, Any]:

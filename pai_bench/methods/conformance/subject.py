@@ -21,15 +21,19 @@ from pai_bench.config.schema import Benchmark, Data, Network, Recipe
 from pai_bench.core.errors import BenchError, first_line, unknown
 from pai_bench.core.hardware import Hardware
 from pai_bench.core.rng import RandomStreams
+from pai_bench.experiment.bundle import Bundle
 from pai_bench.experiment.cell import Cell, data_fields
 from pai_bench.methods.base import PruneAtInit
 from pai_bench.methods.conformance.problems import CLASSES, MLP, Problem
 from pai_bench.registry import methods as registry
 from pai_bench.registry.declaration import MethodInfo
 from pai_bench.sparsity.masks import Masks, prunable
-from pai_bench.training import fit
+from pai_bench.training.build import build_data, build_trainer
 from pai_bench.training.checkpoint import TrainingCheckpoint
-from pai_bench.training.module import MethodContext, SparseClassifier
+from pai_bench.training.context import MethodContext
+from pai_bench.training.fit import fit_cell
+from pai_bench.training.module import SparseClassifier
+from pai_bench.training.outcome import Outcome
 
 RECIPE = Recipe(epochs=1, batch_size=8, lr=0.1, momentum=0.9)
 DIGITS = Data(
@@ -164,12 +168,12 @@ class Subject:
             **data_fields(DIGITS),
         )
 
-    def run_cell(self) -> fit.Outcome:
+    def run_cell(self) -> Outcome:
         """Run the whole cell on the CPU, as a worker does."""
-        return fit.fit(self.cell(), SETTINGS, Hardware("cpu", "1"), self.plugins)
+        return fit_cell(self.cell(), SETTINGS, Hardware("cpu", "1"), self.plugins)
 
     @cached_property
-    def outcome(self) -> fit.Outcome:
+    def outcome(self) -> Outcome:
         """What became of the cell."""
         return self.run_cell()
 
@@ -179,17 +183,17 @@ class Subject:
         return self.train()
 
     def train(
-        self, halfway: TrainingCheckpoint | None = None, stop: int | None = None
+        self, checkpoint: TrainingCheckpoint | None = None, stop: int | None = None
     ) -> tuple[SparseClassifier, pl.Trainer]:
-        """Train from the start, or from where `halfway` knows; stop after so many steps."""
+        """Train from the start, or resume from `checkpoint`; stop after so many steps."""
         cell = self.cell()
-        data = fit.build_data(cell, SETTINGS)
-        trainer = fit.build_trainer(cell, Hardware("cpu", "1"), lambda _epoch, _epochs: None)
-        known = halfway.join(trainer) if halfway else None
+        data = build_data(cell, SETTINGS)
+        trainer = build_trainer(Bundle((cell,)), Hardware("cpu", "1"))
+        path = checkpoint.join(trainer) if checkpoint else None
         trainer.callbacks.append(_Stop(stop))  # type: ignore[attr-defined]
         module = self.untrained()
         with module.context.rng.as_global("training"):
-            trainer.fit(module, datamodule=data, ckpt_path=known, weights_only=True)
+            trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
         return module, trainer
 
     def untrained(self, start: str = "init") -> SparseClassifier:

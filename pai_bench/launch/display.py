@@ -4,37 +4,53 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from pai_bench.experiment.bundle import Bundle
 from pai_bench.experiment.cell import Cell
-from pai_bench.launch.events import Epoch, Event, Finished, Scoring, Started
+from pai_bench.launch.events import Event, Finished, Started
+from pai_bench.training.progress import Progress
 
-Cost = Callable[[Cell], float]
 START = 15.0
 """Seconds before time left is estimated from cells of which none has finished."""
 
 
-class Progress:
-    """Cells done, left and failed, the time left, and the epoch of each cell in hand.
+@dataclass
+class _InHand:
+    """A bundle that a worker has."""
+
+    bundle: Bundle
+    cells: dict[str, Cell]
+    """Of it, those that have not finished, by id."""
+    share: float = 0.0
+    """Part of the training that is over."""
+    message: str = "starting"
+
+
+class ProgressDisplay:
+    """Cells done, left and failed, the time left, and the epoch of each bundle in hand.
 
     `cost` weighs cells against one another, so that the time left is right when they differ.
     """
 
-    def __init__(self, console: Console, cells: Sequence[Cell], cost: Cost) -> None:
+    def __init__(
+        self, console: Console, cells: Sequence[Cell], cost: Callable[[Cell], float]
+    ) -> None:
         self._console, self._cost = console, cost
         self._total, self._work = len(cells), sum(map(cost, cells))
         self._done = self._failed = 0
-        self._done_work = self._found_work = 0.0
-        self._in_hand: dict[str, tuple[Cell, float, str]] = {}
+        self._done_work = self._resumed_work = 0.0
+        self._in_hand: dict[str, _InHand] = {}
         self._started = time.monotonic()
         self._last_line = 0.0
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4)
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> ProgressDisplay:
         if self._console.is_terminal:
             self._live.start()
         return self
@@ -50,32 +66,40 @@ class Progress:
         elif kind is None and self._done:
             self._console.print(self.status())
 
-    def see(self, event: Event) -> None:
+    def update(self, event: Event) -> None:
         """Take note of what happened; show it."""
-        cell = event.cell
         if isinstance(event, Started):
-            self._in_hand[cell.id] = (cell, 0.0, "starting")
-        elif isinstance(event, Epoch):
-            share = event.epoch / max(1, event.epochs)
-            self._found_work += self._cost(cell) * self._found(event)
-            what = f"epoch {event.epoch}/{event.epochs}" if event.epoch else "choosing masks"
-            self._in_hand[cell.id] = (cell, share, what)
-        elif isinstance(event, Scoring):
-            self._in_hand[cell.id] = (cell, 0.0, f"choosing masks, {event.reached}")
+            cells = {cell.id: cell for cell in event.bundle}
+            self._in_hand[event.bundle.id] = _InHand(event.bundle, cells)
+        elif isinstance(event, Progress):
+            self._advance(event)
         elif isinstance(event, Finished):
-            self._in_hand.pop(cell.id, None)
-            self._done += 1
-            self._done_work += self._cost(cell)
-            if event.status == "failed":
-                self._failed += 1
-                self._console.print(f"failed: {cell}: {event.reason}", style="red", markup=False)
+            self._finish(event)
         self._say()
 
-    def _found(self, event: Epoch) -> float:
-        """Share of a training that an earlier run had done: the epochs of a jump."""
-        _, before, _ = self._in_hand.get(event.cell.id, (event.cell, 0.0, ""))
-        jump = event.epoch - round(before * event.epochs)
-        return jump / event.epochs if jump > 1 else 0.0
+    def _advance(self, event: Progress) -> None:
+        in_hand = self._in_hand[event.bundle.id]
+        jump = event.epoch - round(in_hand.share * event.epochs)
+        if jump > 1:  # An earlier run had trained these epochs.
+            self._resumed_work += self._cost_of(in_hand) * jump / event.epochs
+        in_hand.share = event.epoch / max(1, event.epochs)
+        in_hand.message = f"epoch {event.epoch}/{event.epochs}"
+        if not event.epoch:
+            in_hand.message = ", ".join(filter(None, ("choosing masks", event.message)))
+
+    def _finish(self, event: Finished) -> None:
+        for bundle_id, in_hand in list(self._in_hand.items()):
+            if in_hand.cells.pop(event.cell.id, None) and not in_hand.cells:
+                del self._in_hand[bundle_id]
+        self._done += 1
+        self._done_work += self._cost(event.cell)
+        if event.status == "failed":
+            self._failed += 1
+            line = f"failed: {event.cell}: {event.reason}"
+            self._console.print(line, style="red", markup=False)
+
+    def _cost_of(self, in_hand: _InHand) -> float:
+        return sum(self._cost(cell) for cell in in_hand.cells.values())
 
     def status(self) -> str:
         """One line: done, left, failed, time left."""
@@ -94,9 +118,9 @@ class Progress:
 
         None in the first seconds, which the start of the workers would make look slow.
         """
-        begun = sum(self._cost(cell) * share for cell, share, _ in self._in_hand.values())
+        begun = sum(self._cost_of(one) * one.share for one in self._in_hand.values())
         done, elapsed = self._done_work + begun, time.monotonic() - self._started
-        here = done - self._found_work
+        here = done - self._resumed_work
         if here <= 0 or (not self._done and elapsed < START):
             return None
         return elapsed * (self._work - done) / here
@@ -110,7 +134,7 @@ class Progress:
         self._console.print("\n".join([self.status(), *self._hands()]), highlight=False)
 
     def _hands(self) -> list[str]:
-        return [f"  {cell} · {what}" for cell, _, what in self._in_hand.values()]
+        return [f"  {one.bundle} · {one.message}" for one in self._in_hand.values()]
 
     def _render(self) -> Text:
         width = 24

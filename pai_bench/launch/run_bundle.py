@@ -1,0 +1,38 @@
+"""One bundle: trained, stored, told of. What every launcher runs where the training happens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pai_bench.core.errors import BenchError
+from pai_bench.core.hardware import Hardware
+from pai_bench.experiment.bundle import Bundle
+from pai_bench.launch.events import Event, Finished, Rejected
+from pai_bench.launch.request import RunRequest
+from pai_bench.store.store import Store
+from pai_bench.training import checkpoint
+from pai_bench.training.fit import fit
+
+
+def run_bundle(
+    request: RunRequest, bundle: Bundle, hardware: Hardware, emit: Callable[[Event], None]
+) -> None:
+    """Train the cells of a bundle, and store what became of each.
+
+    Args:
+        request: Settings, folder of results and plugins.
+        bundle: The cells.
+        hardware: The device of this worker, which is one of the request's.
+        emit: Is called with each event, in the order in which it happens.
+    """
+    store = Store(request.runs, request.suite)
+    try:
+        outcomes = fit(bundle, request.settings, hardware, request.plugins, emit, request.runs)
+    except BenchError as error:
+        return emit(Rejected(bundle, str(error)))
+    for cell, outcome in zip(bundle, outcomes, strict=True):
+        store.put(cell, outcome.result, outcome.curves, outcome.masks)
+    checkpoint.discard(request.runs, bundle)
+    for cell, outcome in zip(bundle, outcomes, strict=True):
+        emit(Finished(cell, outcome.result.status, outcome.result.reason))
+    return None

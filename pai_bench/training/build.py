@@ -1,0 +1,116 @@
+"""What a training is made of: data, the method around its network, the Trainer."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from torch import nn
+
+from pai_bench import networks
+from pai_bench.config.schema import Benchmark
+from pai_bench.core.errors import BenchError
+from pai_bench.core.hardware import Hardware, loader_workers
+from pai_bench.core.rng import RandomStreams
+from pai_bench.data import files, sources
+from pai_bench.data.module import InMemoryData
+from pai_bench.data.stream import StreamedData
+from pai_bench.experiment.bundle import Bundle
+from pai_bench.experiment.cell import Cell
+from pai_bench.networks import init
+from pai_bench.registry import methods as registry
+from pai_bench.store.search_cache import SearchCache
+from pai_bench.training.callbacks.progress_reporter import ProgressReporter
+from pai_bench.training.context import MethodContext
+from pai_bench.training.module import SparseClassifier
+from pai_bench.training.progress import OnProgress, ignore
+
+DataModule = InMemoryData | StreamedData
+
+
+def build_data(cell: Cell, settings: Benchmark) -> DataModule:
+    """Build the batches of the cell: its data set, recipe and streams."""
+    data, rng = settings.data[cell.data], RandomStreams(cell.seed)
+    if not data.stream:
+        return InMemoryData(_arrays(cell.data, settings), data, cell.recipe, rng)
+    found = files.find(cell.data, data, settings.mirror)
+    workers = loader_workers()
+    streamed = StreamedData(found.splits(), data, cell.recipe, rng, workers)
+    if (streamed.train_size, streamed.test_size) != data.images:
+        raise BenchError(
+            f"data set {cell.data} from {found.source}: {streamed.train_size} training and "
+            f"{streamed.test_size} test photographs, benchmark.yaml says {list(data.images)}"
+        )
+    return streamed
+
+
+_last_arrays: dict[tuple[str, str], sources.Arrays] = {}
+
+
+def _arrays(name: str, settings: Benchmark) -> sources.Arrays:
+    """Decoded data, kept for the next cell of this process: nobody writes to it."""
+    data = settings.data[name]
+    key = name, data.version
+    if key not in _last_arrays:
+        _last_arrays.clear()
+        _last_arrays[key] = sources.load(name, data, settings.mirror)
+    return _last_arrays[key]
+
+
+def build_module(
+    cell: Cell, settings: Benchmark, plugins: tuple[Path, ...], runs: Path | None = None
+) -> SparseClassifier:
+    """Build the method around a network that has the initial weights of the cell's seed."""
+    data, rng = settings.data[cell.data], RandomStreams(cell.seed)
+    method: type[SparseClassifier] = registry.load(cell.method, plugins)
+
+    def start(stream: str) -> nn.Module:
+        with rng.as_global(stream):
+            return networks.build(settings.networks[cell.network], data.shape, data.classes)
+
+    other = partial(start, "init/other")
+    searches = SearchCache(runs, cell) if runs else None
+    context = MethodContext(
+        cell.density, cell.recipe, data.classes, rng, cell.sanity_check, other, searches,
+        init.named(settings.networks[cell.network].init),
+    )  # fmt: skip
+    return method(start("init"), context, **cell.hyper)
+
+
+def build_trainer(
+    bundle: Bundle, hardware: Hardware, on_progress: OnProgress = ignore
+) -> pl.Trainer:
+    """A Trainer that trains and evaluates, and writes nothing: results are for the store."""
+    recipe = bundle.cells[0].recipe
+    return pl.Trainer(
+        max_epochs=recipe.epochs,
+        max_steps=recipe.steps or -1,
+        accelerator=hardware.accelerator,
+        devices=_devices(hardware.devices),
+        strategy=hardware.strategy,
+        precision=bundle.cells[0].precision,  # type: ignore[arg-type]
+        num_sanity_val_steps=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[ProgressReporter(bundle, on_progress)],
+    )
+
+
+def _devices(given: str) -> Any:
+    """Read the device of one cell: the only one there is, or the index in `3,`.
+
+    >>> _devices("auto"), _devices("1"), _devices("3,")
+    (1, 1, [3])
+    """
+    if given == "auto":
+        return 1
+    devices = [int(part) for part in given.split(",") if part.strip()]
+    if "," in given and len(devices) == 1:
+        return devices
+    if devices == [1]:
+        return 1
+    raise BenchError(f"devices {given}: one cell trains on one device; use several workers")

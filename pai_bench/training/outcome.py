@@ -1,0 +1,146 @@
+"""What became of a cell: the result that is stored, its curves and its masks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import nn
+
+from pai_bench.config.schema import Benchmark
+from pai_bench.core import environment
+from pai_bench.core.errors import BenchError
+from pai_bench.experiment.cell import Cell
+from pai_bench.sparsity import account
+from pai_bench.sparsity.architecture import final_architecture
+from pai_bench.sparsity.compact import compact_network
+from pai_bench.sparsity.masks import Masks, layers
+from pai_bench.sparsity.perceptron import Architecture
+from pai_bench.store.result import Accuracy, CompactedNetwork, Flops, Layer, Result
+from pai_bench.store.store import Curves
+from pai_bench.training.build import DataModule
+from pai_bench.training.module import SparseClassifier
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All that is stored of a cell."""
+
+    result: Result
+    curves: Curves | None = None
+    masks: Masks | None = None
+
+
+def result_of(
+    cell: Cell,
+    settings: Benchmark,
+    module: SparseClassifier,
+    batches: DataModule,
+    seconds: dict[str, float],
+    device: torch.device,
+) -> Result:
+    """Collect all that is known of a network that was trained.
+
+    Args:
+        cell: What was asked for.
+        settings: Of the cell's data set.
+        module: The method, on the CPU, with its curves, masks and costs.
+        batches: The data it was trained on.
+        seconds: Wall-clock seconds by phase, and `total`.
+        device: What it was trained on.
+    """
+    data = settings.data[cell.data]
+    known = environment.describe(device_name(device), torch.get_num_threads())
+    macs = account.macs_by_layer(module.network, data.shape)
+    reached = account.effective(module.network, module.masks, data.shape)
+    accuracies = module.learning_curves.points["test_accuracy"]
+    best = max(accuracies)
+    return Result(
+        status="done",
+        accuracy=Accuracy(accuracies[-1], best, accuracies.index(best) + 1),
+        bits_per_step=module.learning_curves.points["test_loss"][-1] / math.log(2)
+        if data.text
+        else None,
+        density=module.masks.density(),
+        effective=reached.density(),
+        collapsed=tuple(module.masks.collapsed()),
+        layers=_layers(module, reached),
+        flops=_flops(module, macs),
+        compacted=None if module.exact_density else _compacted(module, data.shape),
+        architecture=_architecture(module.masks, macs),
+        seconds=seconds,
+        memory_mb=_memory(device),
+        hyper=asdict(module.hyper),
+        environment={**known, "data": batches.provenance(), **_searches(module)},
+    )
+
+
+def _searches(module: SparseClassifier) -> dict[str, list[str]]:
+    return {"searches": module.search_ids} if module.search_ids else {}
+
+
+def _layers(module: SparseClassifier, reached: Masks) -> tuple[Layer, ...]:
+    start, end, alive = (
+        module.initial_nonzero,
+        module.masks.kept_by_layer(),
+        reached.kept_by_layer(),
+    )
+    return tuple(
+        Layer(name, tuple(mask.shape), mask.numel(), start[name], end[name], alive[name])
+        for name, mask in module.masks.items()
+    )
+
+
+def _flops(module: SparseClassifier, macs: dict[str, int]) -> Flops:
+    training = module.training_cost.flops(macs, module.masks.weights_by_layer())
+    return Flops(
+        inference_dense=2.0 * sum(macs.values()),
+        inference=account.inference_flops(macs, module.masks),
+        scoring=module.scoring_flops,
+        training=training + module.scoring_flops,
+    )
+
+
+def _compacted(module: SparseClassifier, shape: tuple[int, ...]) -> CompactedNetwork | None:
+    """What is left when dead units are removed; None where the network cannot be followed."""
+    try:
+        small = compact_network(module.network, module.masks, shape)
+    except BenchError:
+        return None
+    return CompactedNetwork(
+        units=_units(small),
+        units_dense=_units(module.network),
+        parameters=_parameters(small),
+        parameters_dense=_parameters(module.network),
+        flops=2.0 * sum(account.macs_by_layer(small, shape).values()),
+    )
+
+
+def _architecture(masks: Masks, macs: dict[str, int]) -> Architecture | None:
+    """What is left without dead neurons, where masked linear layers in a row are all there is."""
+    if sum(macs.values()) != masks.total:
+        return None
+    try:
+        return final_architecture(masks)
+    except BenchError:
+        return None
+
+
+def _units(network: nn.Module) -> int:
+    return sum(len(layer.weight) for _, layer in layers(network))
+
+
+def _parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _memory(device: torch.device) -> float | None:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return environment.peak_memory_mb()
+
+
+def device_name(device: torch.device) -> str:
+    """Name the device as results do: the model of a GPU, else its type."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
