@@ -15,6 +15,7 @@ from pai_bench.bench import interleaved
 from pai_bench.bench.random_data import random_arrays
 from pai_bench.config.schema import Benchmark, Data, Recipe
 from pai_bench.core.rng import RandomStreams
+from pai_bench.data.image_tensors import ImageTensors
 from pai_bench.data.module import InMemoryData
 from pai_bench.data.sources import Arrays
 
@@ -38,7 +39,7 @@ def measure(console: Console, settings: Benchmark) -> None:
 
 
 def _ours(arrays: Arrays, data: Data, recipe: Recipe) -> float:
-    loader = InMemoryData(arrays, data, recipe, RandomStreams(1)).train_dataloader()
+    loader = InMemoryData(ImageTensors(arrays, data, recipe), RandomStreams(1)).train_dataloader()
     started = time.perf_counter()
     for _ in loader:
         pass

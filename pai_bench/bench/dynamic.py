@@ -14,6 +14,7 @@ from pai_bench.bench.random_data import random_arrays
 from pai_bench.config.schema import Benchmark
 from pai_bench.core.hardware import Hardware
 from pai_bench.core.rng import RandomStreams
+from pai_bench.data.image_tensors import ImageTensors
 from pai_bench.data.module import InMemoryData
 from pai_bench.data.sources import Arrays
 from pai_bench.experiment.bundle import Bundle
@@ -82,7 +83,9 @@ def _trained(
 ) -> tuple[SparseClassifier, float]:
     """Train for so many steps; returns the module, and the seconds of its steps."""
     module = build_module(cell, settings, ())
-    data = InMemoryData(arrays, settings.data[cell.data], cell.recipe, RandomStreams(cell.seed))
+    data = InMemoryData(
+        ImageTensors(arrays, settings.data[cell.data], cell.recipe), RandomStreams(cell.seed)
+    )
     data.train_size, data.test_size = steps * cell.recipe.batch_size, 1
     trainer = build_trainer(Bundle((cell,)), Hardware("cpu", "1"))
     trainer.fit(module, datamodule=data)

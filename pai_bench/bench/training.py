@@ -20,6 +20,7 @@ from pai_bench.bench.random_data import random_arrays
 from pai_bench.config.schema import Benchmark
 from pai_bench.core.hardware import Hardware
 from pai_bench.core.rng import RandomStreams
+from pai_bench.data.image_tensors import ImageTensors
 from pai_bench.data.module import InMemoryData
 from pai_bench.data.sources import Arrays
 from pai_bench.experiment.bundle import Bundle
@@ -104,7 +105,9 @@ def _bare(cell: Cell, settings: Benchmark, arrays: Arrays) -> float:
 def _ours(cell: Cell, settings: Benchmark, arrays: Arrays) -> float:
     """The path of every cell: our module, our batches, our Trainer."""
     module = build_module(cell, settings, ())
-    data = InMemoryData(arrays, settings.data[cell.data], cell.recipe, RandomStreams(cell.seed))
+    data = InMemoryData(
+        ImageTensors(arrays, settings.data[cell.data], cell.recipe), RandomStreams(cell.seed)
+    )
     data.test_size = 1
     build_trainer(Bundle((cell,)), CPU).fit(module, datamodule=data)
     return 1e3 * module.phase_timer.seconds["train"] / len(data.train_dataloader())

@@ -8,23 +8,14 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
 
-from pai_bench.config.schema import Data, Recipe
 from pai_bench.core.errors import BenchError
 from pai_bench.core.rng import RandomStreams
-from pai_bench.data.augment import crop_flip, pad, resized_crop_flip
-from pai_bench.data.holdout import split
-from pai_bench.data.locations import redact_source
-from pai_bench.data.pixels import Pixels, Statistics
-from pai_bench.data.sources import Arrays
-from pai_bench.data.text import check_recipe
+from pai_bench.data.image_tensors import Batch, ImageTensors
 
-Batch = tuple[Tensor, Tensor]
 EVALUATION_BATCH = 2000
 EVALUATION_VALUES = EVALUATION_BATCH * 28 * 28
 """An evaluation batch has at most so many images and so many values."""
-CROPS = ("crop-flip", "mirror-crop-flip")
 
 
 class TrainBatches:
@@ -55,10 +46,10 @@ class TrainBatches:
             self._augment = module.rng.generator(f"augment/{epoch}")
         augment = self._augment
         self.epoch, self._first = epoch + 1, 0
-        batches = order.to(module.device).split(module.recipe.batch_size)
+        batches = order.to(module.images.device).split(module.recipe.batch_size)
         for done, index in enumerate(batches[first:], first + 1):
             started = time.perf_counter()
-            batch = module.batch(index, augment)
+            batch = module.images.batch(index, augment)
             module.seconds += time.perf_counter() - started
             self._reached = (epoch, done) if done < len(self) else (epoch + 1, 0)
             yield batch
@@ -91,45 +82,37 @@ class EvaluationBatches:
 
     def __init__(self, module: InMemoryData) -> None:
         self._module = module
-        values = module.tensors["test_images"][0].numel()
+        values = module.images.tensors["test_images"][0].numel()
         self._size = max(1, min(EVALUATION_BATCH, EVALUATION_VALUES // values))
-        if module.tensors["test_labels"].ndim > 1:
+        if module.images.tensors["test_labels"].ndim > 1:
             self._size = module.recipe.batch_size  # A network keeps much more of each symbol.
 
     def __len__(self) -> int:
         return -(-self._module.test_size // self._size)
 
     def __iter__(self) -> Iterator[Batch]:
-        module = self._module
-        images = module.tensors["test_images"].split(self._size)
-        labels = module.tensors["test_labels"].split(self._size)
+        held = self._module.images
+        images = held.tensors["test_images"].split(self._size)
+        labels = held.tensors["test_labels"].split(self._size)
         for raw, target in zip(images, labels, strict=True):
-            yield module.pixels(raw), target.long()
+            yield held.pixels(raw), target.long()
 
 
 class InMemoryData(pl.LightningDataModule):
-    """A small data set as the Trainer sees it.
+    """Batches of one network, in the order of its seed, from images that a bundle shares.
 
-    Training images are padded once, if the recipe crops them. `seconds` adds up the time spent on
-    making training batches (on a GPU: on launching the work).
+    `seconds` adds up the time spent on making training batches (on a GPU: on launching the work).
+
+    Args:
+        images: The data set as the recipe wants it.
+        rng: The random streams of the network's seed: order, augmentation, scoring batches.
     """
 
-    def __init__(self, arrays: Arrays, settings: Data, recipe: Recipe, rng: RandomStreams) -> None:
+    def __init__(self, images: ImageTensors, rng: RandomStreams) -> None:
         super().__init__()
-        if settings.text is not None:
-            check_recipe(recipe)
-        self.recipe, self.rng, self.classes = recipe, rng, settings.classes
-        self.arrays, self.pixels = arrays, Pixels(settings, recipe)
-        self.tensors = _parts(arrays, recipe)
-        self.train_size = len(self.tensors["train_labels"])
-        self.test_size = len(self.tensors["test_labels"])
-        self.statistics: Statistics | None = None
-        if self.pixels.by_image:
-            self.statistics = self.pixels.statistics(self.tensors["train_images"])
-        if recipe.augment in CROPS:
-            mirror = recipe.augment == "mirror-crop-flip"
-            self.tensors["train_images"] = pad(self.tensors["train_images"], mirror=mirror)
-        self.device = torch.device("cpu")
+        self.images, self.recipe, self.rng = images, images.recipe, rng
+        self.train_size = len(images.tensors["train_labels"])
+        self.test_size = len(images.tensors["test_labels"])
         self.seconds = 0.0
 
     def setup(self, stage: str) -> None:
@@ -139,30 +122,12 @@ class InMemoryData(pl.LightningDataModule):
 
     def to(self, device: torch.device) -> InMemoryData:
         """Move the data set to `device`."""
-        self.device = device
-        self.tensors = {name: tensor.to(device) for name, tensor in self.tensors.items()}
-        if self.statistics is not None:
-            self.statistics = self.statistics[0].to(device), self.statistics[1].to(device)
-        self.pixels.to(device)
+        self.images.to(device)
         return self
 
     def provenance(self) -> dict[str, Any]:
         """What a result says about its data."""
-        return {"digest": self.arrays.digest, "source": redact_source(self.arrays.source)}
-
-    def batch(self, index: Tensor, augment: torch.Generator) -> Batch:
-        """Make the training batch of the images at `index`, augmented as the recipe says."""
-        own = self.statistics and (self.statistics[0][index], self.statistics[1][index])
-        raw = self._augmented(index, augment)
-        return self.pixels(raw, own), self.tensors["train_labels"][index].long()
-
-    def _augmented(self, index: Tensor, augment: torch.Generator) -> Tensor:
-        images, recipe = self.tensors["train_images"], self.recipe
-        if recipe.augment in CROPS:
-            return crop_flip(images, index, augment)
-        if recipe.augment == "resized-crop-flip":
-            return resized_crop_flip(images[index], augment, recipe.crop_scale, recipe.crop_ratio)
-        return images[index]
+        return self.images.provenance()
 
     def score_batches(self, blank: bool = False) -> list[Batch]:
         """The pruning loader: a few random training images, in batches, augmented.
@@ -173,9 +138,9 @@ class InMemoryData(pl.LightningDataModule):
         balanced (NTK-SAP's code, section 1.2 of its specification).
         """
         generator = self.rng.generator("score")
-        count = self.recipe.score_images_per_class * self.classes
-        chosen = torch.randperm(self.train_size, generator=generator)[:count].to(self.device)
-        return [self.batch(i, generator) for i in chosen.split(self.recipe.score_batch_size)]
+        count = self.recipe.score_images_per_class * self.images.classes
+        chosen = torch.randperm(self.train_size, generator=generator)[:count].to(self.images.device)
+        return [self.images.batch(i, generator) for i in chosen.split(self.recipe.score_batch_size)]
 
     def extra_batch(self, number: int) -> Batch:
         """Training batch `number` of an order of its own, which no epoch has.
@@ -185,8 +150,8 @@ class InMemoryData(pl.LightningDataModule):
         turn, place = divmod(number, len(self.train_dataloader()))
         generator = self.rng.generator(f"data-order/extra/{turn}")
         order = torch.randperm(self.train_size, generator=generator)
-        index = order.split(self.recipe.batch_size)[place].to(self.device)
-        return self.batch(index, self.rng.generator(f"augment/extra/{number}"))
+        index = order.split(self.recipe.batch_size)[place].to(self.images.device)
+        return self.images.batch(index, self.rng.generator(f"augment/extra/{number}"))
 
     def train_dataloader(self) -> TrainBatches:
         """One pass over the training images per epoch."""
@@ -201,16 +166,3 @@ class InMemoryData(pl.LightningDataModule):
     ) -> Any:
         """Return the batch as it is: it was made on the device."""
         return batch
-
-
-def _parts(arrays: Arrays, recipe: Recipe) -> dict[str, Tensor]:
-    """The images to train on and to evaluate on; held-out ones are never trained on."""
-    tensors = arrays.tensors()
-    if not recipe.holdout:
-        return tensors
-    images, labels = tensors["train_images"], tensors["train_labels"]
-    train, held = split(labels, recipe.holdout)
-    tensors |= {"train_images": images[train], "train_labels": labels[train]}
-    if recipe.evaluate == "validation":
-        tensors |= {"test_images": images[held], "test_labels": labels[held]}
-    return tensors

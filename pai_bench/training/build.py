@@ -10,11 +10,12 @@ import pytorch_lightning as pl
 from torch import nn
 
 from pai_bench import networks
-from pai_bench.config.schema import Benchmark
+from pai_bench.config.schema import Benchmark, Recipe
 from pai_bench.core.errors import BenchError
 from pai_bench.core.hardware import Hardware, loader_workers
 from pai_bench.core.rng import RandomStreams
 from pai_bench.data import files, sources
+from pai_bench.data.image_tensors import ImageTensors
 from pai_bench.data.module import InMemoryData
 from pai_bench.data.stream import StreamedData
 from pai_bench.experiment.bundle import Bundle
@@ -30,17 +31,26 @@ from pai_bench.training.progress import OnProgress, ignore
 DataModule = InMemoryData | StreamedData
 
 
-def build_data(cell: Cell, settings: Benchmark) -> DataModule:
-    """Build the batches of the cell: its data set, recipe and streams."""
-    data, rng = settings.data[cell.data], RandomStreams(cell.seed)
-    if not data.stream:
-        return InMemoryData(_arrays(cell.data, settings), data, cell.recipe, rng)
-    found = files.find(cell.data, data, settings.mirror)
-    workers = loader_workers()
-    streamed = StreamedData(found.splits(), data, cell.recipe, rng, workers)
+def build_data(bundle: Bundle, settings: Benchmark) -> list[DataModule]:
+    """Build the batches of each network of a bundle, in its own order; images are shared.
+
+    Raises BenchError where the data cannot be had, or are not what benchmark.yaml says.
+    """
+    name, recipe = bundle.cells[0].data, bundle.cells[0].recipe
+    data, rngs = settings.data[name], [RandomStreams(cell.seed) for cell in bundle]
+    if data.stream:
+        return [_streamed(name, settings, recipe, rng) for rng in rngs]
+    images = ImageTensors(_arrays(name, settings), data, recipe)
+    return [InMemoryData(images, rng) for rng in rngs]
+
+
+def _streamed(name: str, settings: Benchmark, recipe: Recipe, rng: RandomStreams) -> StreamedData:
+    data = settings.data[name]
+    found = files.find(name, data, settings.mirror)
+    streamed = StreamedData(found.splits(), data, recipe, rng, loader_workers())
     if (streamed.train_size, streamed.test_size) != data.images:
         raise BenchError(
-            f"data set {cell.data} from {found.source}: {streamed.train_size} training and "
+            f"data set {name} from {found.source}: {streamed.train_size} training and "
             f"{streamed.test_size} test photographs, benchmark.yaml says {list(data.images)}"
         )
     return streamed

@@ -57,10 +57,9 @@ def fit(
         BenchError: Accelerator, devices, strategy or precision are not to be had here. That is no
             result of a cell.
     """
-    return [
-        _fit_alone(one, settings, hardware or Hardware(), plugins, on_progress, runs)
-        for one in bundle.alone()
-    ]
+    quiet()
+    chosen = hardware or Hardware()
+    return [_fit_alone(one, settings, chosen, plugins, on_progress, runs) for one in bundle.alone()]
 
 
 def fit_cell(
@@ -84,7 +83,6 @@ def _fit_alone(
     on_progress: OnProgress,
     runs: Path | None,
 ) -> Outcome:
-    quiet()
     started = time.perf_counter()
     try:
         trainer = build_trainer(bundle, hardware, on_progress)
@@ -116,7 +114,7 @@ def _fit(
     started = time.perf_counter()
     torch.set_num_threads(settings.threads)
     environment.peak_memory_reset()
-    data = build_data(cell, settings)
+    (data,) = build_data(bundle, settings)
     loaded = time.perf_counter() - started
     module = build_module(cell, settings, plugins, runs)
     device = trainer.strategy.root_device

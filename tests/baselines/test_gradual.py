@@ -24,7 +24,7 @@ def trained(quick, settings):
         module = Noted(plain.network, plain.context, **hyper)
         module.pruned = {}
         trainer = build.build_trainer(Bundle((cell,)), fit.Hardware("cpu", "1"))
-        trainer.fit(module, datamodule=build.build_data(cell, settings))
+        trainer.fit(module, datamodule=build.build_data(Bundle((cell,)), settings)[0])
         return module
 
     return run

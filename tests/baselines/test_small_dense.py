@@ -23,7 +23,7 @@ from pai_bench.sparsity.account import effective, inference_flops, macs_by_layer
 from pai_bench.sparsity.masks import layers, prunable
 from pai_bench.sparsity.narrow import Narrowing
 from pai_bench.sparsity.select import kept_count
-from pai_bench.training import fit
+from pai_bench.training import build, fit
 from pai_bench.training.context import MethodContext
 
 RECIPE = Recipe(epochs=1, batch_size=8, lr=0.1)

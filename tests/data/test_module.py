@@ -9,6 +9,7 @@ from pai_bench.config.schema import Data, Recipe
 from pai_bench.core.errors import BenchError
 from pai_bench.core.rng import RandomStreams
 from pai_bench.data.augment import pad
+from pai_bench.data.image_tensors import ImageTensors
 from pai_bench.data.module import EVALUATION_BATCH, InMemoryData
 from pai_bench.data.sources import Arrays
 
@@ -36,7 +37,7 @@ def arrays():
 
 def module(seed=1, **recipe):
     chosen = Recipe(**{"epochs": 1, "batch_size": 10, "lr": 0.1, **recipe})
-    return InMemoryData(arrays(), SETTINGS, chosen, RandomStreams(seed))
+    return InMemoryData(ImageTensors(arrays(), SETTINGS, chosen), RandomStreams(seed))
 
 
 def raw(images):
@@ -96,7 +97,9 @@ def test_the_order_of_an_epoch_is_a_permutation_from_its_own_stream():
 
 def test_each_epoch_crops_anew():
     one = module(augment="crop-flip", batch_size=TRAIN)
-    one.tensors["train_images"][one.tensors["train_images"] > 0] = 255  # The padding stays 0.
+    one.images.tensors["train_images"][one.images.tensors["train_images"] > 0] = (
+        255  # The padding stays 0.
+    )
     loader = one.train_dataloader()
     (first, _), (second, _) = [next(iter(loader)) for _ in range(2)]
     assert not torch.equal(first, second)
@@ -223,8 +226,8 @@ def test_evaluation_covers_the_test_set_in_order():
 def test_making_batches_leaves_the_stored_pixels_alone():
     one = module(augment="crop-flip")
     list(one.train_dataloader()), list(one.val_dataloader()), one.score_batches()
-    assert torch.equal(one.tensors["train_images"], pad(arrays().train_images))
-    assert torch.equal(one.tensors["test_images"], arrays().test_images)
+    assert torch.equal(one.images.tensors["train_images"], pad(arrays().train_images))
+    assert torch.equal(one.images.tensors["test_images"], arrays().test_images)
 
 
 def held_out(**recipe):

@@ -43,7 +43,7 @@ def train(cell, settings, module=None, epochs=None, **options):
     trainer = build.build_trainer(Bundle((replace(cell, recipe=recipe),)), CPU)
     trainer.callbacks += options.pop("callbacks", [])
     with module.context.rng.as_global("training"):
-        trainer.fit(module, datamodule=build.build_data(cell, settings), **options)
+        trainer.fit(module, datamodule=build.build_data(Bundle((cell,)), settings)[0], **options)
     return module, trainer
 
 
@@ -173,7 +173,7 @@ def test_chance_outside_the_method_is_left_alone(cell, settings):
         module = build.build_module(cell(method, epochs=1), settings, ())
         torch.manual_seed(0)
         with module.context.rng.as_global("training"):
-            data = build.build_data(cell(method), settings)
+            data = build.build_data(Bundle((cell(method),)), settings)[0]
             trainer = build.build_trainer(Bundle((cell(method, epochs=1),)), CPU)
             trainer.fit(module, datamodule=data)
             states.append(torch.get_rng_state())

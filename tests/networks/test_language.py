@@ -82,9 +82,11 @@ def test_a_short_training_beats_the_frequencies_of_the_evaluated_text(language, 
 def trained(cell, settings, steps):
     """The module of a cell after some steps, the network before them, and its data."""
     cell = replace(cell, recipe=cell.recipe.model_copy(update={"steps": steps}))
-    module, data = build.build_module(cell, settings, ()), build.build_data(cell, settings)
+    module = build.build_module(cell, settings, ())
+    (data,) = build.build_data(Bundle((cell,)), settings)
     build.build_trainer(Bundle((cell,)), fit.Hardware("cpu", "1")).fit(module, datamodule=data)
-    return module, build.build_module(cell, settings, ()).network, build.build_data(cell, settings)
+    (fresh,) = build.build_data(Bundle((cell,)), settings)
+    return module, build.build_module(cell, settings, ()).network, fresh
 
 
 @pytest.mark.parametrize("method", ["random", "magnitude", "snip", "grasp", "synflow"])

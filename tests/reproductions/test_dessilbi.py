@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 from pai_bench.config.schema import Recipe
 from pai_bench.core.errors import BenchError
 from pai_bench.core.rng import RandomStreams
+from pai_bench.experiment.bundle import Bundle
 from pai_bench.experiment.cell import Cell, data_fields
 from pai_bench.reproductions.dessilbi import path, search
 from pai_bench.reproductions.dessilbi.method import DessiLBIFilters, DessiLBISearch
@@ -250,7 +251,7 @@ def test_the_first_epoch_of_the_mnist_recipe_selects_as_many_filters_as_theirs(
     monkeypatch.setenv("PAI_BENCH_MIRROR", str(mirror))
     data, recipe = settings.data["mnist"], settings.recipes["dessilbi-mnist"]
     cell = Cell("dense", "lenet-dessilbi", "mnist", recipe, 1.0, 1, **data_fields(data))
-    loader = build.build_data(cell, settings).train_dataloader()
+    loader = build.build_data(Bundle((cell,)), settings)[0].train_dataloader()
     net = build.build_module(cell, settings, ()).network
     hyper = DessiLBIFilters.Hyper(
         search_epochs=1, prox="filter", nu=20.0, lam=1.0, fc_lam=1.0, nesterov=False,

@@ -66,7 +66,7 @@ def test_density_is_exact_and_pruned_weights_stay_zero(method, density, quick, s
     cell = quick(methods=(method,), densities=(density,), seeds=(1,))[0]
     module = build.build_module(cell, settings, ())
     before = {name: weight.clone() for name, weight in prunable(module.network)}
-    data = build.build_data(cell, settings)
+    data = build.build_data(Bundle((cell,)), settings)[0]
     build.build_trainer(Bundle((cell,)), fit.Hardware("cpu", "1")).fit(module, datamodule=data)
     assert module.masks.kept == kept_count(module.masks.total, density)
     for name, weight in prunable(module.network):
@@ -192,7 +192,8 @@ def test_other_precisions_train_and_are_other_cells(method, precision, quick, se
 def test_what_a_method_does_not_need_is_withheld(quick, settings):
     cell = quick(methods=("ntk-sap",), densities=(0.1,), seeds=(1,))[0]
     module = build.build_module(cell, settings, ())
-    images, labels = module.restrict_inputs(build.build_data(cell, settings).score_batches())[0]
+    (data,) = build.build_data(Bundle((cell,)), settings)
+    images, labels = module.restrict_inputs(data.score_batches())[0]
     assert labels is None
     assert images.shape == (100, 1, 8, 8)
     assert torch.count_nonzero(images) == 0
@@ -331,7 +332,8 @@ def test_a_resumed_training_keeps_its_masks_and_ends_as_if_never_stopped(quick, 
     cell = quick(methods=("snip",), densities=(0.05,), seeds=(1,), epochs=3)[0]
 
     def parts(epochs):
-        module, data = build.build_module(cell, settings, ()), build.build_data(cell, settings)
+        module = build.build_module(cell, settings, ())
+        (data,) = build.build_data(Bundle((cell,)), settings)
         trainer = build.build_trainer(
             Bundle((changed(cell, epochs=epochs),)), fit.Hardware("cpu", "1")
         )

@@ -187,7 +187,7 @@ class Subject:
     ) -> tuple[SparseClassifier, pl.Trainer]:
         """Train from the start, or resume from `checkpoint`; stop after so many steps."""
         cell = self.cell()
-        data = build_data(cell, SETTINGS)
+        data = build_data(Bundle((cell,)), SETTINGS)[0]
         trainer = build_trainer(Bundle((cell,)), Hardware("cpu", "1"))
         path = checkpoint.join(trainer) if checkpoint else None
         trainer.callbacks.append(_Stop(stop))  # type: ignore[attr-defined]
