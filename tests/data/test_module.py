@@ -278,6 +278,6 @@ def test_an_image_is_normalised_before_it_is_mirrored_and_cropped():
     allowed = [set(v.flatten().float().mul(1e3).round().tolist()) for v in normal]
     for index in range(0, TRAIN, 20):
         chosen = torch.tensor([index])
-        crop, _ = data.batch(chosen, torch.Generator().manual_seed(index))
+        crop, _ = data.images.batch(chosen, torch.Generator().manual_seed(index))
         found = {round(v) for v in (crop.flatten() * 1e3).tolist()}
         assert all(any(abs(v - a) <= 1 for a in allowed[index]) for v in found)

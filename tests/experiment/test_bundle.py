@@ -45,7 +45,7 @@ def test_an_empty_bundle_is_refused():
         Bundle(())
 
 
-@pytest.mark.parametrize(("size", "count"), [(1, 8), (3, 3), (8, 1), (100, 1)])
+@pytest.mark.parametrize(("size", "count"), [(1, 16), (3, 6), (16, 1), (100, 1)])
 def test_cells_are_cut_in_their_order_and_none_is_lost(size, count, cells):
     cut = bundles(cells, size)
     assert len(cut) == count
