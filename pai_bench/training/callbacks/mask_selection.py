@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytorch_lightning as pl
 
 from pai_bench.training.sanity_checks import after_selection, corrupted
-
-if TYPE_CHECKING:
-    from pai_bench.training.module import SparseClassifier
 
 
 class Collapsed(RuntimeError):
@@ -28,14 +25,14 @@ class MaskSelection(pl.Callback):
         Raises:
             Collapsed: Nothing is kept of a layer, and the recipe says `collapsed: skip`.
         """
-        module: SparseClassifier = pl_module
-        if module.resumed:
-            module.set_masks(module.masks)  # A checkpoint brought them; what they act on has moved.
+        if pl_module.resumed:
+            # A checkpoint brought the masks, and the weights that they act on have moved since.
+            pl_module.set_masks(pl_module.masks)
         else:
-            self._select(trainer, module)
-        module.phase_timer.restart(module)
+            self._select(trainer, pl_module)
+        pl_module.phase_timer.restart(pl_module)
 
-    def _select(self, trainer: pl.Trainer, module: SparseClassifier) -> None:
+    def _select(self, trainer: pl.Trainer, module: Any) -> None:
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         with module.phase_timer.phase("score", module):
             masks = module.sparsify(self._batches(module, data))
@@ -45,7 +42,7 @@ class MaskSelection(pl.Callback):
         if module.masks.collapsed() and module.context.recipe.collapsed == "skip":
             raise Collapsed(f"nothing is kept of {', '.join(module.masks.collapsed())}")
 
-    def _batches(self, module: SparseClassifier, data: Any) -> Any:
+    def _batches(self, module: Any, data: Any) -> Any:
         """What the method may look at while it chooses the masks."""
         blank = not (module.needs_data or module.needs_labels)
         batches = data.train_dataloader() if module.trains_to_score else data.score_batches(blank)
