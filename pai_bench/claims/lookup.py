@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import isclose
 from pathlib import Path
 
+from pai_bench.claims.metric_registry import MetricContext
 from pai_bench.claims.schema import Claim, MethodSpec, hyper_of
 from pai_bench.config.overrides import with_overrides
 from pai_bench.config.schema import Benchmark
@@ -15,7 +16,6 @@ from pai_bench.core.errors import BenchError
 from pai_bench.experiment import cost, grid
 from pai_bench.experiment.cell import Cell
 from pai_bench.registry.declaration import ROOT, MethodInfo
-from pai_bench.sparsity.perceptron import Architecture
 from pai_bench.store import comparable
 from pai_bench.store.store import Store, StoredResult
 
@@ -39,6 +39,8 @@ class ResultLookup:
 
     def values(self, claim: Claim, method: MethodSpec, suite: str) -> dict[int, float] | str:
         """Measure a claim's metric by seed, or say why there is nothing to measure."""
+        if claim.metric is None:
+            return f"{claim.metric_name} is not measured"
         if suite.partition("+")[0] not in self.settings.suites:
             return f"no suite {suite} in benchmark.yaml"
         planned, entries = self._suite(suite)
@@ -48,8 +50,9 @@ class ResultLookup:
             return f"{label} does not run in the suite {suite}"
         if not any(isclose(density, claim.density, rel_tol=SAME) for density in densities):
             return f"the suite {suite} has no density {claim.at}"
+        context = MetricContext(claim.epoch, cost.ordinary_images(self.settings, suite))
         found = {
-            entry.cell.seed: _value(entry, claim, self._images(suite))
+            entry.cell.seed: claim.metric(entry.result, context)
             for entry in entries
             if entry.cell.label == label
             and isclose(entry.cell.density, claim.density, rel_tol=SAME)
@@ -83,48 +86,6 @@ class ResultLookup:
                 found = {**comparable.stored_cells(store, planned, self.methods).entries, **found}
             self._suites[suite] = planned, list(found.values())
         return self._suites[suite]
-
-    def _images(self, suite: str) -> int:
-        """Images of one ordinary training, which FLOPs of longer ones are relative to."""
-        name, *changes = suite.split("+")
-        ordinary = "+".join([name, *(c for c in changes if not c.startswith("length="))])
-        cell = self._suite(ordinary)[0][0]
-        return cell.recipe.images_seen(cost.training_images(cell, self.settings))
-
-
-def _value(entry: StoredResult, claim: Claim, images: int) -> float | None:
-    """One number of a result, in the unit of the claim."""
-    if claim.metric in ("accuracy", "error"):
-        accuracy = entry.result.accuracy
-        if accuracy is None:
-            return None
-        share = accuracy.best if claim.epoch == "best" else accuracy.last
-        return 100 * (share if claim.metric == "accuracy" else 1 - share)
-    if claim.metric in _LEFT:
-        left = entry.result.architecture
-        return None if left is None else _LEFT[claim.metric](left)
-    flops = entry.result.flops
-    if flops is None:
-        return None
-    if claim.metric == "inference-flops":
-        return flops.inference / flops.inference_dense
-    return flops.training / (3 * flops.inference_dense * images)
-
-
-def _hidden(left: Architecture, number: int) -> float | None:
-    """Neurons of a hidden layer; None where there are not so many layers."""
-    return left.units[number] if number < len(left.units) - 1 else None
-
-
-_LEFT: Mapping[str, Callable[[Architecture], float | None]] = {
-    "left-inputs": lambda left: left.units[0],
-    "left-first": lambda left: _hidden(left, 1),
-    "left-second": lambda left: _hidden(left, 2),
-    "left-sparsity": lambda left: left.sparsity,
-    "left-kflops": lambda left: left.flops / 1000,
-    "left-bytes": lambda left: left.bytes,
-}
-"""Metrics of what is left of a perceptron."""
 
 
 def evidence_folders(root: Path = ROOT) -> list[Path]:

@@ -23,34 +23,36 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from pai_bench.claims import metric_registry
+from pai_bench.claims.metric_registry import Metric
 from pai_bench.claims.schema import (
+    DEFAULT_METRIC,
+    OTHER,
     Claim,
     Claims,
     ClaimsFile,
     ClaimTable,
-    Kind,
     MethodSpec,
-    Metric,
     Ordering,
     Printed,
     Source,
     _About,
 )
 from pai_bench.config.loader import Document, Location
-from pai_bench.core.errors import did_you_mean, unknown
-from pai_bench.registry.declaration import ROOT
+from pai_bench.core.errors import BenchError, did_you_mean, unknown
+from pai_bench.registry.declaration import PACKAGE
 
 
-def available(root: Path = ROOT) -> dict[str, Claims]:
+def available(root: Path = PACKAGE) -> dict[str, Claims]:
     """Read the claims of all papers, by paper.
 
     Raises BenchError where a file is not valid: one line with file, line and key.
     """
-    read = [load(path) for path in sorted((root / "reproductions").glob("*/claims.yaml"))]
+    read = [load(path, root) for path in sorted((root / "reproductions").glob("*/claims.yaml"))]
     return {claims.content.paper: claims for claims in read}
 
 
-def of_papers(papers: str | None, root: Path = ROOT) -> list[Claims]:
+def of_papers(papers: str | None, root: Path = PACKAGE) -> list[Claims]:
     """Read the claims of one paper, or of all. Raises BenchError for a paper without claims."""
     known = available(root)
     if papers is None:
@@ -64,21 +66,30 @@ _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 """All as text, so that printed digits stay; in C where PyYAML was built with it."""
 
 
-def load(path: Path) -> Claims:
-    """Read and check one claims file. Raises BenchError with one line: file, line, key, what."""
+def load(path: Path, root: Path = PACKAGE) -> Claims:
+    """Read and check one claims file.
+
+    Args:
+        path: The file.
+        root: Folder whose `reproductions/` have the metrics that it may name.
+
+    Raises:
+        BenchError: One line: file, line, key, what is wrong and what was probably meant.
+    """
     document = Document(path, ClaimsFile, _LOADER)
     try:
         content = ClaimsFile.model_validate_json(json.dumps(document.content))
     except ValidationError as error:
         raise document.explain(error) from None
-    expanded = tuple(_expand(content, document))
+    expanded = tuple(_expand(content, document, root))
     return Claims(path, content, expanded)
 
 
-def _expand(content: ClaimsFile, document: Document) -> Iterator[Claim]:
+def _expand(content: ClaimsFile, document: Document, root: Path) -> Iterator[Claim]:
     """List single claims, checking every reference by name on the way."""
     for name, table in content.tables.items():
-        yield from _of_table(content, name, table, document)
+        metric = _metric(table, ("tables", name), document, root)
+        yield from _of_table(content, name, table, metric, document)
     for name, ordering in content.orderings.items():
         yield from _of_ordering(content, name, ordering, document)
     for name, statement in content.statements.items():
@@ -88,12 +99,10 @@ def _expand(content: ClaimsFile, document: Document) -> Iterator[Claim]:
 
 
 def _of_table(
-    content: ClaimsFile, name: str, table: ClaimTable, document: Document
+    content: ClaimsFile, name: str, table: ClaimTable, metric: Metric | None, document: Document
 ) -> Iterator[Claim]:
     at: Location = ("tables", name)
     columns = _columns(table, at, document)
-    if table.metric == "other" and not table.quantity:
-        raise document.error(at, "metric other needs a quantity")
     common = _common(content, name, table, at, document)
     for row, text in table.rows.items():
         values = text.split()
@@ -105,8 +114,8 @@ def _of_table(
             if value != ".":
                 yield Claim(
                     **{**common, "untestable": common["untestable"] or why},
-                    kind=_kind(table.metric),
-                    metric=table.metric,
+                    kind=metric.kind if metric else "absolute",
+                    metric=metric,
                     epoch=table.epoch,
                     suite=_suite(table, row),
                     printed_name=row,
@@ -117,10 +126,16 @@ def _of_table(
                 )
 
 
-def _kind(metric: Metric) -> Kind:
-    if metric.startswith("left-"):
-        return "size"
-    return "flops" if metric in ("training-flops", "inference-flops") else "absolute"
+def _metric(table: ClaimTable, at: Location, document: Document, root: Path) -> Metric | None:
+    """Find the metric of a table; None where results do not hold what is printed."""
+    if table.metric == OTHER:
+        if not table.quantity:
+            raise document.error(at, "metric other needs a quantity")
+        return None
+    try:
+        return metric_registry.find(table.metric, root)
+    except BenchError as error:
+        raise document.error((*at, "metric"), str(error)) from None
 
 
 def _common(
@@ -229,6 +244,7 @@ def _of_ordering(
             yield Claim(
                 **{**common, "untestable": common["untestable"] or why or other},
                 kind="ordering",
+                metric=metric_registry.find(DEFAULT_METRIC),
                 suite=_suite(ordering, ordering.above),
                 printed_name=ordering.above,
                 method=above,

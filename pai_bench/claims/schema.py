@@ -5,26 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from pai_bench.claims.metric_registry import Epoch, Kind, Metric
 from pai_bench.config.loader import Loader
 
-Kind = Literal["absolute", "ordering", "flops", "size"]
-
-
-Metric = Literal[
-    "accuracy", "error", "training-flops", "inference-flops", "left-inputs", "left-first",
-    "left-second", "left-sparsity", "left-kflops", "left-bytes", "other",
-]  # fmt: skip
-
-
-MEASURED = frozenset(get_args(Metric)) - {"other"}
-"""Metrics that results hold: per cent, FLOPs relative to the dense network's, and what is left of a
-perceptron without dead neurons (units of the inputs and of two hidden layers, ...)."""
-
+DEFAULT_METRIC = "accuracy"
+OTHER = "other"
+"""Metric of a table whose `quantity` results do not hold."""
 
 MethodSpec = str | dict[str, dict[str, str]]
 """A method as in a suite: `name` or `name: {hyper-parameter: value}`."""
@@ -75,10 +66,10 @@ class _About(_Block):
 class ClaimTable(_About):
     """Printed values: a row per method, a column per density (or per something else)."""
 
-    metric: Metric = "accuracy"
+    metric: str = DEFAULT_METRIC
     quantity: str = ""
     """What is printed and in which unit, where the metric is `other`."""
-    epoch: Literal["last", "best"] = "last"
+    epoch: Epoch = "last"
     n: int | None = None
     """Runs behind each value, where that is known."""
     densities: str = ""
@@ -151,8 +142,9 @@ class Claim:
     network: str = ""
     data: str = ""
     suite: str | None = None
-    metric: Metric = "accuracy"
-    epoch: Literal["last", "best"] = "last"
+    metric: Metric | None = None
+    """What is measured of results; None where they do not hold it."""
+    epoch: Epoch = "last"
     printed_name: str = ""
     method: MethodSpec | None = None
     against_name: str = ""
@@ -176,11 +168,14 @@ class Claim:
         return float(self.at)
 
     @property
+    def metric_name(self) -> str:
+        """The metric as a claims file says it."""
+        return self.metric.name if self.metric else OTHER
+
+    @property
     def digits(self) -> int:
-        """Decimals to show a measured value with: of a size, one more than was printed."""
-        if self.kind == "size" and self.value is not None:
-            return 1 + len(self.value.text.partition(".")[2])
-        return 3 if self.kind == "flops" else 2
+        """Decimals to show a measured value with."""
+        return self.metric.digits(self.value.text if self.value else "") if self.metric else 2
 
     @property
     def claimed(self) -> str:

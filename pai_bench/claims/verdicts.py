@@ -2,23 +2,20 @@
 
 Every verdict rests on at least three seeds, a 95 % Student t interval and a test at 5 %.
 
-**A printed value** (accuracy, error). The difference is our mean minus the printed value, with
-Welch's standard error where the paper prints a spread and a number of runs, else with ours alone.
-The tolerance around 0 is how exactly the value can be read (rounding, or the error of reading a
-figure) plus the larger of
+**A printed value**. The difference is our mean minus the printed value, with Welch's standard
+error where the paper prints a spread and a number of runs, else with ours alone. The tolerance
+around 0 is how exactly the value can be read (rounding, or the error of reading a figure) plus what
+the claim's metric declares (`Tolerance` in metric_registry.py): the larger of
 
-* half a point, or a tenth of the claimed error rate where that is less (98.5 % is no 98.0 %), and
-* twice the spread over runs: the root mean square of the paper's standard deviation and ours.
+* the least of so many points, a part of the claimed error rate and a part of the printed value, and
+* some spreads over runs: the root mean square of the paper's standard deviation and ours.
+
+How much that is, and why, stands beside each metric: in claims/metrics.py and in the metrics.py of
+the papers.
 
 *Reproduced*: the interval of the difference lies inside the tolerance (two one-sided tests).
 *Not reproduced*: the interval and the tolerance have no point in common. Otherwise *inconclusive*.
 Where only "below x" can be read off a figure, the tolerance has no lower end.
-
-**Relative FLOPs**. The same, and the tolerance is the rounding plus 2 % of the printed value, for
-what one counts or not (biases, activations, padding).
-
-**Sizes of what is left** without dead neurons. The same, and the tolerance is the rounding plus the
-larger of 2 % of the printed value and twice the spread over runs.
 
 **One method above another**. Differences are paired by seed. *Reproduced*: their interval lies
 above 0; *not reproduced*: it lies below 0; otherwise *inconclusive*.
@@ -40,16 +37,15 @@ from typing import Literal
 from scipy.special import stdtr, stdtrit
 
 from pai_bench.claims.lookup import NOT_YET, ResultLookup
+from pai_bench.claims.metric_registry import Kind
 from pai_bench.claims.paired_tests import holm
-from pai_bench.claims.schema import MEASURED, Claim, Claims, Kind, Printed, hyper_of
+from pai_bench.claims.schema import Claim, Claims, Printed, hyper_of
 from pai_bench.claims.statistics import CONFIDENCE, Estimate, estimate
 
 State = Literal["reproduced", "not reproduced", "inconclusive", "not run"]
 STATES: tuple[State, ...] = ("reproduced", "not reproduced", "inconclusive", "not run")
 SEEDS = 3
 """Fewest seeds of a verdict."""
-POINTS, OF_ERROR, SPREADS, OF_COUNT = 0.5, 0.1, 2.0, 0.02
-"""The tolerance: points, part of the error rate, spreads over runs, part of FLOPs and of sizes."""
 RULES: Mapping[Kind, str] = {
     "absolute": "the 95 % t interval of our mean minus the printed value lies inside the tolerance",
     "flops": "the 95 % t interval of our ratio minus the printed one lies inside the tolerance",
@@ -115,8 +111,8 @@ def tally(verdicts: Iterable[Verdict]) -> dict[State, int]:
 
 def _alone(claim: Claim, claims: Claims, measured: ResultLookup) -> Verdict:
     """Test one claim, not yet among the others."""
-    if claim.untestable or claim.suite is None or claim.metric not in MEASURED:
-        return Verdict(claim, "not run", claim.untestable or f"{claim.metric} is not measured")
+    if claim.untestable or claim.suite is None:
+        return Verdict(claim, "not run", claim.untestable or "no suite runs it")
     parts = [(claim.method, claim.suite), (claim.against, claim.against_suite)]
     asked = [(method, suite) for method, suite in parts if method is not None and suite]
     suites = claims.content.suites
@@ -143,21 +139,12 @@ def _tested(claim: Claim, found: Sequence[Mapping[int, float]]) -> tuple[ClaimTe
 
 def tolerance(values: Sequence[float], claim: Claim) -> float:
     """How far our mean may lie from the printed value (see the top of this file)."""
-    printed = claim.value
-    if printed is None:
+    printed, metric = claim.value, claim.metric
+    if printed is None or metric is None:
         return 0.0
-    if claim.kind == "flops":
-        return printed.precision + OF_COUNT * printed.value
     spreads = [s for s in (printed.spread, _deviation(values)) if s is not None]
     spread = sqrt(sum(s * s for s in spreads) / len(spreads)) if spreads else 0.0
-    return printed.precision + max(_smallest(claim, printed.value), SPREADS * spread)
-
-
-def _smallest(claim: Claim, printed: float) -> float:
-    """What is tolerated however little runs differ."""
-    if claim.kind == "size":
-        return OF_COUNT * printed
-    return min(POINTS, OF_ERROR * (printed if claim.metric == "error" else 100 - printed))
+    return printed.precision + metric.margin(printed.value, spread)
 
 
 def _deviation(values: Sequence[float]) -> float | None:

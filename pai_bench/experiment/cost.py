@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pai_bench.config.schema import Benchmark
+from pai_bench.config.overrides import with_overrides
+from pai_bench.config.schema import Benchmark, Recipe
 from pai_bench.experiment.cell import Cell
 
 
@@ -57,4 +58,22 @@ def assumed_seconds(cell: Cell, settings: Benchmark) -> float:
 
 def training_images(cell: Cell, settings: Benchmark) -> int:
     """Training images of one epoch: what is held out is not trained on."""
-    return round(settings.data[cell.data].images[0] * (1 - cell.recipe.holdout))
+    return _trained_on(settings, cell.data, cell.recipe)
+
+
+def ordinary_images(settings: Benchmark, suite: str) -> int | None:
+    """Training images that one ordinary training of a suite looks at: without its `+length=`.
+
+    None for a suite that these settings do not have.
+    """
+    name, *changes = suite.split("+")
+    if name not in settings.suites:
+        return None
+    ordinary = "+".join([name, *(c for c in changes if not c.startswith("length="))])
+    settings = with_overrides(settings, ordinary)
+    recipe = settings.recipes[settings.suites[ordinary].recipe]
+    return recipe.images_seen(_trained_on(settings, settings.suites[ordinary].data, recipe))
+
+
+def _trained_on(settings: Benchmark, data: str, recipe: Recipe) -> int:
+    return round(settings.data[data].images[0] * (1 - recipe.holdout))

@@ -1,0 +1,218 @@
+"""Metrics: what claims, pages and exports measure of a result, one small function each.
+
+A metric is a function decorated with `@metric("name", ...)` in `claims/metrics.py`, in the
+`metrics.py` of a paper's folder, or in a module that an installed package names as an entry point
+of the group `pai_bench.metrics`. Nothing else lists metrics: parser, verdicts, tables, pages and
+exports take them from here. These modules are imported, so they should not need torch.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Literal
+
+from pai_bench.core import import_utils
+from pai_bench.core.errors import BenchError, first_line, unknown
+from pai_bench.core.registry import Registry
+from pai_bench.registry.declaration import PACKAGE, ROOT
+from pai_bench.store.result import Result
+
+Epoch = Literal["last", "best"]
+Kind = Literal["absolute", "ordering", "flops", "size"]
+"""Of claims: the wording of the rule that judges them (verdicts.py)."""
+Scale = Literal["accuracy", "error"]
+GROUP = "pai_bench.metrics"
+
+
+@dataclass(frozen=True)
+class MetricContext:
+    """What a metric may need to know beside the result."""
+
+    epoch: Epoch = "last"
+    """Of which a claim is; the best one is selected on the test set."""
+    images: int | None = None
+    """Training images that one ordinary training of the suite looks at, where that is known;
+    FLOPs of longer ones are relative to it."""
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far our mean may lie from a printed value, beside how exactly that can be read.
+
+    It is the larger of `spreads` spreads over runs and the least of the others that are given.
+    """
+
+    points: float | None = None
+    """In the metric's own unit."""
+    of_error: float | None = None
+    """Part of the error rate that is claimed, for metrics that have a `scale`."""
+    share: float | None = None
+    """Part of the printed value."""
+    spreads: float = 0.0
+
+
+Measure = Callable[[Result, MetricContext], float | None]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric: how it is measured, shown and compared with what is printed.
+
+    Called with a result and, where it asks for one, a context, it returns a number or None where
+    the result does not hold it.
+    """
+
+    name: str
+    """As claims files say it."""
+    measure: Measure
+    unit: str
+    about: str
+    tolerance: Tolerance
+    decimals: int | None
+    """Decimals to show; None for one more than was printed."""
+    kind: Kind
+    scale: Scale | None
+    """Which per cent it is, of right or of wrong predictions; None where it is neither. Printed
+    values of these have their place in the plot of accuracies."""
+    aliases: tuple[str, ...]
+    """Former names, which claims files may still have."""
+    module: str
+    origin: str
+    """File and line."""
+
+    def __call__(self, result: Result, context: MetricContext | None = None) -> float | None:
+        """Measure a result."""
+        return self.measure(result, context or MetricContext())
+
+    @property
+    def column(self) -> str:
+        """Name of its column in exported tables.
+
+        >>> available()["training-flops"].column
+        'training_flops'
+        """
+        return self.name.replace("-", "_")
+
+    def digits(self, printed: str = "") -> int:
+        """Decimals to show a value with, beside one that was `printed`."""
+        return 1 + len(printed.partition(".")[2]) if self.decimals is None else self.decimals
+
+    def shown(self, value: float) -> str:
+        """A measured value as text, with its unit.
+
+        >>> available()["accuracy"].shown(97.5)
+        '97.50 %'
+        """
+        number = f"{value:.6g}" if self.decimals is None else f"{value:.{self.decimals}f}"
+        return f"{number} {self.unit}".rstrip()
+
+    def margin(self, printed: float, spread: float) -> float:
+        """How far our mean may lie from a printed value, of which runs differ by `spread`."""
+        allowed, error = self.tolerance, printed if self.scale == "error" else 100 - printed
+        parts = (allowed.of_error, error), (allowed.share, printed), (allowed.points, 1.0)
+        least = min((part * of for part, of in parts if part is not None), default=0.0)
+        return max(least, allowed.spreads * spread)
+
+
+def metric(
+    name: str,
+    *,
+    unit: str = "",
+    decimals: int | None = None,
+    tolerance: Tolerance,
+    kind: Kind = "absolute",
+    scale: Scale | None = None,
+    aliases: tuple[str, ...] = (),
+) -> Callable[[Callable[..., float | None]], Metric]:
+    """Make a function of (result) or (result, context) the metric called `name`.
+
+    Args:
+        name: What claims files call it.
+        unit: What its numbers count; empty for a plain ratio.
+        decimals: Decimals to show; None for one more than the printed value has.
+        tolerance: How far a reproduced value may be off.
+        kind: Wording of the rule that judges its claims.
+        scale: "accuracy" or "error", for per cent of right or wrong predictions.
+        aliases: Former names that claims files may still have.
+
+    Returns:
+        A decorator; what it returns is a `Metric`, which can be called as the function can.
+    """
+
+    def made(function: Callable[..., float | None]) -> Metric:
+        takes_context = len(inspect.signature(function).parameters) > 1
+        path, line = Path(function.__code__.co_filename), function.__code__.co_firstlineno
+        shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
+        return Metric(
+            name=name,
+            measure=function if takes_context else lambda result, _: function(result),
+            unit=unit,
+            about=(function.__doc__ or "").strip().partition("\n")[0],
+            tolerance=tolerance,
+            decimals=decimals,
+            kind=kind,
+            scale=scale,
+            aliases=aliases,
+            module=function.__module__,
+            origin=f"{shown}:{line}",
+        )
+
+    return made
+
+
+@cache
+def available(root: Path = PACKAGE) -> Registry[Metric]:
+    """List every metric that can be found, by name; none of it needs torch.
+
+    Args:
+        root: Folder that holds `reproductions/`, in whose folders papers have metrics of their own.
+
+    Raises:
+        BenchError: One line, where a paper's metrics.py cannot be imported or takes a name that
+            another file has. The same of an installed package is told and passed over.
+    """
+    found = Registry[Metric]("metric")
+    for module in ("pai_bench.claims.metrics", *_of_papers(root)):
+        _declare(found, module, required=True)
+    for module, _ in import_utils.installed(GROUP):
+        try:
+            _declare(found, module, required=False)
+        except BenchError as error:
+            print(f"pai-bench: {error}; passed over", file=sys.stderr)
+    return found
+
+
+def find(name: str, root: Path = PACKAGE) -> Metric:
+    """Find a metric by its name or a former one. Raises BenchError for an unknown name."""
+    known = available(root)
+    if name in known:
+        return known[name]
+    for each in known.values():
+        if name in each.aliases:
+            return each
+    raise unknown("metric", name, known)
+
+
+def _of_papers(root: Path) -> Iterator[str]:
+    """Modules of the papers' metrics: by name in the package, else by path."""
+    for path in sorted((root / "reproductions").glob("*/metrics.py")):
+        inside = root.resolve() in (PACKAGE, ROOT)
+        yield f"pai_bench.reproductions.{path.parent.name}.metrics" if inside else str(path)
+
+
+def _declare(found: Registry[Metric], module: str, required: bool) -> None:
+    """Declare the metrics of a module, those that it has imported left out."""
+    try:
+        loaded = sys.modules[import_utils.load(module)]
+    except Exception as error:
+        said = f"{type(error).__name__}: {first_line(error)}"
+        raise BenchError(f"{module}: metrics cannot be imported: {said}") from error
+    for each in list(vars(loaded).values()):
+        if isinstance(each, Metric) and each.module == loaded.__name__:
+            load = partial(getattr, each, "measure")
+            found.declare(each.name, each, origin=each.origin, load=load, required=required)

@@ -1,0 +1,46 @@
+"""Metrics of any trained network: accuracy, and FLOPs over those of the dense one."""
+
+from __future__ import annotations
+
+from pai_bench.claims.metric_registry import MetricContext, Tolerance, metric
+from pai_bench.store.result import Result
+
+RATES = Tolerance(points=0.5, of_error=0.1, spreads=2.0)
+"""Half a point, or a tenth of the error rate where that is less: 98.5 % is no 98.0 %."""
+FLOPS = Tolerance(share=0.02)
+"""For what one counts or not: biases, activations, padding."""
+
+
+@metric("accuracy", unit="%", decimals=2, tolerance=RATES, scale="accuracy")
+def accuracy(result: Result, context: MetricContext) -> float | None:
+    """Part of the evaluated images that is classified rightly."""
+    share = _share(result, context)
+    return None if share is None else 100 * share
+
+
+@metric("error", unit="%", decimals=2, tolerance=RATES, scale="error")
+def error(result: Result, context: MetricContext) -> float | None:
+    """Part of the evaluated images that is classified wrongly."""
+    share = _share(result, context)
+    return None if share is None else 100 * (1 - share)
+
+
+def _share(result: Result, context: MetricContext) -> float | None:
+    if result.accuracy is None:
+        return None
+    return result.accuracy.best if context.epoch == "best" else result.accuracy.last
+
+
+@metric("training-flops", unit="× dense", decimals=3, tolerance=FLOPS, kind="flops")
+def training_flops(result: Result, context: MetricContext) -> float | None:
+    """FLOPs of the training, scoring included, over those of an ordinary dense one."""
+    if result.flops is None or context.images is None:
+        return None
+    return result.flops.training / (3 * result.flops.inference_dense * context.images)
+
+
+@metric("inference-flops", unit="× dense", decimals=3, tolerance=FLOPS, kind="flops")
+def inference_flops(result: Result) -> float | None:
+    """FLOPs of one image, over those of the dense network."""
+    flops = result.flops
+    return None if flops is None else flops.inference / flops.inference_dense

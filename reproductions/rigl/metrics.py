@@ -1,0 +1,53 @@
+"""RigL's sizes of the compacted network: a perceptron without its dead neurons (its table 2)."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from pai_bench.claims.metric_registry import Tolerance, metric
+from pai_bench.store.result import Result
+
+size = partial(metric, kind="size", tolerance=Tolerance(share=0.02, spreads=2.0))
+"""A fiftieth of what is printed, or two spreads over runs."""
+
+
+@size("compacted-inputs", unit="inputs", aliases=("left-inputs",))
+def inputs(result: Result) -> float | None:
+    """Inputs that some neuron looks at."""
+    return None if result.architecture is None else result.architecture.units[0]
+
+
+@size("compacted-first", unit="neurons", aliases=("left-first",))
+def first(result: Result) -> float | None:
+    """Neurons of the first hidden layer."""
+    return _hidden(result, 1)
+
+
+@size("compacted-second", unit="neurons", aliases=("left-second",))
+def second(result: Result) -> float | None:
+    """Neurons of the second hidden layer."""
+    return _hidden(result, 2)
+
+
+@size("compacted-sparsity", aliases=("left-sparsity",))
+def sparsity(result: Result) -> float | None:
+    """Sparsity of what is left."""
+    return None if result.architecture is None else result.architecture.sparsity
+
+
+@size("compacted-kflops", unit="kFLOPs", aliases=("left-kflops",))
+def kflops(result: Result) -> float | None:
+    """FLOPs of one image, in thousands: 2 for each kept weight."""
+    return None if result.architecture is None else result.architecture.flops / 1000
+
+
+@size("compacted-bytes", unit="bytes", aliases=("left-bytes",))
+def size_in_bytes(result: Result) -> float | None:
+    """Bytes of its weights, biases and masks."""
+    return None if result.architecture is None else result.architecture.bytes
+
+
+def _hidden(result: Result, number: int) -> float | None:
+    """Neurons of a hidden layer; None where there are not so many layers."""
+    units = () if result.architecture is None else result.architecture.units
+    return units[number] if number < len(units) - 1 else None
