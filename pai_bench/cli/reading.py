@@ -58,22 +58,19 @@ def claims(context: Context, parsed: Arguments) -> int:
     from pai_bench.claims import citation, verdicts
     from pai_bench.claims.lookup import ResultLookup
     from pai_bench.claims.parser import of_papers
-    from pai_bench.leaderboard.claims_table import as_json, print_claims
+    from pai_bench.claims.serializer import as_json
+    from pai_bench.leaderboard.claims_table import print_claims
 
     known = of_papers(parsed.paper)
-    cited = {
-        found.content.paper: citation.of_paper(
-            found.content, context.settings.papers.get(found.content.paper)
-        )
-        for found in known
-    }
     if parsed.bibtex:
-        print("\n".join([*cited.values(), citation.of_benchmark()]), end="")
+        papers = context.settings.papers
+        cited = [citation.of_paper(c.content, papers.get(c.content.paper)) for c in known]
+        print("\n".join([*cited, citation.of_benchmark()]), end="")
         return 0
     measured = ResultLookup(context.settings, context.methods, context.judged)
     judged = [(found, verdicts.judge(found, measured)) for found in known]
     if parsed.json:
-        shown = [as_json(found, each, cited[found.content.paper]) for found, each in judged]
+        shown = [as_json(found, each, measured) for found, each in judged]
         context.console.print_json(json.dumps(shown))
         return 0
     for found, each in judged:

@@ -1,12 +1,11 @@
-"""Claims and their verdicts: in the terminal, and as plain JSON."""
+"""Claims and their verdicts in the terminal, and as text of tables."""
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
 from math import isfinite
-from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -14,7 +13,6 @@ from rich.table import Table
 from rich.text import Text
 
 from pai_bench.claims.schema import Claim, Claims
-from pai_bench.claims.statistics import CONFIDENCE
 from pai_bench.claims.verdicts import RULES, Verdict, tally
 
 _STYLES = {"reproduced": "green", "not reproduced": "red", "inconclusive": "yellow"}
@@ -36,14 +34,15 @@ def print_claims(console: Console, claims: Claims, verdicts: Sequence[Verdict]) 
 def _print_tested(console: Console, paper: str, tested: Sequence[Verdict]) -> None:
     table = Table(title=f"{paper}: tested claims", title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("claim")
-    for heading in ("claimed", "ours", "difference", "tolerance", "p", "n"):
+    for heading in NUMBERS:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("verdict")
     for verdict in tested:
         state = Text(verdict.state, style=_STYLES.get(verdict.state, ""))
         table.add_row(Text(verdict.claim.id), *map(Text, numbers(verdict)), state)
     console.print(table)
-    console.print(LEGEND, style="dim", highlight=False)
+    for line in legend(tested):
+        console.print(line, style="dim", highlight=False)
     for kind in dict.fromkeys(verdict.claim.kind for verdict in tested):
         console.print(Text(f"{kind} claims are reproduced where {RULES[kind]}"), style="dim")
     for verdict in tested:
@@ -54,11 +53,19 @@ def _print_tested(console: Console, paper: str, tested: Sequence[Verdict]) -> No
     console.print()
 
 
-LEGEND = (
-    "accuracies in per cent, FLOPs relative to dense, sizes as printed; difference: ours minus\n"
-    "the paper's, or of two methods paired by seed, with its 95 % t interval; p: adjusted for all\n"
-    "tested claims (Holm)"
-)
+def legend(tested: Sequence[Verdict]) -> list[str]:
+    """Say what the columns of tested claims hold: units first, of the metrics that are there."""
+    metrics = dict.fromkeys(v.claim.metric for v in tested if v.claim.metric is not None)
+    units = ", ".join(f"{each.name} ({each.unit})" if each.unit else each.name for each in metrics)
+    return [
+        *textwrap.wrap(f"measured: {units}", 95),
+        "difference: ours minus the paper's, or of two methods paired by seed, with its 95 % t",
+        "interval; p: adjusted for all tested claims (Holm)",
+    ]
+
+
+NUMBERS = ("claimed", "ours", "difference", "tolerance", "p", "n")
+"""Headings of the columns of `numbers`."""
 
 
 def numbers(verdict: Verdict) -> tuple[str, str, str, str, str, str]:
@@ -93,56 +100,6 @@ def _print_not_run(console: Console, paper: str, verdicts: Sequence[Verdict]) ->
     for (block, reason), count in blocks.items():
         table.add_row(Text(block), str(count), Text(reason))
     console.print(table)
-
-
-def as_json(claims: Claims, verdicts: Sequence[Verdict], bibtex: str) -> dict[str, Any]:
-    """All claims of a paper with their verdicts."""
-    return {
-        "paper": claims.content.paper,
-        "states": tally(verdicts),
-        "claims": [_one(verdict) for verdict in verdicts],
-        "missing": list(claims.content.missing),
-        "bibtex": bibtex,
-    }
-
-
-def _one(verdict: Verdict) -> dict[str, Any]:
-    claim, test = verdict.claim, verdict.test
-    measured = test and {
-        "ours": asdict(test.ours),
-        "difference": asdict(test.difference),
-        "tolerance": [end if isfinite(end) else None for end in (test.low, test.high)],
-        "p": test.p,
-        "p_adjusted": verdict.adjusted,
-    }
-    return {
-        "id": claim.id,
-        "kind": claim.kind,
-        "about": claim.about,
-        "source": claim.source.model_dump(),
-        "network": claim.network,
-        "data": claim.data,
-        "suite": claim.suite,
-        "metric": claim.metric,
-        "epoch": claim.epoch,
-        "method": _named(claim.printed_name, claim.method),
-        "against": _named(claim.against_name, claim.against),
-        "at": claim.at,
-        "claimed": claim.claimed,
-        "value": claim.value and asdict(claim.value),
-        "doubt": claim.doubt,
-        "rule": f"{RULES[claim.kind]}, and p adjusted by Holm is below {1 - CONFIDENCE:.2g}",
-        "state": verdict.state,
-        "reason": verdict.reason,
-        "n": verdict.n,
-        "measured": measured,
-        "deviations": list(verdict.deviations),
-        "command": verdict.command,
-    }
-
-
-def _named(printed: str, method: Any) -> dict[str, Any] | None:
-    return {"printed": printed, "ours": method} if printed else None
 
 
 def title(claim: Claim) -> str:

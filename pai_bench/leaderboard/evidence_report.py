@@ -29,7 +29,8 @@ from pai_bench.claims.verdicts import Verdict, tally
 from pai_bench.config.overrides import with_overrides
 from pai_bench.config.schema import Benchmark
 from pai_bench.core.errors import BenchError
-from pai_bench.leaderboard.claims_table import LEGEND, numbers, title
+from pai_bench.leaderboard import markdown
+from pai_bench.leaderboard.claims_table import NUMBERS, legend, numbers, title
 from pai_bench.leaderboard.kept import PAGE, kept_leaderboard
 from pai_bench.leaderboard.stored import stored_board
 from pai_bench.leaderboard.terminal import print_board
@@ -163,12 +164,9 @@ def _sources(judged: Sequence[Verdict]) -> Iterator[str]:
     for verdict in judged:
         source = verdict.claim.source
         by.setdefault((source.what, source.by, source.reading), []).append(verdict)
-    yield f"| source | said by | read | claims | {' | '.join(verdicts.STATES)} |"
-    yield "|---|---|---|---:|---:|---:|---:|---:|"
-    for (what, who, reading), found in by.items():
-        counts = " | ".join(map(str, tally(found).values()))
-        yield f"| {what} | {who} | {reading} | {len(found)} | {counts} |"
-    yield ""
+    texts = ("source", "said by", "read")
+    rows = [[*source, str(len(v)), *map(str, tally(v).values())] for source, v in by.items()]
+    yield markdown.table([*texts, "claims", *verdicts.STATES], rows, texts)
 
 
 def _verdicts(tested: Sequence[Verdict]) -> Iterator[str]:
@@ -176,12 +174,9 @@ def _verdicts(tested: Sequence[Verdict]) -> Iterator[str]:
         yield "No claim has been tested: the evidence holds none of the cells that test one."
         yield ""
         return
-    yield "| claim | claimed | ours | difference | tolerance | p | n | verdict |"
-    yield "|---|---:|---:|---:|---:|---:|---:|---|"
-    for verdict in tested:
-        yield f"| {verdict.claim.id} | {' | '.join(numbers(verdict))} | {verdict.state} |"
-    yield ""
-    yield from LEGEND.splitlines()
+    rows = [[verdict.claim.id, *numbers(verdict), verdict.state] for verdict in tested]
+    yield markdown.table(["claim", *NUMBERS, "verdict"], rows, ("claim", "verdict"))
+    yield from legend(tested)
     yield ""
 
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from pai_bench.claims.statistics import Estimate
+from pai_bench.leaderboard import markdown
 from pai_bench.leaderboard.board import Board, Row
 from pai_bench.leaderboard.formats import Format
 
@@ -90,24 +91,7 @@ def shown(row: Row) -> tuple[str, ...]:
 
 
 def _markdown(board: Board) -> str:
-    return markdown_table(HEADINGS, [tuple(map(markdown_text, shown(row))) for row in board.rows])
-
-
-def markdown_table(
-    headings: Sequence[str], rows: Sequence[Sequence[str]], texts: Sequence[str] = ("method",)
-) -> str:
-    """Lay out a table of cells that are Markdown; columns that are no `texts` stand right."""
-    sides = ["---" if heading in texts else "---:" for heading in headings]
-    return "".join(f"| {' | '.join(line)} |\n" for line in (headings, sides, *rows))
-
-
-def markdown_text(text: str) -> str:
-    r"""Keep a table's bars and emphasis out of a cell.
-
-    >>> print(markdown_text("a|b (start_from=x*y)"))
-    a\|b (start\_from=x\*y)
-    """
-    return re.sub(r"([\\|*_`<>\[\]])", r"\\\1", text)
+    return markdown.table(HEADINGS, [[*map(markdown.escaped, shown(row))] for row in board.rows])
 
 
 def _latex(board: Board) -> str:

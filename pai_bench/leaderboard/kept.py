@@ -10,8 +10,8 @@ from pai_bench.claims.lookup import ResultLookup, evidence_folders
 from pai_bench.claims.parser import of_papers
 from pai_bench.config.overrides import with_overrides
 from pai_bench.config.schema import Benchmark
+from pai_bench.leaderboard import markdown
 from pai_bench.leaderboard.board import Board, Row
-from pai_bench.leaderboard.export import markdown_text
 from pai_bench.leaderboard.stored import stored_board
 from pai_bench.leaderboard.summary import Summary, summarise
 from pai_bench.registry.declaration import ROOT, MethodInfo
@@ -39,14 +39,12 @@ def kept_leaderboard(settings: Benchmark, methods: Methods, root: Path = ROOT) -
 
 def _verdicts(settings: Benchmark, methods: Methods, root: Path) -> Iterator[str]:
     measured = ResultLookup(settings, methods, evidence_folders(root))
-    yield f"| paper | claims | {' | '.join(verdicts.STATES)} |"
-    yield f"|---|---:|{'---:|' * len(verdicts.STATES)}"
+    rows = []
     for known in of_papers(None, root):
         judged = verdicts.judge(known, measured)
-        counts = " | ".join(map(str, verdicts.tally(judged).values()))
         link = f"[{known.content.paper}]({known.folder.name}/README.md)"
-        yield f"| {link} | {len(judged)} | {counts} |"
-    yield ""
+        rows.append([link, str(len(judged)), *map(str, verdicts.tally(judged).values())])
+    yield markdown.table(["paper", "claims", *verdicts.STATES], rows, ("paper",))
 
 
 def _suite(settings: Benchmark, methods: Methods, path: Path, folder: Path) -> Iterator[str]:
@@ -75,15 +73,14 @@ def _table(board: Board) -> Iterator[str]:
     unpruned = [line for line, rows in of_line.items() if set(rows) == {1.0}]
     ranked = [line for line in by_line if line not in unpruned]
     order = [*unpruned, *ranked, *(line for line in of_line if line not in [*unpruned, *ranked])]
-    yield f"| method | n | mean rank | area | {' | '.join(f'{d:.4g}' for d in densities)} |"
-    yield f"|---|---:|---:|---:|{'---:|' * len(densities)}"
+    lines = []
     for line in order:
         rows = of_line[line]
         n = max(len(row.entries) for row in rows.values())
         numbers = [_accuracy(board, rows.get(density)) for density in densities]
-        first = [markdown_text(line), str(n), *_summed(by_line.get(line))]
-        yield f"| {' | '.join([*first, *numbers])} |"
-    yield ""
+        lines.append([markdown.escaped(line), str(n), *_summed(by_line.get(line)), *numbers])
+    headings = ["method", "n", "mean rank", "area", *(f"{d:.4g}" for d in densities)]
+    yield markdown.table(headings, lines)
 
 
 def _summed(summary: Summary | None) -> Sequence[str]:
@@ -106,10 +103,15 @@ def _accuracy(board: Board, row: Row | None) -> str:
 
 
 def _checks(board: Board) -> Iterator[str]:
-    yield f"| method | density | {' | '.join(board.checks)} |"
-    yield f"|---|---:|{'---:|' * len(board.checks)}"
-    for row in board.rows:
-        if row.checks:
-            found = [row.checks[name].signed if name in row.checks else "" for name in board.checks]
-            yield f"| {markdown_text(row.label)} | {row.density:.4g} | {' | '.join(found)} |"
-    yield ""
+    rows = [
+        [markdown.escaped(row.label), f"{row.density:.4g}", *_losses(board, row)]
+        for row in board.rows
+        if row.checks
+    ]
+    yield markdown.table(["method", "density", *board.checks], rows)
+
+
+def _losses(board: Board, row: Row) -> Iterator[str]:
+    """What each sanity check takes away from a row."""
+    for name in board.checks:
+        yield row.checks[name].signed if name in row.checks else ""

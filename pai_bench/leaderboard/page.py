@@ -8,13 +8,14 @@ from typing import Any
 
 from pai_bench.claims.lookup import ResultLookup
 from pai_bench.claims.parser import available
+from pai_bench.claims.serializer import as_json, packed
 from pai_bench.claims.statistics import Estimate
 from pai_bench.config.schema import Benchmark
 from pai_bench.core.redact import redact_data
 from pai_bench.experiment.cell import Cell
 from pai_bench.leaderboard.board import Board, Row
 from pai_bench.leaderboard.gc_paused import gc_paused
-from pai_bench.leaderboard.page_claims import Judged, claims_data, judged
+from pai_bench.leaderboard.page_claims import Judged, judged
 from pai_bench.leaderboard.page_lines import lines
 from pai_bench.leaderboard.page_methods import CHECKS, kind, methods_data
 from pai_bench.registry.declaration import MethodInfo
@@ -60,7 +61,7 @@ def page(
     data = {
         **redact_data(asdict(heading)),
         "boards": [_shown(board, settings) for board in boards],
-        "claims": [claims_data(each, settings, measured) for each in found],
+        "claims": [packed(as_json(each.claims, each.verdicts, measured)) for each in found],
         "methods": methods_data(methods, known, settings.methods_of_papers()),
         "checks": CHECKS,
     }

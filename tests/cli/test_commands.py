@@ -216,7 +216,7 @@ def test_claims_as_json_hold_all_that_they_rest_on(call):
     assert sum(paper["states"].values()) == len(paper["claims"])
     (claim,) = [c for c in paper["claims"] if c["id"] == "mnist-mlp/Random/0.03"]
     drawn = {"scope": "local", "draw": "shuffled-magnitude"}
-    assert claim["method"] == {"printed": "Random", "ours": {"random": drawn}}
+    assert claim["method"] == {"printed": "Random", "ours": {"random": drawn}, "name": "random"}
     assert claim["value"]["text"] == "93.78,93.15"
     assert claim["deviations"]
     assert "inside the tolerance" in claim["rule"]

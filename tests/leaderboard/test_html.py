@@ -86,12 +86,10 @@ def claim(name, at, state, **more):
         "block": "table",
         "kind": "absolute",
         "digits": 2,
-        "name": name,
         "at": at,
-        "density": True,
         "claimed": "95.1±0.2",
         "suite": "quick",
-        "method": name,
+        "method": {"printed": name, "ours": name, "name": name},
         "state": state,
         "reason": "its cells have not run",
         "n": 0,
@@ -118,12 +116,12 @@ def paper():
     tested = {"measured": measured, "n": 3, "reason": "inside", "point": point}
     block = {
         "about": "Accuracy on digits",
-        "source": "table 1",
-        "by": "paper",
-        "reading": "printed",
+        "source": {"what": "table 1", "by": "paper", "reading": "printed"},
         "network": "",
         "data": "",
-        "quantity": "accuracy",
+        "metric": "accuracy",
+        "unit": "%",
+        "epoch": "last",
         "doubt": "",
     }
     return {

@@ -103,12 +103,13 @@ def test_the_claims_of_a_suites_paper_stand_on_its_page(made):
 
 def test_a_printed_accuracy_has_its_place_in_the_plot(made, settings, methods, tmp_path):
     from pai_bench.claims.parser import available
-    from pai_bench.leaderboard.page_claims import claims_data, judged
+    from pai_bench.claims.serializer import as_json, packed
+    from pai_bench.leaderboard.page_claims import judged
 
     measured = ResultLookup(settings, methods, [tmp_path / "none"])
     claims = available()["ntk-sap"]
     (found,) = judged([claims], ["ntk-sap-cifar10"], measured)
-    data = claims_data(found, settings, measured)
+    data = packed(as_json(found.claims, found.verdicts, measured))
     points = [claim for claim in data["claims"] if "point" in claim]
     assert points
     for claim in points:

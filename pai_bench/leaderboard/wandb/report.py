@@ -17,9 +17,10 @@ from pai_bench.claims import citation
 from pai_bench.claims.verdicts import RULES, Verdict, tally
 from pai_bench.config.schema import Benchmark
 from pai_bench.core.redact import redact_text
+from pai_bench.leaderboard import markdown
 from pai_bench.leaderboard.board import Board, Row
-from pai_bench.leaderboard.claims_table import LEGEND, numbers
-from pai_bench.leaderboard.export import HEADINGS, markdown_table, markdown_text, shown
+from pai_bench.leaderboard.claims_table import legend, numbers
+from pai_bench.leaderboard.export import HEADINGS, shown
 from pai_bench.leaderboard.page import Page
 from pai_bench.leaderboard.page_claims import Judged
 from pai_bench.leaderboard.terminal import extras_of, remarks
@@ -116,7 +117,7 @@ def report(board: Board, page: Page, settings: Benchmark) -> Report:
 
 def _about(board: Board, page: Page, settings: Benchmark) -> Iterator[str]:
     (data,) = (found for found in page.data["boards"] if found["suite"] == board.suite)
-    yield markdown_text(data["about"])
+    yield markdown.escaped(data["about"])
     yield (
         f"{data['network']} on {data['data']}, {data['epochs']} epochs, seeds "
         f"{', '.join(map(str, data['seeds']))}. Accuracy is that of the last epoch on the "
@@ -131,7 +132,7 @@ def _short(board: Board, page: Page) -> Iterator[str]:
     for density in _densities(board):
         best, *_ = _ranked(board, density)
         if best.accuracy is not None:
-            yield f"- density {density:.4g}: {markdown_text(best.label)}, {best.accuracy} %"
+            yield f"- density {density:.4g}: {markdown.escaped(best.label)}, {best.accuracy} %"
     for each in page.judged:
         counts = ", ".join(f"{count} {state}" for state, count in tally(each.verdicts).items())
         yield f"- claims of {each.claims.content.paper}: {counts}"
@@ -168,7 +169,7 @@ def _leaderboard(board: Board) -> Iterator[Block]:
         )
     notes = [*(extra.legend.format(board.evaluated) for extra in extras), *remarks(board)]
     if notes:
-        yield Text("\n".join(f"- {markdown_text(redact_text(note))}" for note in notes))
+        yield Text("\n".join(f"- {markdown.escaped(redact_text(note))}" for note in notes))
 
 
 def _curves(board: Board) -> Iterator[Block]:
@@ -187,7 +188,6 @@ def _curves(board: Board) -> Iterator[Block]:
 def _claims(judged: Sequence[Judged]) -> Iterator[Block]:
     if judged:
         yield ReportHeading(1, "Claims and verdicts")
-        yield Text(LEGEND.replace("\n", " "))
     for each in judged:
         content, tested = each.claims.content, [v for v in each.verdicts if v.test is not None]
         yield ReportHeading(2, f"{content.paper}: {len(each.verdicts)} claims")
@@ -197,7 +197,7 @@ def _claims(judged: Sequence[Judged]) -> Iterator[Block]:
         deviations = dict.fromkeys(line for v in tested for line in v.deviations)
         notes += [f"differs from the paper: {line}" for line in deviations]
         if notes:
-            yield Text("\n".join(f"- {markdown_text(note)}" for note in notes))
+            yield Text("\n".join(f"- {markdown.escaped(note)}" for note in notes))
 
 
 def _tested(tested: Sequence[Verdict]) -> Iterator[Block]:
@@ -208,7 +208,8 @@ def _tested(tested: Sequence[Verdict]) -> Iterator[Block]:
     rows = tuple((v.claim.id, *numbers(v), v.state, v.reason) for v in tested)
     yield ReportTable(("claim", *headings, "verdict", "why"), rows, ("claim", "verdict", "why"))
     kinds = dict.fromkeys(verdict.claim.kind for verdict in tested)
-    yield Text("\n".join(f"- {kind} claims are reproduced where {RULES[kind]}" for kind in kinds))
+    rules = [f"{kind} claims are reproduced where {RULES[kind]}" for kind in kinds]
+    yield Text("\n".join(f"- {line}" for line in (" ".join(legend(tested)), *rules)))
 
 
 def _not_run(left: Sequence[Verdict]) -> Iterator[Block]:
@@ -243,8 +244,8 @@ def _markdown(block: Block) -> str:
 
 def table(block: ReportTable, project: str = "") -> str:
     """Write a table in Markdown, with links to its runs below the address of a `project`."""
-    cells = [[markdown_text(cell) for cell in row] for row in block.rows]
+    cells = [[markdown.escaped(cell) for cell in row] for row in block.rows]
     for row, run in zip(cells, block.runs, strict=False):
         if project and run:
             row[0] = f"[{row[0]}]({project}/runs/{run})"
-    return markdown_table(block.headings, cells, block.texts)
+    return markdown.table(block.headings, cells, block.texts)

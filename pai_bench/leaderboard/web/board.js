@@ -88,7 +88,7 @@ function boardChart(board) {
 /* Values that a paper or its authors print for a line of this very suite. */
 function printedOf(board) {
   return papers.flatMap((paper) => paper.claims.filter((claim) => claim.point && claim.suite === board.suite)
-    .map((claim) => ({ ...claim.point, paper: paper.paper, rough: paper.blocks[claim.block].reading !== "printed" })));
+    .map((claim) => ({ ...claim.point, paper: paper.paper, rough: paper.blocks[claim.block].source.reading !== "printed" })));
 }
 
 /* What stands on x: where a row is, its range, how it is drawn and read. */

@@ -57,6 +57,10 @@ const outside = (url) => (/^https:\/\//.test(url || "") ? h("a", { href: url, re
 const stateView = (state) => h("span", { class: `state ${state.replace(" ", "-")}` },
   h("b", { "aria-hidden": "true" }, SIGNS[state] || ""), ` ${state}`);
 
+const printedName = (claim) => (claim.method ? claim.method.printed : "statement");
+const quantity = ({ metric, unit, epoch }) =>
+  metric + (unit ? ` (${unit})` : "") + (epoch === "best" ? " of the best epoch" : "");
+
 /* Tables that hold a tested claim are open; so is the one that an address names. */
 function blockView(paper, name, claims, asked) {
   const block = paper.blocks[name];
@@ -76,8 +80,8 @@ function blockBody(paper, block, claims, asked) {
     h("th", { scope: "col", class: ["claim", "verdict", "why"].includes(name) ? null : "num" }, name));
   const used = [...new Set(claims.flatMap((claim) => claim.deviations))];
   return nodes([
-    facts([["source", `${block.source} (${block.by}, ${block.reading})`], ["network", block.network],
-      ["data", block.data], ["quantity", block.quantity], ["doubt", block.doubt]], "facts"),
+    facts([["source", `${block.source.what} (${block.source.by}, ${block.source.reading})`],
+      ["network", block.network], ["data", block.data], ["metric", quantity(block)], ["doubt", block.doubt]], "facts"),
     h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `claims of ${block.about}` },
       h("table", { class: "data claims" }, h("thead", {}, h("tr", {}, heads)),
         h("tbody", {}, claims.map((claim) => claimRow(paper, claim, asked))))),
@@ -93,8 +97,8 @@ function claimRow(paper, claim, asked) {
   const ends = measured && known(measured.difference.low)
     && ` [${plus(measured.difference.low)}, ${plus(measured.difference.high)}]`;
   const row = h("tr", { id: `claim-${claim.id}`, class: claim.id === asked.claim ? "named" : null },
-    h("th", { scope: "row" }, h("a", { href: address("claims", paper.paper, { claim: claim.id }) }, claim.name),
-      claim.at && h("span", { class: "kind" }, claim.density ? `density ${share(Number(claim.at))}` : claim.at)),
+    h("th", { scope: "row" }, h("a", { href: address("claims", paper.paper, { claim: claim.id }) }, printedName(claim)),
+      claim.at && h("span", { class: "kind" }, claim.suite ? `density ${share(Number(claim.at))}` : claim.at)),
     h("td", { class: "num" }, claim.claimed),
     h("td", { class: "num" }, measured && claim.kind !== "ordering" ? number(measured.ours.mean) : NONE),
     h("td", { class: "num" }, measured ? [plus(measured.difference.mean), ends] : NONE),

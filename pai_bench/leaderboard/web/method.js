@@ -118,9 +118,9 @@ function layersOf(measured) {
 }
 
 function claimsOf(name) {
-  const found = papers.map((paper) => [paper, paper.claims.filter((claim) => claim.method === name)])
+  const found = papers.map((paper) => [paper, paper.claims.filter((claim) => claim.method && claim.method.name === name)])
     .filter(([, claims]) => claims.length);
   return found.length > 0 && [h("h2", {}, "Claims about it"), h("ul", {}, found.map(([paper, claims]) => h("li", {},
-    h("a", { href: address("claims", paper.paper, { text: claims[0].name }) }, paper.title || paper.paper),
+    h("a", { href: address("claims", paper.paper, { text: printedName(claims[0]) }) }, paper.title || paper.paper),
     `: ${claims.length}, of which ${claims.filter((claim) => claim.measured).length} are tested here`)))];
 }
