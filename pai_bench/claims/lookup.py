@@ -36,6 +36,7 @@ class ResultLookup:
     ) -> None:
         self.settings, self.methods, self.folders = settings, methods, tuple(folders)
         self._suites: dict[str, tuple[list[Cell], list[StoredResult]]] = {}
+        self._ordinary: dict[str, int | None] = {}
 
     def values(self, claim: Claim, method: MethodSpec, suite: str) -> dict[int, float] | str:
         """Measure a claim's metric by seed, or say why there is nothing to measure."""
@@ -50,7 +51,7 @@ class ResultLookup:
             return f"{label} does not run in the suite {suite}"
         if not any(isclose(density, claim.density, rel_tol=SAME) for density in densities):
             return f"the suite {suite} has no density {claim.at}"
-        context = MetricContext(claim.epoch, cost.ordinary_images(self.settings, suite))
+        context = MetricContext(claim.epoch, self._images(suite))
         found = {
             entry.cell.seed: claim.metric(entry.result, context)
             for entry in entries
@@ -86,6 +87,11 @@ class ResultLookup:
                 found = {**comparable.stored_cells(store, planned, self.methods).entries, **found}
             self._suites[suite] = planned, list(found.values())
         return self._suites[suite]
+
+    def _images(self, suite: str) -> int | None:
+        if suite not in self._ordinary:
+            self._ordinary[suite] = cost.ordinary_images(self.settings, suite)
+        return self._ordinary[suite]
 
 
 def evidence_folders(root: Path = ROOT) -> list[Path]:

@@ -19,7 +19,7 @@ from typing import Literal
 from pai_bench.core import import_utils
 from pai_bench.core.errors import BenchError, first_line, unknown
 from pai_bench.core.registry import Registry
-from pai_bench.registry.declaration import PACKAGE, ROOT
+from pai_bench.registry.declaration import ROOT
 from pai_bench.store.result import Result
 
 Epoch = Literal["last", "best"]
@@ -38,6 +38,9 @@ class MetricContext:
     images: int | None = None
     """Training images that one ordinary training of the suite looks at, where that is known;
     FLOPs of longer ones are relative to it."""
+
+
+NO_CONTEXT = MetricContext()
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Tolerance:
 Measure = Callable[[Result, MetricContext], float | None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Metric:
     """One metric: how it is measured, shown and compared with what is printed.
 
@@ -85,9 +88,9 @@ class Metric:
     origin: str
     """File and line."""
 
-    def __call__(self, result: Result, context: MetricContext | None = None) -> float | None:
+    def __call__(self, result: Result, context: MetricContext = NO_CONTEXT) -> float | None:
         """Measure a result."""
-        return self.measure(result, context or MetricContext())
+        return self.measure(result, context)
 
     @property
     def column(self) -> str:
@@ -166,7 +169,7 @@ def metric(
 
 
 @cache
-def available(root: Path = PACKAGE) -> Registry[Metric]:
+def available(root: Path = ROOT) -> Registry[Metric]:
     """List every metric that can be found, by name; none of it needs torch.
 
     Args:
@@ -187,7 +190,7 @@ def available(root: Path = PACKAGE) -> Registry[Metric]:
     return found
 
 
-def find(name: str, root: Path = PACKAGE) -> Metric:
+def find(name: str, root: Path = ROOT) -> Metric:
     """Find a metric by its name or a former one. Raises BenchError for an unknown name."""
     known = available(root)
     if name in known:
@@ -198,10 +201,22 @@ def find(name: str, root: Path = PACKAGE) -> Metric:
     raise unknown("metric", name, known)
 
 
+def measured(result: Result, context: MetricContext, root: Path = ROOT) -> dict[Metric, float]:
+    """Measure all that a result holds a number of."""
+    values = {each: each(result, context) for each in available(root).values()}
+    return {each: value for each, value in values.items() if value is not None}
+
+
+def sources(root: Path = ROOT) -> list[Path]:
+    """Files that metrics are defined in: what is made of measured values depends on them."""
+    files = {str(sys.modules[each.module].__file__) for each in available(root).values()}
+    return [Path(file) for file in sorted(files)]
+
+
 def _of_papers(root: Path) -> Iterator[str]:
     """Modules of the papers' metrics: by name in the package, else by path."""
     for path in sorted((root / "reproductions").glob("*/metrics.py")):
-        inside = root.resolve() in (PACKAGE, ROOT)
+        inside = root.resolve() == ROOT.resolve()
         yield f"pai_bench.reproductions.{path.parent.name}.metrics" if inside else str(path)
 
 

@@ -40,10 +40,10 @@ from pai_bench.claims.schema import (
 )
 from pai_bench.config.loader import Document, Location
 from pai_bench.core.errors import BenchError, did_you_mean, unknown
-from pai_bench.registry.declaration import PACKAGE
+from pai_bench.registry.declaration import ROOT
 
 
-def available(root: Path = PACKAGE) -> dict[str, Claims]:
+def available(root: Path = ROOT) -> dict[str, Claims]:
     """Read the claims of all papers, by paper.
 
     Raises BenchError where a file is not valid: one line with file, line and key.
@@ -52,7 +52,7 @@ def available(root: Path = PACKAGE) -> dict[str, Claims]:
     return {claims.content.paper: claims for claims in read}
 
 
-def of_papers(papers: str | None, root: Path = PACKAGE) -> list[Claims]:
+def of_papers(papers: str | None, root: Path = ROOT) -> list[Claims]:
     """Read the claims of one paper, or of all. Raises BenchError for a paper without claims."""
     known = available(root)
     if papers is None:
@@ -66,7 +66,7 @@ _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 """All as text, so that printed digits stay; in C where PyYAML was built with it."""
 
 
-def load(path: Path, root: Path = PACKAGE) -> Claims:
+def load(path: Path, root: Path = ROOT) -> Claims:
     """Read and check one claims file.
 
     Args:

@@ -24,7 +24,7 @@ from pai_bench.data.locations import readiness
 from pai_bench.experiment import grid
 from pai_bench.experiment.bundle import bundles
 from pai_bench.experiment.cell import Cell
-from pai_bench.experiment.cost import estimate_cost
+from pai_bench.experiment.cost import estimate_cost, ordinary_images
 from pai_bench.experiment.grid import Selection
 from pai_bench.launch.display import duration
 from pai_bench.launch.request import RunRequest
@@ -389,15 +389,22 @@ def _source(data: Data) -> str:
 
 def show(context: Context, parsed: Arguments) -> int:
     """Show everything about one stored cell."""
+    from pai_bench.claims.metric_registry import MetricContext, measured
+
     entry = find(context.runs, parsed.cell)
     wrong = Store(entry.folder.parent.parent, entry.folder.parent.name).verify(entry.folder.name)
+    images = ordinary_images(context.settings, entry.folder.parent.name)
+    metrics = measured(entry.result, MetricContext(images=images))
     if parsed.json:
         shown = {"cell": entry.cell.resolved(), "result": entry.result.to_json()}
-        context.console.print_json(json.dumps({**shown, "curves": entry.curves()}))
+        values = {metric.name: value for metric, value in metrics.items()}
+        context.console.print_json(
+            json.dumps({**shown, "metrics": values, "curves": entry.curves()})
+        )
     else:
         from pai_bench.leaderboard.terminal import print_cell
 
-        print_cell(context.console, entry)
+        print_cell(context.console, entry, metrics)
     for problem in wrong:
         print(f"pai-bench: error: {problem}", file=sys.stderr)
     return 2 if wrong else 0

@@ -10,6 +10,7 @@ from rich.text import Text
 from pai_bench.cli.commands import Arguments, Context, suites_with_results
 from pai_bench.config.overrides import with_overrides
 from pai_bench.core.errors import BenchError
+from pai_bench.experiment.cost import ordinary_images
 
 
 def compare(context: Context, parsed: Arguments) -> int:
@@ -35,6 +36,7 @@ def compare(context: Context, parsed: Arguments) -> int:
 
 def export(context: Context, parsed: Arguments) -> int:
     """Write the leaderboard of a suite as CSV, Parquet, LaTeX or Markdown."""
+    from pai_bench.claims.metric_registry import MetricContext
     from pai_bench.leaderboard.export import export as made
     from pai_bench.leaderboard.stored import stored_board
 
@@ -42,7 +44,8 @@ def export(context: Context, parsed: Arguments) -> int:
     board, _ = stored_board(settings, context.methods, context.runs, parsed.suite)
     if not any(row.entries for row in board.rows):
         raise BenchError(f"{context.runs / parsed.suite}: no result to export")
-    content = made(board, parsed.format)
+    suite_context = MetricContext(images=ordinary_images(settings, parsed.suite))
+    content = made(board, parsed.format, suite_context)
     if parsed.output:
         parsed.output.write_bytes(content)
         print(f"{parsed.output}: {len(board.rows)} rows", file=sys.stderr)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import fmean
 
+from pai_bench.claims.metric_registry import NO_CONTEXT, MetricContext, measured
 from pai_bench.claims.statistics import Estimate
 from pai_bench.leaderboard import markdown
 from pai_bench.leaderboard.board import Board, Row
@@ -22,23 +24,31 @@ COLUMNS: dict[str, type] = {
 }  # fmt: skip
 """Columns of CSV and Parquet. Accuracies and differences are fractions; `low` and `high` are the
 ends of 95 % t intervals; `difference` is to the best other baseline, `against`, paired by seed;
-`bits` are those for each symbol of a text."""
+`bits` are those for each symbol of a text. Columns of other metrics come after them, see `columns`.
+"""
 
 
-def export(board: Board, form: Format) -> bytes:
-    """Write a board in one of the formats."""
+def export(board: Board, form: Format, context: MetricContext = NO_CONTEXT) -> bytes:
+    """Write a board in one of the formats; `context` is that of its suite, for metrics."""
     made: dict[Format, Callable[[Board], bytes]] = {
-        "csv": _csv,
-        "parquet": _parquet,
+        "csv": lambda board: _csv(columns(board, context), records(board, context)),
+        "parquet": lambda board: _parquet(columns(board, context), records(board, context)),
         "latex": lambda board: _latex(board).encode(),
         "markdown": lambda board: _markdown(board).encode(),
     }
     return made[form](board)
 
 
-def records(board: Board) -> list[dict[str, Value]]:
-    """One record per row of the board, with the keys of COLUMNS; None where there is no number."""
-    return [_record(board.suite, row) for row in board.rows]
+def columns(board: Board, context: MetricContext = NO_CONTEXT) -> dict[str, type]:
+    """Columns of CSV and Parquet: COLUMNS, then each metric that some row has a number of."""
+    means = [_means(row, context) for row in board.rows]
+    return COLUMNS | dict.fromkeys((name for row in means for name in row), float)
+
+
+def records(board: Board, context: MetricContext = NO_CONTEXT) -> list[dict[str, Value]]:
+    """One record per row of the board, with keys of `columns`; None where there is no number."""
+    rows = [{**_record(board.suite, row), **_means(row, context)} for row in board.rows]
+    return [dict.fromkeys(columns(board, context)) | row for row in rows]
 
 
 def _record(suite: str, row: Row) -> dict[str, Value]:
@@ -51,26 +61,35 @@ def _record(suite: str, row: Row) -> dict[str, Value]:
     return dict(zip(COLUMNS, values, strict=True))
 
 
+def _means(row: Row, context: MetricContext) -> dict[str, float]:
+    """Mean over seeds of each metric that has no column of its own, in the metric's unit."""
+    values: dict[str, list[float]] = {}
+    for entry in row.entries:
+        for metric, value in measured(entry.result, context).items():
+            values.setdefault(metric.column, []).append(value)
+    return {name: fmean(found) for name, found in values.items() if name not in COLUMNS}
+
+
 def _interval(found: Estimate | None) -> tuple[float | None, ...]:
     return (None, None, None) if found is None else (found.mean, found.low, found.high)
 
 
-def _csv(board: Board) -> bytes:
+def _csv(columns: Mapping[str, type], rows: Iterable[Mapping[str, Value]]) -> bytes:
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(records(board))
+    writer.writerows(rows)
     return text.getvalue().encode()
 
 
-def _parquet(board: Board) -> bytes:
+def _parquet(columns: Mapping[str, type], rows: Iterable[Mapping[str, Value]]) -> bytes:
     import pyarrow as pa
     from pyarrow import parquet
 
     kinds = {str: pa.string(), float: pa.float64(), int: pa.int64()}
-    schema = pa.schema([(name, kinds[kind]) for name, kind in COLUMNS.items()])
+    schema = pa.schema([(name, kinds[kind]) for name, kind in columns.items()])
     sink = io.BytesIO()
-    parquet.write_table(pa.Table.from_pylist(records(board), schema=schema), sink)
+    parquet.write_table(pa.Table.from_pylist(list(rows), schema=schema), sink)
     return sink.getvalue()
 
 

@@ -6,13 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pai_bench.claims import metric_registry
 from pai_bench.claims.lookup import ResultLookup
+from pai_bench.claims.metric_registry import Metric, MetricContext
 from pai_bench.claims.parser import available
 from pai_bench.claims.serializer import as_json, packed
 from pai_bench.claims.statistics import Estimate
 from pai_bench.config.schema import Benchmark
 from pai_bench.core.redact import redact_data
 from pai_bench.experiment.cell import Cell
+from pai_bench.experiment.cost import ordinary_images
 from pai_bench.leaderboard.board import Board, Row
 from pai_bench.leaderboard.gc_paused import gc_paused
 from pai_bench.leaderboard.page_claims import Judged, judged
@@ -57,11 +60,12 @@ def page(
     """
     known = {row.method for board in boards for row in board.rows}
     found = judged(list(available().values()), [board.suite for board in boards], measured)
-    shared, cells = _lines(boards)
+    shared, cells = _lines(boards, settings)
     data = {
         **redact_data(asdict(heading)),
         "boards": [_shown(board, settings) for board in boards],
         "claims": [packed(as_json(each.claims, each.verdicts, measured)) for each in found],
+        "metrics": [_described(each) for each in metric_registry.available().values()],
         "methods": methods_data(methods, known, settings.methods_of_papers()),
         "checks": CHECKS,
     }
@@ -126,11 +130,22 @@ def row_data(row: Row, of_paper: bool) -> dict[str, Any]:
     }
 
 
-def _lines(boards: Sequence[Board]) -> tuple[dict[str, Any], list[str]]:
+def _described(metric: Metric) -> dict[str, Any]:
+    """What a page needs to show the values of a metric."""
+    return {
+        "name": metric.name,
+        "about": metric.about,
+        "unit": metric.unit,
+        "decimals": metric.decimals,
+    }
+
+
+def _lines(boards: Sequence[Board], settings: Benchmark) -> tuple[dict[str, Any], list[str]]:
     shared: dict[str, Any] = {}
     found: list[str] = []
     for board in boards:
-        records, cells = lines(_cells(board), board.suite)
+        context = MetricContext(images=ordinary_images(settings, board.suite))
+        records, cells = lines(_cells(board), board.suite, context)
         found += cells
         for kind_of, named in records.items():
             shared.setdefault(kind_of, {}).update(named)

@@ -11,19 +11,19 @@ from functools import lru_cache
 from math import isfinite
 from typing import Any
 
+from pai_bench.claims.metric_registry import MetricContext, measured
 from pai_bench.config.schema import Recipe
 from pai_bench.core.redact import redact_data, redact_text
 from pai_bench.data.locations import redact_source
 from pai_bench.experiment.cell import Cell
 from pai_bench.leaderboard.html import embed
-from pai_bench.sparsity.perceptron import Architecture
 from pai_bench.store.result import Result
 from pai_bench.store.store import Curves, StoredResult
 
 LONGEST = 100
 """Epochs of a curve that a page holds; of longer ones every second, third, ... is kept."""
 DIGITS = "%.6g"
-"""Of the values of a curve: more than any plot shows."""
+"""Of metrics and of the values of a curve: more than any plot shows."""
 SHARED = ("environment", "recipe", "hyper", "layers")
 """Parts of a cell that many cells have in common."""
 _CANONICAL = json.JSONEncoder(sort_keys=True, default=str)
@@ -45,7 +45,9 @@ class Lines:
         self._digests: dict[str, str] = {}
         self._last: dict[str, tuple[Any, str]] = {}
 
-    def line(self, cell: Cell, entry: StoredResult | None, suite: str) -> Line:
+    def line(
+        self, cell: Cell, entry: StoredResult | None, suite: str, context: MetricContext
+    ) -> Line:
         """One cell, with its result if there is one; what is empty is left out."""
         known: dict[str, Any] = {
             "id": cell.id,
@@ -60,13 +62,13 @@ class Lines:
             "command": command(cell, suite),
         }
         if entry is not None:
-            known |= self._result(entry.result, cell.method)
+            known |= self._result(entry.result, cell.method, context)
         text = embed({k: v for k, v in known.items() if v is not None and v != ""})
         if entry is not None and (curves := thinned(entry.curves())):
             text = f'{text[:-1]},"curves":{curves}}}'
         return Line(text, {kind: found for kind in SHARED if (found := known.get(kind))})
 
-    def _result(self, result: Result, method: str) -> dict[str, Any]:
+    def _result(self, result: Result, method: str, context: MetricContext) -> dict[str, Any]:
         layers = tuple((layer.name, layer.shape, layer.total) for layer in result.layers)
         kept = [[layer.kept_start, layer.kept_end, layer.effective] for layer in result.layers]
         return {
@@ -81,7 +83,8 @@ class Lines:
             "kept": kept or None,
             "flops": result.flops and vars(result.flops),
             "shrunk": result.compacted and vars(result.compacted),
-            "architecture": result.architecture and _left(result.architecture),
+            "architecture": result.architecture and str(result.architecture),
+            "metrics": _metrics(result, context),
             "seconds": {name: round(found, 3) for name, found in result.seconds.items()},
             "memory_mb": result.memory_mb,
             "hyper": self._named(f"hyper of {method}", result.hyper, dict),
@@ -114,8 +117,10 @@ class Lines:
         return self._digests[text]
 
 
-def _left(found: Architecture) -> dict[str, Any]:
-    return {"units": str(found), "kept": found.kept, "flops": found.flops, "bytes": found.bytes}
+def _metrics(result: Result, context: MetricContext) -> dict[str, float] | None:
+    """Values of the metrics, rounded."""
+    values = measured(result, context).items()
+    return {metric.name: float(DIGITS % value) for metric, value in values} or None
 
 
 def _listed(layers: Iterable[tuple[str, tuple[int, ...], int]]) -> list[Any]:

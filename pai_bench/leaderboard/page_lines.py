@@ -16,6 +16,8 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
+from pai_bench.claims import metric_registry
+from pai_bench.claims.metric_registry import MetricContext
 from pai_bench.core.redact import secrets
 from pai_bench.experiment.cell import Cell
 from pai_bench.leaderboard.page_cells import SHARED, Line, Lines
@@ -25,7 +27,9 @@ MEMORY = ".page-lines.jsonl"
 Known = tuple[Cell, StoredResult | None]
 
 
-def lines(cells: Iterable[Known], suite: str) -> tuple[dict[str, dict[str, Any]], list[str]]:
+def lines(
+    cells: Iterable[Known], suite: str, context: MetricContext
+) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """Lines of a suite's cells, and what they share: kind -> digest -> record."""
     cells = list(cells)
     folder = next((entry.folder.parent for _, entry in cells if entry is not None), None)
@@ -34,12 +38,12 @@ def lines(cells: Iterable[Known], suite: str) -> tuple[dict[str, dict[str, Any]]
     maker.records.update(memory["records"])
     made: dict[str, Line] = {}
     for cell, entry in cells:
-        fingerprint = f"{suite} {entry.fingerprint}" if entry is not None else ""
+        fingerprint = f"{suite} {context.images} {entry.fingerprint}" if entry is not None else ""
         before = memory["lines"].get(cell.id)
         if fingerprint and before and before[0] == fingerprint:
             made[cell.id] = Line(*before[1:])
         else:
-            made[cell.id] = maker.line(cell, entry, suite)
+            made[cell.id] = maker.line(cell, entry, suite, context)
         fingerprints[cell.id] = fingerprint
     shared = _used(made.values(), maker.records)
     if folder is not None and (fingerprints != {k: v[0] for k, v in memory["lines"].items()}):
@@ -90,6 +94,7 @@ def _program() -> str:
     """Digest of the sources that make a line, and of the keys that are blanked in it."""
     package = Path(__file__).parents[1]
     sources = [*package.glob("*.py"), *package.glob("leaderboard/*.py"), *package.glob("data/*.py")]
+    sources += metric_registry.sources()
     found = hashlib.sha256()
     for part in (*(path.read_bytes() for path in sorted(sources)), *map(str.encode, secrets())):
         found.update(hashlib.sha256(part).digest())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from rich import box
@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pai_bench.claims.metric_registry import Metric
 from pai_bench.leaderboard.board import Board, Row
 from pai_bench.leaderboard.summary import Summaries, summarise
 from pai_bench.sparsity.perceptron import Architecture
@@ -179,8 +180,10 @@ def remarks(board: Board) -> list[str]:
     ]
 
 
-def print_cell(console: Console, entry: StoredResult) -> None:
-    """Print all that is stored of one cell."""
+def print_cell(
+    console: Console, entry: StoredResult, metrics: Mapping[Metric, float] | None = None
+) -> None:
+    """Print all that is stored of one cell, and its metrics."""
     result, cell = entry.result, entry.cell
     console.print(Text(f"{cell.id} · {cell} · {cell.network} · {cell.data}", style="bold"))
     console.print(Text(f"status    {result.status} {result.reason}"))
@@ -210,6 +213,7 @@ def print_cell(console: Console, entry: StoredResult) -> None:
     if result.architecture is not None:
         console.print(f"neurons   {_neurons(result.architecture)}", highlight=False)
     blocks = {
+        "metrics": {each.name: each.shown(value) for each, value in (metrics or {}).items()},
         "FLOPs": vars(result.flops) if result.flops else {},
         "seconds": result.seconds,
         "memory": {"peak MiB": result.memory_mb} if result.memory_mb else {},
@@ -227,11 +231,8 @@ def print_cell(console: Console, entry: StoredResult) -> None:
 
 
 def _neurons(found: Architecture) -> str:
-    """What is left without dead neurons, as in RigL's table of such networks."""
-    return (
-        f"{found} left, inputs first · {found.kept:,} weights kept (sparsity "
-        f"{found.sparsity:.3f}) · {found.flops / 1000:.1f} kFLOPs · {int(found.bytes):,} bytes"
-    )
+    """What is left without dead neurons; its sizes are metrics."""
+    return f"{found} left, inputs first · {found.kept:,} weights kept"
 
 
 def _layer_table(entry: StoredResult) -> Table:

@@ -182,7 +182,8 @@ def cell():
         "recipe": "r0",
         "hyper": "h0",
         "environment": "e0",
-        "architecture": {"units": "408-100-69", "kept": 6309, "flops": 12618, "bytes": 31914.75},
+        "architecture": "408-100-69",
+        "metrics": {"compacted-bytes": 31914.75, "error": 4.66},
         "flops": {
             "inference_dense": 100400,
             "inference": 10040,
@@ -214,6 +215,10 @@ def page():
         "claims": [paper()],
         "methods": {"ntk-sap": method()},
         "checks": {"invert": "the lowest scores are kept"},
+        "metrics": [
+            {"name": "compacted-bytes", "about": "Bytes of it.", "unit": "bytes", "decimals": None},
+            {"name": "error", "about": "Part.", "unit": "%", "decimals": 2},
+        ],
     }
 
 
@@ -377,7 +382,9 @@ def test_a_browser_draws_a_cell_by_its_address(drawn):
     assert "pai-bench run --seed 1" in text
     assert "host.os" in text
     assert "408-100-69" in text
-    assert "31,914" in text
+    assert "compacted-bytes" in text
+    assert "4.66 %" in text
+    assert "31,915 bytes" in text
 
 
 def test_the_start_of_an_id_is_enough(drawn):

@@ -102,7 +102,7 @@ def test_the_artifact_of_the_leaderboard_is_the_data_and_the_report(mirrored, ex
     (artifact,) = (a for a in records["artifact"] if a["type"] == "leaderboard")
     assert artifact["name"] == "leaderboard-quick"
     found = {entry["path"]: entry for entry in artifact["manifest"]["contents"]}
-    assert set(found) == {"leaderboard.json", "report.md"}
+    assert set(found) == {"leaderboard.json", "claims.json", "report.md"}
     for name, entry in found.items():
         content = (folder / "files" / name).read_bytes()
         assert entry["local_path"] == str((folder / "files" / name).resolve())

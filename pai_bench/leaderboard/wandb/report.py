@@ -10,8 +10,9 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from pai_bench.claims import citation
 from pai_bench.claims.verdicts import RULES, Verdict, tally
@@ -85,6 +86,8 @@ class Report:
     title: str
     short: str
     blocks: tuple[Block, ...]
+    claims: Sequence[Mapping[str, Any]] = ()
+    """All claims of each paper, as on the page."""
 
 
 def run_id(row: Row) -> str:
@@ -112,7 +115,7 @@ def report(board: Board, page: Page, settings: Benchmark) -> Report:
         ReportHeading(1, "How to cite"),
         *_citations(page.judged, settings),
     )
-    return Report(f"PaI-Bench {board.suite}"[:128], short, blocks)
+    return Report(f"PaI-Bench {board.suite}"[:128], short, blocks, page.data["claims"])
 
 
 def _about(board: Board, page: Page, settings: Benchmark) -> Iterator[str]:

@@ -138,6 +138,7 @@ def _board_run(board: Board, report: Report, settings: Benchmark) -> RunData:
         ),
         artifact={
             "leaderboard.json": json.dumps(data, indent=1),
+            "claims.json": json.dumps(report.claims, indent=1),
             "report.md": written(report),
         },
         notes=report.short,

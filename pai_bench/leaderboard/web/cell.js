@@ -33,7 +33,7 @@ function cellView(cell) {
     ], "across"),
     cell.command && facts([["command", command(cell.command)]], "facts stack"),
     cell.curves && curvesView(cell.curves, images), cell.layers && cell.layers.length > 0 && layersView(cell.layers, collapsed),
-    h("div", { class: "columns" }, costView(cell), section("Hyper-parameters", cell.hyper),
+    h("div", { class: "columns" }, metricsView(cell.metrics || {}), costView(cell), section("Hyper-parameters", cell.hyper),
       section("Recipe", cell.recipe)),
     section("Environment", cell.environment),
   ];
@@ -113,6 +113,18 @@ function layersView(layers, collapsed) {
       `input to output. Bars run from 0 to ${share(top)}.`)];
 }
 
+/* Without decimals given, as exactly as it is known here. */
+function figure(value, decimals) {
+  if (known(decimals)) return value.toFixed(decimals);
+  return Math.abs(value) >= 1000 ? whole(Math.round(value)) : String(value);
+}
+
+function metricsView(values) {
+  const pairs = (page.metrics || []).filter(({ name }) => known(values[name])).map(({ name, about, unit, decimals }) =>
+    [h("span", { title: about }, name), `${figure(values[name], decimals)} ${unit}`]);
+  return pairs.length > 0 && h("section", {}, h("h3", {}, "Metrics"), facts(pairs, "facts"));
+}
+
 function costView(cell) {
   const { flops, seconds } = cell;
   const ratio = flops && flops.inference_dense && known(flops.inference)
@@ -125,10 +137,7 @@ function costView(cell) {
   if (shrunk) pairs.push(["units left", `${whole(shrunk.units)} of ${whole(shrunk.units_dense)}`],
     ["parameters left", `${whole(shrunk.parameters)} of ${whole(shrunk.parameters_dense)}`],
     ["FLOPs without dead units", short(shrunk.flops)]);
-  const { architecture } = cell;
-  if (architecture) pairs.push(["without dead neurons", architecture.units],
-    ["its kept weights", whole(architecture.kept)], ["its FLOPs", short(architecture.flops)],
-    ["its bytes", whole(Math.floor(architecture.bytes))]);
+  if (cell.architecture) pairs.push(["without dead neurons", cell.architecture]);
   if (known(cell.memory_mb)) pairs.push(["peak memory", `${whole(Math.round(cell.memory_mb))} MB`]);
   return pairs.length > 0 && h("section", {}, h("h3", {}, "Cost"), facts(pairs, "facts"));
 }
