@@ -38,7 +38,7 @@ from pai_bench.claims.schema import (
     Source,
     _About,
 )
-from pai_bench.config.loader import Document, Location
+from pai_bench.config.document import Document, Location
 from pai_bench.core.errors import BenchError, did_you_mean, unknown
 from pai_bench.registry.declaration import ROOT
 

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from pai_bench.claims.metric_registry import Epoch, Kind, Metric
-from pai_bench.config.loader import Loader
+from pai_bench.config.document import Loader
 
 DEFAULT_METRIC = "accuracy"
 OTHER = "other"

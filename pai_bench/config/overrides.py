@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from pai_bench.config.loader import Loader
+from pai_bench.config.document import Loader
 from pai_bench.config.scaling import scale_schedule
 from pai_bench.config.schema import Benchmark, Network, Recipe
 from pai_bench.core import import_utils

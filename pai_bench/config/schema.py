@@ -211,8 +211,11 @@ class Wandb(Settings):
 
 
 class Benchmark(Settings):
-    """All of benchmark.yaml."""
+    """All of benchmark.yaml, and of the files that it includes."""
 
+    include: tuple[str, ...] = ()
+    """Patterns of files that hold more data sets, networks, recipes, suites and papers; relative
+    to the file (config/include.py)."""
     mirror: str | None = None
     """Folder with parquet files, read before the hub; PAI_BENCH_MIRROR goes before it."""
     threads: Positive = 1
@@ -221,7 +224,7 @@ class Benchmark(Settings):
     networks: dict[str, Network]
     recipes: dict[str, Recipe]
     suites: dict[str, Suite]
-    papers: dict[str, Paper]
+    papers: dict[str, Paper] = {}
     wandb: Wandb = Wandb()
 
     def methods_of_papers(self) -> frozenset[str]:

@@ -8,7 +8,12 @@ from pai_bench.config import loader
 from pai_bench.core.errors import BenchError
 from pai_bench.registry import methods as registry
 
-SHIPPED = Path(__file__).parents[2] / "benchmark.yaml"
+ROOT = Path(__file__).parents[2]
+SHIPPED = ROOT / "benchmark.yaml"
+FILES = {
+    path.relative_to(ROOT): path.read_text()
+    for path in (SHIPPED, *sorted(ROOT.glob("reproductions/*/suites.yaml")))
+}
 TEXT = SHIPPED.read_text()
 METHODS = registry.available()
 DENSITIES = "    densities: [0.5, 0.2, 0.1, 0.05, 0.02, 0.01]\n"
@@ -22,17 +27,20 @@ def load(path):
 
 
 def edit(folder, old, new):
-    """Write the shipped file with its first `old` made `new`; return path and line of the edit."""
-    assert old in TEXT, "the shipped file no longer holds what this test edits"
-    path = folder / "benchmark.yaml"
-    path.write_text(TEXT.replace(old, new, 1))
-    return path, TEXT[: TEXT.index(old)].count("\n") + 1
+    """Write the shipped files, the first `old` made `new`; return path and line of the edit."""
+    edited = next((name for name, text in FILES.items() if old in text), None)
+    assert edited, "the shipped files no longer hold what this test edits"
+    for name, text in FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text.replace(old, new, 1) if name == edited else text)
+    return folder / edited, FILES[edited][: FILES[edited].index(old)].count("\n") + 1
 
 
 def complaint(path):
-    """Return the error of loading `path`, split in line number, key and message."""
+    """Return the error of loading what is or includes `path`: line number, key and message."""
+    above = next(folder for folder in path.parents if (folder / "benchmark.yaml").is_file())
     with pytest.raises(BenchError) as caught:
-        load(path)
+        load(above / "benchmark.yaml")
     text = str(caught.value)
     assert "\n" not in text
     assert text.startswith(f"{path}:")
@@ -76,7 +84,7 @@ ON_THE_LINE = {
         "threads: 1",
         "zzz: 1",
         "zzz",
-        ["unknown key", "known: data, mirror, networks"],
+        ["unknown key", "known: data, include, mirror, networks"],
     ),
     "unknown optional key": (
         "    momentum: 0.9",
@@ -173,8 +181,8 @@ ON_THE_LINE = {
         ['unknown suite "quik"', 'did you mean "quick"?'],
     ),
     "paper whose protocol is none of its suites": (
-        "protocol: cifar10",
-        "protocol: cifar",
+        "protocol: cifar10\n",
+        "protocol: cifar\n",
         "papers.ntk-sap.protocol",
         ['"cifar"', 'did you mean "cifar10"?'],
     ),
@@ -201,7 +209,8 @@ def test_keys_that_do_not_fit_together_are_named_with_what_holds_them(
     tmp_path, old, new, key, part
 ):
     path, _ = edit(tmp_path, old, new)
-    line = TEXT[: TEXT.index(f"\n  {key.partition('.')[2]}:")].count("\n") + 2
+    text = path.read_text()
+    line = text[: text.index(f"\n  {key.partition('.')[2]}:")].count("\n") + 2
     assert complaint(path)[:2] == (line, key)
     assert part in complaint(path)[2]
 

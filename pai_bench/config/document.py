@@ -1,0 +1,141 @@
+"""A YAML file with the line on which each key stands: for errors that say where."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from pai_bench.config.schema import Benchmark
+from pai_bench.core.errors import BenchError, did_you_mean
+
+Location = tuple[str | int, ...]
+
+
+class Loader(yaml.SafeLoader):
+    """SafeLoader that reads `1e-4` as a number, as YAML 1.2 and people do."""
+
+
+Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
+
+
+class Document:
+    """The content of a YAML file, and the line on which each key stands."""
+
+    def __init__(
+        self, path: Path, model: type[BaseModel] = Benchmark, loader: type[Any] = Loader
+    ) -> None:
+        self.path, self.model = path, model
+        self.lines: dict[Location, int] = {(): 1}
+        self.parts: dict[Location, Document] = {}
+        """Files that keys were taken from, by section and name."""
+        text = _read(path)
+        try:
+            reader = loader(text)
+            root = reader.get_single_node()
+            if root is None:
+                raise BenchError(f"{path}:1: the file is empty")
+            self._note_lines(root, ())
+            self.content: Any = reader.construct_document(root)
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else 1
+            raise BenchError(f"{path}:{line}: not valid YAML: {error.problem}") from None
+        except yaml.reader.ReaderError as error:
+            line = text.count("\n", 0, error.position) + 1
+            raise BenchError(f"{path}:{line}: not valid YAML: {error.reason}") from None
+
+    def _note_lines(self, node: yaml.Node, at: Location) -> None:
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                here = (*at, str(key.value))
+                if here in self.lines:
+                    raise self.error(here, "the key stands here twice", key.start_mark.line + 1)
+                self.lines[here] = key.start_mark.line + 1
+                self._note_lines(value, here)
+        elif isinstance(node, yaml.SequenceNode):
+            for index, item in enumerate(node.value):
+                self.lines[(*at, index)] = item.start_mark.line + 1
+                self._note_lines(item, (*at, index))
+
+    def take(self, other: Document, section: str, name: object) -> None:
+        """Take an entry of a section from another file, which errors about it will name."""
+        self.content.setdefault(section, {})[name] = other.content[section][name]
+        self._adopt(other, (section,))
+        self._adopt(other, (section, str(name)))
+        place = section, str(name)
+        self.lines |= {at: line for at, line in other.lines.items() if at[:2] == place}
+
+    def _adopt(self, other: Document, at: Location) -> None:
+        """Let errors about a key name another file, unless it stands in this one too."""
+        if at not in self.lines:
+            self.lines[at] = other.lines[at]
+            self.parts[at] = other
+
+    def where(self, at: Location) -> str:
+        """File and line of a key."""
+        return f"{self.parts.get(at[:2], self).path}:{self.lines[at]}"
+
+    def error(self, at: Location, problem: str, line: int | None = None) -> BenchError:
+        """Say what is wrong at key `at`, with the line of the nearest key that exists."""
+        if at[:2] in self.parts:
+            return self.parts[at[:2]].error(at, problem, line)
+        while line is None:
+            line, nearest = self.lines.get(at), at[:-1]
+            at = at if line is not None else nearest
+        key = ".".join(map(str, at)) or "(top)"
+        return BenchError(f"{self.path}:{line}: {key}: {problem}")
+
+    def explain(self, error: ValidationError) -> BenchError:
+        """Turn pydantic's complaints into one line: unknown keys first, they explain the others."""
+        first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+        at = self._existing(first["loc"])
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        if first["type"] == "extra_forbidden":
+            hint = did_you_mean(str(at[-1]), _keys_at(self.model, at[:-1]))
+            return self.error(at, f"unknown key; {hint}{more}")
+        if first["type"] == "missing":
+            return self.error(at, f'"{first["loc"][-1]}" is missing{more}')
+        if at[:1] == ("suites",) and at[2:3] == ("methods",) and len(at) > 3:
+            return self.error(at, f'write "name" or "name: {{hyper-parameter: value}}"{more}')
+        given = first["input"]
+        shown = "" if isinstance(given, (dict, list)) else f", got {json.dumps(given)}"
+        return self.error(at, f"{first['msg'][0].lower()}{first['msg'][1:]}{shown}{more}")
+
+    def _existing(self, at: Location) -> Location:
+        """Drop the parts of a pydantic location that are no keys (names of union members)."""
+        found: Location = ()
+        for part in at:
+            if (*found, part) in self.lines:
+                found = (*found, part)
+        return found
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise BenchError(f"{path}:1: not a text in UTF-8: {error.reason}") from None
+    except OSError as error:
+        raise BenchError(
+            f"{path}: cannot be read ({error.strerror}); run from the folder that holds "
+            "benchmark.yaml or name the file with --config"
+        ) from None
+
+
+def _keys_at(model: Any, at: Location) -> list[str]:
+    """List the keys that a file of this model may hold at the location `at`."""
+    for part in at:
+        fields = getattr(model, "model_fields", {})
+        if part in fields:
+            annotation = fields[part].annotation
+            arguments = getattr(annotation, "__args__", None)
+            model = arguments[-1] if arguments else annotation
+    return list(getattr(model, "model_fields", {}))
