@@ -10,6 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pai_bench.claims.metric_registry import Tolerance as Tolerance
+    from pai_bench.claims.metric_registry import metric as metric
+    from pai_bench.leaderboard.frame import load_results as load_results
     from pai_bench.methods.base import PruneAtInit as PruneAtInit
     from pai_bench.methods.conformance import assert_conforms as assert_conforms
     from pai_bench.methods.dynamic import DynamicSparse as DynamicSparse
@@ -27,9 +30,12 @@ _HOME = {
     "Masks": "pai_bench.sparsity.masks",
     "PruneAtInit": "pai_bench.methods.base",
     "SparseClassifier": "pai_bench.training.module",
+    "Tolerance": "pai_bench.claims.metric_registry",
     "assert_conforms": "pai_bench.methods.conformance",
     "dataset": "pai_bench.registry.plugins",
     "empirical_ntk": "pai_bench.networks.ntk",
+    "load_results": "pai_bench.leaderboard.frame",
+    "metric": "pai_bench.claims.metric_registry",
     "network": "pai_bench.registry.plugins",
     "prunable": "pai_bench.sparsity.masks",
     "prune": "pai_bench.methods.functional",

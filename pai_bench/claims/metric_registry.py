@@ -92,15 +92,6 @@ class Metric:
         """Measure a result."""
         return self.measure(result, context)
 
-    @property
-    def column(self) -> str:
-        """Name of its column in exported tables.
-
-        >>> available()["training-flops"].column
-        'training_flops'
-        """
-        return self.name.replace("-", "_")
-
     def digits(self, printed: str = "") -> int:
         """Decimals to show a value with, beside one that was `printed`."""
         return 1 + len(printed.partition(".")[2]) if self.decimals is None else self.decimals

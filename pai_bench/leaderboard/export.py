@@ -62,12 +62,12 @@ def _record(suite: str, row: Row) -> dict[str, Value]:
 
 
 def _means(row: Row, context: MetricContext) -> dict[str, float]:
-    """Mean over seeds of each metric that has no column of its own, in the metric's unit."""
+    """Mean over seeds of each metric that results hold, as `metric.NAME`, in its own unit."""
     values: dict[str, list[float]] = {}
     for entry in row.entries:
         for metric, value in measured(entry.result, context).items():
-            values.setdefault(metric.column, []).append(value)
-    return {name: fmean(found) for name, found in values.items() if name not in COLUMNS}
+            values.setdefault(f"metric.{metric.name}", []).append(value)
+    return {name: fmean(found) for name, found in values.items()}
 
 
 def _interval(found: Estimate | None) -> tuple[float | None, ...]:
