@@ -7,7 +7,8 @@ import sys
 
 from rich.text import Text
 
-from pai_bench.cli.commands import Arguments, Context, suites_with_results
+from pai_bench.cli.context import Arguments, Context
+from pai_bench.cli.publish import suites_with_results
 from pai_bench.config.overrides import with_overrides
 from pai_bench.core.errors import BenchError
 from pai_bench.experiment.cost import ordinary_images

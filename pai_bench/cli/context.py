@@ -1,0 +1,41 @@
+"""What every command starts from, and how it speaks."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from pai_bench.config.schema import Benchmark
+from pai_bench.registry.declaration import MethodInfo
+
+Arguments = argparse.Namespace
+
+
+@dataclass(frozen=True)
+class Context:
+    """What every command starts from."""
+
+    console: Console
+    settings: Benchmark
+    methods: Mapping[str, MethodInfo]
+    plugins: tuple[Path, ...]
+    runs: Path
+    named: tuple[Path, ...] = ()
+    """Folders of results that were asked for by name."""
+
+    @property
+    def judged(self) -> list[Path]:
+        """Folders that verdicts rest on: those that were named, or the kept evidence and `runs`."""
+        from pai_bench.claims.lookup import evidence_folders
+
+        return list(self.named) or [*evidence_folders(), self.runs]
+
+
+def say(context: Context, what: str, line: str) -> None:
+    """Print a line that begins with what it is about."""
+    context.console.print(Text.assemble((f"{what:<9}", "bold"), line), soft_wrap=True)

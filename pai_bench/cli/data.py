@@ -1,0 +1,66 @@
+"""Data sets and this machine: fetch, export, is it ready?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.text import Text
+
+from pai_bench.cli.context import Arguments, Context, say
+from pai_bench.config.schema import Data
+from pai_bench.core.errors import BenchError, unknown
+
+
+def data(context: Context, parsed: Arguments) -> int:
+    """Fetch, decode, verify and cache data sets; `data export NAME FOLDER` writes a mirror."""
+    if parsed.names[:1] == ["export"]:
+        return _export(context, parsed.names[1:])
+    from pai_bench.data import files
+
+    for name in parsed.names or context.settings.data:
+        settings = _data_settings(context, name)
+        if settings.stream:
+            found = files.find(name, settings, context.settings.mirror)
+            say(context, name, f"{len(found.train) + len(found.test)} files in {found.folder}")
+            continue
+        from pai_bench.data import sources
+
+        arrays = sources.load(name, settings, context.settings.mirror)
+        sizes = f"{len(arrays.train_labels):,} training and {len(arrays.test_labels):,} test images"
+        pinned = "as pinned" if settings.digest else "(none is pinned)"
+        say(context, name, f"{sizes}, digest {arrays.digest} {pinned}")
+    return 0
+
+
+def _export(context: Context, given: list[str]) -> int:
+    from pai_bench.data import files
+
+    if len(given) != 2:
+        raise BenchError("write: pai-bench data export DATASET FOLDER")
+    name, folder = given[0], Path(given[1])
+    settings = _data_settings(context, name)
+    written = files.export(name, settings, folder, context.settings.mirror)
+    size = sum(path.stat().st_size for path in written) / 1e6
+    say(context, name, f"{len(written)} files, {size:,.0f} MB; read them with")
+    context.console.print(f"  PAI_BENCH_MIRROR={folder.resolve()}", soft_wrap=True, highlight=False)
+    return 0
+
+
+def _data_settings(context: Context, name: str) -> Data:
+    if name not in context.settings.data:
+        raise unknown("data set", name, context.settings.data)
+    return context.settings.data[name]
+
+
+def doctor(context: Context, parsed: Arguments) -> int:
+    """Say whether this machine is ready, and what to do where it is not."""
+    from pai_bench.cli.doctor import checks
+
+    broken = 0
+    for check in checks(context.settings, context.runs):
+        mark = {True: "[green]ok[/]", False: "[red]no[/]", None: "[yellow]--[/]"}[check.ok]
+        advice = f" → {check.advice}" if not check.ok and check.advice else ""
+        context.console.print(f"{mark}  ", end="")
+        context.console.print(Text(f"{check.name}: {check.found}{advice}"))
+        broken += check.ok is False
+    return 1 if broken else 0

@@ -1,0 +1,208 @@
+"""The command line: what can be asked, and how it is written."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pai_bench.cli import authoring, data, listing, publish, results, run
+from pai_bench.config import schema
+from pai_bench.core.errors import BenchError, did_you_mean
+from pai_bench.launch.launcher import LOCAL
+from pai_bench.leaderboard.formats import FORMATS
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise BenchError(f"{message} (see `{self.prog} --help`)")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Describe all commands; each sets `command` to the function that runs it."""
+    parser = _Parser(
+        prog="pai-bench",
+        description="Re-run papers that train sparse networks, against every baseline.",
+        epilog="examples:\n  pai-bench reproduce ntk-sap\n  pai-bench plan mnist\n"
+        "  pai-bench run mnist --methods snip,ntk-sap --densities 0.1,0.01 --jobs 2\n"
+        "  pai-bench leaderboard --suite mnist --wandb",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(function: Callable[..., int], example: str, *groups: Callable[..., None]) -> _Parser:
+        about = (function.__doc__ or "").strip()
+        sub: _Parser = subparsers.add_parser(
+            function.__name__.replace("_", "-"),
+            help=about,
+            description=about,
+            epilog=f"example:\n  pai-bench {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        for group in (_common, *groups):
+            group(sub)
+        sub.set_defaults(command=function)
+        return sub
+
+    sub = add(run.reproduce, "reproduce ntk-sap --suite mnist --jobs 2", _choice, _execution)
+    sub.add_argument("paper", help="a paper of benchmark.yaml")
+    sub.add_argument("--suite", default="quick", help="the paper's suite (default: quick)")
+    sub = add(run.run, "run quick --methods snip --seeds 1", _choice, _execution)
+    sub.add_argument("suite", help="a suite of benchmark.yaml")
+    sub = add(run.plan, "plan mnist --densities 0.1", _choice, _execution)
+    sub.add_argument("suite", nargs="?", help="a suite (default: all of them)")
+    sub.add_argument("--paper", help="a paper; SUITE is then one of its short names")
+    sub = add(publish.leaderboard, "leaderboard --suite quick --wandb")
+    sub.add_argument("--suite", help="a suite (default: all with results)")
+    sub.add_argument("--wandb", nargs="?", const="auto", choices=_MODES, help="mirror to W&B too")
+    sub = add(publish.evidence, "evidence mnist baselines/evidence")
+    sub.add_argument("suite", help="a suite with results")
+    sub.add_argument("folder", type=Path, help="where to; read it with --runs FOLDER")
+    sub = add(results.compare, "compare ntk-sap snip --suite mnist")
+    sub.add_argument("ours", metavar="METHOD_A", help="a method, or a line as 'random (scope=erk)'")
+    sub.add_argument("theirs", metavar="METHOD_B", help="another one")
+    sub.add_argument("--suite", help="a suite (default: all with results of both)")
+    sub = add(results.export, "export mnist --format latex --output table.tex")
+    sub.add_argument("suite", help="a suite with results")
+    sub.add_argument("--format", default="csv", choices=FORMATS, help="(csv)")
+    sub.add_argument("--output", type=Path, help="file to write (default: print it)")
+    sub = add(results.claims, "claims rigl --runs runs")
+    sub.add_argument("paper", nargs="?", help="a paper (default: all of them)")
+    sub.add_argument("--json", action="store_true", help="every claim with all that it rests on")
+    sub.add_argument("--bibtex", action="store_true", help="how to cite the paper and PaI-Bench")
+    sub = add(results.evidence_report, "evidence-report ntk-sap")
+    sub.add_argument("paper", nargs="?", help="a paper (default: all of them)")
+    sub = add(listing.methods, "methods --json")
+    sub.add_argument("--json", action="store_true", help="all that is declared, as JSON")
+    sub = add(authoring.new_method, "new-method my-method")
+    sub.add_argument("name", help="what the method is to be called, as my-method")
+    sub = add(authoring.check, "check my-method --plugin my_method.py")
+    sub.add_argument("method", help="a method: built in, installed, or of a plugin file")
+    sub = add(listing.networks, "networks --json")
+    sub.add_argument("--json", action="store_true", help="as JSON")
+    sub = add(listing.datasets, "datasets --json")
+    sub.add_argument("--json", action="store_true", help="as JSON")
+    sub = add(listing.show, "show 1a2b3c")
+    sub.add_argument("cell", help="the id of a stored cell, or the start of it")
+    sub.add_argument("--json", action="store_true", help="as JSON")
+    sub = add(data.data, "data mnist\n  pai-bench data export mnist /media/mirror")
+    sub.add_argument("names", nargs="*", help="data sets (default: all), or: export NAME FOLDER")
+    add(data.doctor, "doctor")
+    add(authoring.bench, "bench")
+    return parser
+
+
+_ACCELERATORS = ("auto", "cpu", "gpu", "tpu")
+
+
+_PRECISIONS = ("64-true", "32-true", "bf16-mixed", "bf16-true", "16-mixed", "16-true")
+
+
+_MODES = ("auto", "online", "offline", "disabled")
+
+
+def _common(sub: _Parser) -> None:
+    sub.add_argument(
+        "--config", type=Path, default=Path("benchmark.yaml"), help="settings (benchmark.yaml)"
+    )
+    sub.add_argument(
+        "--runs", type=Path, action="append", metavar="FOLDER", help="folder of results (runs)"
+    )
+    sub.add_argument(
+        "--plugin", type=Path, action="append", default=[], metavar="FILE.py",
+        help="a file with methods of your own; may be given again",
+    )  # fmt: skip
+
+
+def _choice(sub: _Parser) -> None:
+    sub.add_argument("--methods", type=_names, default=(), help="only these, as a,b")
+    sub.add_argument(
+        "--densities", type=_numbers(float), default=(), help="only these, as 0.1,0.01"
+    )
+    sub.add_argument("--seeds", type=_numbers(int), default=(), help="only these, as 1,2,3")
+    sub.add_argument(
+        "--sanity-check", "--ablation", dest="sanity_checks", metavar="CHECK",
+        type=_sanity_checks, default=(),
+        help=f"sanity checks to run beside each method: {', '.join(schema.SANITY_CHECKS)}",
+    )  # fmt: skip
+    _changes(sub)
+    sub.add_argument(
+        "--precision", default="32-true", choices=_PRECISIONS, help="the Trainer's (32-true)"
+    )
+
+
+def _changes(sub: _Parser) -> None:
+    """Options that change the suite: each is one more +KEY=VALUE after its name."""
+
+    def add(option: str, metavar: str, key: str, about: str, **more: Any) -> None:
+        sub.add_argument(
+            option, dest="changes", action="append", default=[], metavar=metavar,
+            type=lambda text: key + text, help=about, **more,
+        )  # fmt: skip
+
+    add("--network", "NAME", "network=", "another network, or yours: mypkg.nets:build")
+    add("--data", "NAME", "data=", "another data set")
+    add("--set", "KEY=VALUE", "", "another value of a key of the recipe; may be given again")
+    add(
+        "--validation", "PART", "validation=", nargs="?", const="0.1",
+        about="evaluate on a part (0.1) of the training images, not on the test images",
+    )  # fmt: skip
+
+
+def _execution(sub: _Parser) -> None:
+    sub.add_argument(
+        "--jobs", type=_count, default=0, help="cells side by side (default: one a core)"
+    )
+    sub.add_argument(
+        "--accelerator", default="auto", choices=_ACCELERATORS, help="the Trainer's (auto)"
+    )
+    sub.add_argument(
+        "--devices",
+        default="auto",
+        type=_devices,
+        help="GPUs to spread cells over: a number, or a list",
+    )
+    sub.add_argument("--strategy", default="auto", help="the Trainer's")
+    sub.add_argument(
+        "--launcher", default=LOCAL, help="where cells run: local, or that of a package (local)"
+    )
+    sub.add_argument("--wandb", default=None, choices=_MODES, help="mirror to W&B (benchmark.yaml)")
+    sub.add_argument("--retry-failed", action="store_true", help="run failed cells again")
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"not a number of workers: {text!r}")
+    return int(text)
+
+
+def _devices(text: str) -> str:
+    if not re.fullmatch(r"auto|[1-9]\d*|(\d+,)+\d*", text):
+        raise argparse.ArgumentTypeError(f"not auto, a number or a list as 0,1: {text!r}")
+    return text
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part for part in re.split(r"[,\s]+", text) if part)
+
+
+def _sanity_checks(text: str) -> tuple[str, ...]:
+    for name in _names(text):
+        if name not in schema.SANITY_CHECKS:
+            hint = did_you_mean(name, schema.SANITY_CHECKS)
+            raise argparse.ArgumentTypeError(f'unknown sanity check "{name}"; {hint}')
+    return _names(text)
+
+
+def _numbers(kind: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
+    def parse(text: str) -> tuple[Any, ...]:
+        try:
+            return tuple(kind(part) for part in _names(text))
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"not a list of numbers: {text!r}") from None
+
+    return parse

@@ -1,0 +1,130 @@
+"""Tables, pages and the W&B mirror of what is stored, after a run or by themselves."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from pai_bench.cli.context import Arguments, Context, say
+from pai_bench.config.overrides import with_overrides
+from pai_bench.core import environment
+from pai_bench.core.errors import BenchError
+from pai_bench.experiment.cell import Cell
+from pai_bench.store.store import Store
+
+
+def leaderboard(context: Context, parsed: Arguments) -> int:
+    """Rebuild the leaderboard of a suite from the store; `--wandb` rewrites all of its W&B runs."""
+    suites = [parsed.suite] if parsed.suite else suites_with_results(context)
+    shown = []
+    for suite in suites:
+        try:
+            settings = with_overrides(context.settings, suite)
+        except BenchError as error:
+            if parsed.suite:
+                raise
+            print(f"pai-bench: left out: {error}", file=sys.stderr)
+            continue
+        publish_suite(replace(context, settings=settings), suite, suite, parsed.wandb or "disabled")
+        shown.append(suite)
+    if not parsed.suite:
+        _publish_all(context, shown)
+    return 0
+
+
+def _publish_all(context: Context, suites: Sequence[str]) -> None:
+    """Write one page of all suites into the folder of results."""
+    from pai_bench.claims.lookup import ResultLookup
+    from pai_bench.leaderboard.page import PageHeading, page
+    from pai_bench.leaderboard.publish import write_page
+    from pai_bench.leaderboard.stored import stored_board
+
+    settings = context.settings
+    for suite in suites:
+        settings = with_overrides(settings, suite)
+    boards = [stored_board(settings, context.methods, context.runs, s)[0] for s in suites]
+    heading = PageHeading(
+        title="PaI-Bench",
+        about="All suites that have results, each with its own recipe: rows of two are no rivals.",
+        command="pai-bench run SUITE",
+        rebuild="pai-bench leaderboard",
+    )
+    measured = ResultLookup(settings, context.methods, context.judged)
+    path = write_page(page(heading, boards, settings, context.methods, measured), context.runs)
+    say(context, "all", f"{path} (one file with all suites)")
+
+
+def suites_with_results(context: Context) -> list[str]:
+    """Name the suites of the folder of results. Raises BenchError where there is none."""
+    names = [*context.settings.suites, *sorted(p.name for p in context.runs.glob("*+*"))]
+    found = [name for name in names if Store(context.runs, name).ids()]
+    if not found:
+        raise BenchError(f"{context.runs}/ holds no results yet; `pai-bench run quick` makes some")
+    return found
+
+
+def publish_suite(
+    context: Context, suite: str, title: str, wandb: Any, asked: Sequence[Cell] | None = None
+) -> None:
+    """Print the board of the `asked` cells; page and W&B hold the whole suite.
+
+    With none asked for, all are printed, and W&B is written anew.
+    """
+    from pai_bench.claims.lookup import ResultLookup
+    from pai_bench.leaderboard.board import board
+    from pai_bench.leaderboard.page import PageHeading, page
+    from pai_bench.leaderboard.publish import publish
+    from pai_bench.leaderboard.stored import stored_board
+
+    store, settings = Store(context.runs, suite), context.settings
+    precision = asked[0].precision if asked else "32-true"
+    whole, stale = stored_board(settings, context.methods, context.runs, suite, precision)
+    heading = PageHeading(
+        title=title,
+        about=settings.suites[suite].about,
+        command=environment.command_line() if asked else f"pai-bench run {suite}",
+        rebuild=f"pai-bench leaderboard --suite {suite}",
+    )
+    of_papers = settings.methods_of_papers()
+    shown = whole if asked is None else board(store, suite, asked, of_papers)
+    measured = ResultLookup(settings, context.methods, context.judged)
+    made = page(heading, [whole], settings, context.methods, measured)
+    path, mirrored = publish(
+        context.console, shown, whole, made, settings, store, wandb, asked is None
+    )
+    if stale:
+        say(context, "left out", f"{stale} stored cells of other versions or settings")
+    say(context, "page", f"{path} (one file; open it in a browser)")
+    say(context, "W&B", _wandb_line(mirrored))
+    if mirrored.report:
+        say(context, "report", mirrored.report)
+    elif mirrored.report_problem:
+        say(context, "report", f"not made: {mirrored.report_problem}")
+
+
+def evidence(context: Context, parsed: Arguments) -> int:
+    """Copy the finished cells of a suite, without masks, to a folder that is kept with the code."""
+    with_overrides(context.settings, parsed.suite)
+    count = Store(context.runs, parsed.suite).export(Store(parsed.folder, parsed.suite))
+    if not count:
+        raise BenchError(f"{context.runs / parsed.suite}: no finished cell to copy")
+    say(context, "evidence", f"{count} cells in {parsed.folder / parsed.suite}")
+    return 0
+
+
+def _wandb_line(mirrored: Any) -> str:
+    if mirrored.mode == "disabled":
+        return "disabled"
+    again = "`pai-bench leaderboard --wandb` tries again"
+    if mirrored.problem and not mirrored.written + mirrored.unchanged:
+        return f"not mirrored: {mirrored.problem}; {again}"
+    count = f"{mirrored.written} runs written, {mirrored.unchanged} unchanged"
+    if mirrored.mode == "online":
+        return f"{count}, online"
+    why = f" (not online: {mirrored.problem}; {again})" if mirrored.problem else ""
+    return (
+        f"{count}, offline in wandb/{why} · see: wandb leet wandb · "
+        "upload: wandb sync wandb/offline-run-*"
+    )

@@ -1,0 +1,178 @@
+"""Run suites and papers, or say what that would take. Planning imports no torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from pai_bench.cli.context import Arguments, Context, say
+from pai_bench.cli.publish import publish_suite
+from pai_bench.config.overrides import with_overrides
+from pai_bench.config.schema import Benchmark
+from pai_bench.core.errors import BenchError
+from pai_bench.core.hardware import Hardware
+from pai_bench.experiment import grid
+from pai_bench.experiment.bundle import bundles
+from pai_bench.experiment.cell import Cell
+from pai_bench.experiment.cost import estimate_cost
+from pai_bench.experiment.grid import Selection
+from pai_bench.launch.display import duration
+from pai_bench.launch.request import RunRequest
+from pai_bench.store.store import Store
+
+
+def reproduce(context: Context, parsed: Arguments) -> int:
+    """Run a paper's suite against every baseline, show the leaderboard, say what comes next."""
+    context, suite, selection = _of_paper(context, parsed, parsed.suite)
+    title = f"{parsed.paper} · {suite}"
+    return _run_suite(context, parsed, suite, selection, title, paper=parsed.paper)
+
+
+def run(context: Context, parsed: Arguments) -> int:
+    """Run a suite, all its methods or those that were named."""
+    context, suite = _changed(context, parsed, parsed.suite)
+    return _run_suite(context, parsed, suite, _selection(context, parsed), suite)
+
+
+def _changed(context: Context, parsed: Arguments, suite: str) -> tuple[Context, str]:
+    """Apply the changes in the name of a suite, and those asked for by options."""
+    name = "+".join([suite, *parsed.changes])
+    settings = with_overrides(context.settings, name)
+    return replace(context, settings=settings), name
+
+
+def _of_paper(context: Context, parsed: Arguments, short: str) -> tuple[Context, str, Selection]:
+    """Find the suite of a paper, changed as asked, and the methods to run in it."""
+    base, *changes = short.split("+")
+    suite, selection = grid.suite_of_paper(context.settings, parsed.paper, base)
+    context, suite = _changed(context, parsed, "+".join([suite, *changes]))
+    return context, suite, _selection(context, parsed, of_paper=selection)
+
+
+def _run_suite(
+    context: Context,
+    parsed: Arguments,
+    suite: str,
+    selection: Selection,
+    title: str,
+    paper: str | None = None,
+) -> int:
+    from pai_bench.launch import run
+
+    cells = grid.cells(context.settings, context.methods, suite, selection)
+    _check_network(context.settings, suite)
+    request = _run_request(context, parsed, suite, cells)
+    jobs = parsed.jobs or run.default_jobs(request)
+    context.console.print(f"{title}: {len(cells)} cells, {jobs} side by side", highlight=False)
+    tally = run.run(request, jobs, context.console, parsed.retry_failed, parsed.launcher)
+    mode = parsed.wandb or os.environ.get("WANDB_MODE") or context.settings.wandb.mode
+    publish_suite(context, suite, title, mode, asked=cells)
+    say(context, "cells", _tally_line(tally))
+    if paper is not None:
+        say(context, "paper", _protocol_line(context, paper, jobs))
+        say(context, "claims", f"pai-bench claims {paper} · to cite it: --bibtex")
+    return 1 if tally.failed else 0
+
+
+def _check_network(settings: Benchmark, suite: str) -> None:
+    """Build a network of one's own once before any cell runs: what is wrong with it stops here."""
+    name, data = settings.suites[suite].network, settings.data[settings.suites[suite].data]
+    if ":" in name:
+        from pai_bench import networks
+
+        networks.build(settings.networks[name], data.shape, data.classes)
+
+
+def _run_request(
+    context: Context, parsed: Arguments, suite: str, cells: Sequence[Cell]
+) -> RunRequest:
+    if parsed.accelerator == "cpu" and parsed.devices not in ("auto", "1"):
+        raise BenchError("--devices: a cell uses one CPU device; --jobs runs cells side by side")
+    hardware = Hardware(parsed.accelerator, parsed.devices, parsed.strategy)
+    work = tuple(bundles(cells))
+    return RunRequest(suite, work, context.settings, context.runs, hardware, context.plugins)
+
+
+def plan(context: Context, parsed: Arguments) -> int:
+    """Show what a suite would run and what that would cost; train nothing."""
+    from pai_bench.launch.speed import measured_speed
+
+    selection = _selection(context, parsed)
+    suites = list(context.settings.suites)
+    if parsed.paper:
+        context, suite, selection = _of_paper(context, parsed, parsed.suite or "quick")
+        suites = [suite]
+    elif parsed.suite:
+        context, suite = _changed(context, parsed, parsed.suite)
+        suites = [suite]
+    speed = measured_speed(context.runs, context.settings)
+    for name in suites:
+        _print_plan(context, name, selection, parsed, speed)
+    return 0
+
+
+def _print_plan(
+    context: Context, suite: str, selection: Selection, parsed: Arguments, speed: float | None
+) -> None:
+    from pai_bench.launch import run
+
+    cells = grid.cells(context.settings, context.methods, suite, selection)
+    store = Store(context.runs, suite)
+    todo = [c for c in cells if store.status(c) is None and store.elsewhere(c) is None]
+    left = {cell.id for cell in todo}
+    jobs = parsed.jobs or run.default_jobs(_run_request(context, parsed, suite, cells))
+    estimated = estimate_cost(todo, context.settings, speed, jobs)
+    table = Table(title=f"{suite}: {context.settings.suites[suite].about}", title_justify="left")
+    for heading in ("method", "densities", "seeds", "cells", "done"):
+        table.add_column(heading)
+    for line in dict.fromkeys(cell.label for cell in cells):
+        of_line = [cell for cell in cells if cell.label == line]
+        densities = ", ".join(f"{d:.4g}" for d in dict.fromkeys(c.density for c in of_line))
+        seeds = ", ".join(str(s) for s in dict.fromkeys(c.seed for c in of_line))
+        done = sum(cell.id not in left for cell in of_line)
+        table.add_row(Text(line), densities, seeds, str(len(of_line)), str(done))
+    context.console.print(table)
+    context.console.print(
+        f"{len(todo)} of {len(cells)} cells to run · {estimated.flops:.2g} dense training FLOPs · "
+        f"about {duration(estimated.seconds)} with {jobs} workers (as fast as {estimated.basis})",
+        highlight=False,
+    )
+    named = dict.fromkeys(cell.method for cell in todo)
+    searching = [name for name in named if context.methods[name].trains_to_score]
+    if searching:
+        context.console.print(f"more than that: the searches of {', '.join(searching)} train too")
+
+
+def _tally_line(tally: Any) -> str:
+    failed = f"; {tally.failed} failed (again with --retry-failed)" if tally.failed else ""
+    taken = f" ({tally.taken} of them in other suites)" if tally.taken else ""
+    return f"{tally.ran} run in {duration(tally.seconds)}, {tally.found} found done{taken}{failed}"
+
+
+def _protocol_line(context: Context, paper: str, jobs: int) -> str:
+    from pai_bench.launch.speed import measured_speed
+
+    short = context.settings.papers[paper].protocol
+    suite, selection = grid.suite_of_paper(context.settings, paper, short)
+    cells = grid.cells(context.settings, context.methods, suite, selection)
+    todo = [cell for cell in cells if Store(context.runs, suite).status(cell) is None]
+    speed = measured_speed(context.runs, context.settings)
+    estimated = estimate_cost(todo, context.settings, speed, jobs)
+    return (
+        f"the paper's own grid: make reproduce PAPER={paper} SUITE={short} "
+        f"({len(todo)} cells to run, about {duration(estimated.seconds)} here on the CPU)"
+    )
+
+
+def _selection(context: Context, parsed: Arguments, of_paper: Selection | None = None) -> Selection:
+    """What was asked for; the methods of plugin files run beside those of the suite."""
+    of_files = {str(path) for path in context.plugins}
+    more = tuple(n for n, info in context.methods.items() if info.module in of_files)
+    chosen = parsed.methods or (of_paper.methods + more if of_paper else ())
+    given = parsed.densities, parsed.seeds, parsed.precision, parsed.sanity_checks
+    return Selection(chosen, *given, more)
