@@ -1,7 +1,13 @@
 """A small store with results of two methods, what is made from it, and what that must hold."""
 
+import fcntl
 import json
+import os
+import select
+import shutil
+import subprocess
 from collections import defaultdict
+from functools import partial
 from statistics import fmean
 
 import pytest
@@ -148,3 +154,101 @@ def same():
         assert plain == near(record)
 
     return compare
+
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--remote-debugging-pipe",
+)
+DRAWN = """new Promise((resolve) => setTimeout(() => setTimeout(resolve))).then(
+  () => document.documentElement.outerHTML)"""
+"""The document, after all that had been queued when it was loaded (a change of address)."""
+
+
+class Browser:
+    """One headless browser, told over a pipe (DevTools protocol) what to open."""
+
+    def __init__(self, program, profile):
+        theirs, self._out = os.pipe()
+        self._answers, ours = os.pipe()
+        # Above 4, so that putting them at 3 and 4 overwrites neither.
+        ends = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in (theirs, ours)]
+        self._process = subprocess.Popen(
+            [program, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=(3, 4),
+            preexec_fn=partial(_at_3_and_4, *ends),
+        )
+        for end in (theirs, ours, *ends):
+            os.close(end)
+        self._sent, self._read = 0, b""
+
+    def html(self, address):
+        """Open a page of its own, return its elements when it is drawn, and close it."""
+        target = self._call("Target.createTarget", url="about:blank")["targetId"]
+        attached = self._call("Target.attachToTarget", targetId=target, flatten=True)
+        call = partial(self._call, session=attached["sessionId"])
+        call("Page.enable")
+        call("Page.navigate", url=address)
+        self._until(lambda said: said.get("method") == "Page.loadEventFired")
+        found = call("Runtime.evaluate", expression=DRAWN, awaitPromise=True, returnByValue=True)
+        self._call("Target.closeTarget", targetId=target)
+        return found["result"]["value"]
+
+    def close(self):
+        os.close(self._out)  # It ends with the pipe.
+        os.close(self._answers)
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _call(self, method, session=None, **parameters):
+        self._sent += 1
+        message = {"id": self._sent, "method": method, "params": parameters}
+        message |= {"sessionId": session} if session else {}
+        os.write(self._out, json.dumps(message).encode() + b"\0")
+        answer = self._until(lambda said: said.get("id") == self._sent)
+        assert "error" not in answer, answer
+        return answer["result"]
+
+    def _until(self, wanted):
+        """Return the first message that is wanted, of those that come within a minute each."""
+        while True:
+            while b"\0" not in self._read:
+                assert select.select([self._answers], [], [], 60)[0], "the browser says nothing"
+                part = os.read(self._answers, 65536)
+                assert part, "the browser is gone"
+                self._read += part
+            message, _, self._read = self._read.partition(b"\0")
+            said = json.loads(message)
+            if wanted(said):
+                return said
+
+
+def _at_3_and_4(theirs, ours):
+    """Where `--remote-debugging-pipe` has its ends."""
+    os.dup2(theirs, 3)
+    os.dup2(ours, 4)
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """One browser for all tests of a process."""
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if program is None:
+        pytest.skip("no browser to draw the page with: install chromium (Debian, Ubuntu: "
+                    "apt-get install chromium)")  # fmt: skip
+    one = Browser(program, tmp_path_factory.mktemp("profile"))
+    yield one
+    one.close()
