@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pai_bench.cli.main import main
 from pai_bench.config import loader
 from pai_bench.experiment import grid
 from pai_bench.registry import methods as registry
@@ -22,6 +23,19 @@ def surroundings(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("PAI_BENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch, capfd):
+    """Run a command of ours in an empty folder: (exit code, standard output, standard error)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        code = main([*arguments, "--config", str(ROOT / "benchmark.yaml")])
+        captured = capfd.readouterr()
+        return code, captured.out, captured.err
+
+    return run
 
 
 @pytest.fixture(scope="session")

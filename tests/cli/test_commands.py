@@ -17,19 +17,6 @@ ROOT = Path(__file__).parents[2]
 CONFIG = ("--config", str(ROOT / "benchmark.yaml"))
 
 
-@pytest.fixture
-def call(tmp_path, monkeypatch, capsys):
-    """Run a command in an empty folder: (exit code, standard output, standard error)."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        code = main([*arguments, *CONFIG])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
-
-
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -103,7 +90,7 @@ def test_commands_that_list_import_no_torch(command, tmp_path):
     )
 
 
-def test_every_command_has_help_with_an_example(call, capsys):
+def test_every_command_has_help_with_an_example(capsys):
     for command in ("reproduce", "run", "plan", "leaderboard", "evidence", "methods", "show",
                     "data", "doctor", "bench", "compare", "export", "claims",
                     "evidence-report"):  # fmt: skip
