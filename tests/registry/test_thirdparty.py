@@ -34,25 +34,48 @@ def environment(folder, package):
     return python
 
 
+SESSION = """
+import contextlib, io, json, sys
+from pai_bench.cli.main import main
+
+answers = []
+for arguments in json.load(sys.stdin):
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        with contextlib.redirect_stderr(io.StringIO()) as err:
+            code = main(arguments)
+    answers.append((code, out.getvalue(), err.getvalue()))
+print(json.dumps(answers))
+"""
+
+
+def session(folder, package, commands):
+    """Run commands in the environment of a package, in one process: exit code, output, errors."""
+    given = [[*arguments, "--config", str(ROOT / "benchmark.yaml")] for arguments in commands]
+    done = subprocess.run(
+        [environment(folder, package), "-c", SESSION],
+        cwd=folder, input=json.dumps(given), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
 @pytest.fixture(scope="module")
-def call(tmp_path_factory):
-    """Run pai-bench in the environment of a package: (exit code, output, errors)."""
-    made = {}
-
-    def run(package, *arguments):
-        if package not in made:
-            folder = tmp_path_factory.mktemp(package)
-            made[package] = folder, environment(folder, package)
-        folder, python = made[package]
-        command = [python, "-m", "pai_bench", *arguments, "--config", ROOT / "benchmark.yaml"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-        return done.returncode, done.stdout, done.stderr
-
-    return run
+def good(tmp_path_factory):
+    """What each of three commands says of a package in which all is well, by the command's name."""
+    choice = ("--methods", "dense,magnitude,checkerboard,gradient-power", "--seeds", "1")
+    other = ("--network", "narrow", "--data", "bars", "--densities", "0.5", "--set", "epochs=3")
+    commands = {
+        "methods": ("methods", "--json"),
+        "run": ("run", "quick", *choice, *other, "--jobs", "1", "--wandb", "disabled"),
+        "check checkerboard": ("check", "checkerboard"),
+        "check gradient-power": ("check", "gradient-power"),
+    }
+    answers = session(tmp_path_factory.mktemp("good"), "good", commands.values())
+    return dict(zip(commands, answers, strict=True))
 
 
-def test_it_is_listed_with_what_it_declares(call):
-    code, out, err = call("good", "methods", "--json")
+def test_it_is_listed_with_what_it_declares(good):
+    code, out, err = good["methods"]
     assert code == 0, err
     found = {method["name"]: method for method in json.loads(out)}
     assert found["gradient-power"]["version"] == 2
@@ -61,26 +84,25 @@ def test_it_is_listed_with_what_it_declares(call):
     assert "sparse_ideas/methods.py:" in found["checkerboard"]["origin"]
 
 
-def test_its_methods_network_and_data_set_are_ranked_by_one_command(call):
-    choice = ("--methods", "dense,magnitude,checkerboard,gradient-power", "--seeds", "1")
-    other = ("--network", "narrow", "--data", "bars", "--densities", "0.5", "--set", "epochs=3")
-    code, out, err = call("good", "run", "quick", *choice, *other, "--wandb", "disabled")
+def test_its_methods_network_and_data_set_are_ranked_by_one_command(good):
+    code, out, err = good["run"]
     assert code == 0, out + err
     for line in ("magnitude", "checkerboard", "gradient-power"):
         assert line in out
     assert "failed" not in out
 
 
-def test_its_methods_conform(call):
-    for name in ("checkerboard", "gradient-power"):
-        code, out, err = call("good", "check", name)
-        assert code == 0, out + err
+@pytest.mark.parametrize("name", ["checkerboard", "gradient-power"])
+def test_its_methods_conform(good, name):
+    code, out, err = good[f"check {name}"]
+    assert code == 0, out + err
 
 
-def test_a_broken_package_gives_one_clear_line_each_and_stops_nothing_else(call):
+def test_a_broken_package_gives_one_clear_line_each_and_stops_nothing_else(tmp_path):
     names = "magnitude,raises-on-import,no-method,wrong-shapes,writes-nan"
     cut = ("--densities", "0.5", "--seeds", "1", "--set", "epochs=1", "--wandb", "disabled")
-    code, out, err = call("broken", "run", "quick", "--methods", names, *cut)
+    command = ("run", "quick", "--methods", names, *cut, "--jobs", "1")
+    ((code, out, err),) = session(tmp_path, "broken", [command])
     assert code == 1
     assert "Traceback" not in out + err
     said = err.splitlines()
