@@ -22,7 +22,7 @@ PROBLEMS = {"mlp": MLP, "resnet": RESNET}
 BUILT_IN = [
     name
     for name, info in registry.available().items()
-    if info.module.partition(".")[0] in ("baselines", "reproductions")
+    if info.module.startswith(("pai_bench.baselines.", "pai_bench.reproductions."))
 ]
 
 
@@ -56,6 +56,10 @@ def test_masks_are_those_of_this_version(name):
     assert fingerprints(name) == recorded, (
         f"the behaviour of {name} changed: raise its `version`, then {again}"
     )
+
+
+def test_there_are_methods_to_hold_to_it():
+    assert {"snip", "ntk-sap"} <= set(BUILT_IN)
 
 
 def test_versions_that_are_recorded_have_been():
