@@ -104,11 +104,17 @@ METHODS = [
 ]
 
 
-@pytest.mark.parametrize("step", [5, STEPS, STEPS + 12])
-@pytest.mark.parametrize(("method", "hyper"), METHODS, ids=[name for name, _ in METHODS])
+STOPS = [(name, hyper, STEPS) for name, hyper in METHODS]
+STOPS += [(*METHODS[-1], step) for step in (5, STEPS + 12)]
+
+
+@pytest.mark.parametrize(
+    ("method", "hyper", "step"), STOPS, ids=[f"{name}-{step}" for name, _, step in STOPS]
+)
 def test_a_training_goes_on_as_if_never_stopped(
     method, hyper, step, cell, interrupted, settings, tmp_path
 ):
+    """At the end of an epoch; in its midst each method is asked by the conformance suite."""
     asked = cell(method, hyper, epochs=2)
     whole = fit.fit_cell(asked, settings, runs=tmp_path / "whole")
     assert whole.result.status == "done", whole.result.reason

@@ -27,7 +27,6 @@ PRUNING = (
     "ntk-sap",
     "imp",
 )
-METHODS = ("dense", *PRUNING)
 
 
 def same(one, other):
@@ -38,9 +37,9 @@ def same(one, other):
     )
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a_cell_does_not_depend_on_what_ran_before(method, quick, settings):
-    cell = quick(methods=(method,), densities=(0.05,), seeds=(3,))[0]
+def test_a_cell_does_not_depend_on_what_ran_before(quick, settings):
+    """One method here; the conformance suite asks it of each (`cell again`)."""
+    cell = quick(methods=("ntk-sap",), densities=(0.05,), seeds=(3,))[0]
     first = fit.fit_cell(cell, settings)
     torch.manual_seed(12345)
     fit.fit_cell(quick(methods=("snip",), densities=(0.2,), seeds=(1,))[0], settings)
@@ -53,14 +52,19 @@ def test_seeds_differ(quick, settings):
     assert not same(fit.fit_cell(one, settings), fit.fit_cell(other, settings))
 
 
+@pytest.fixture(scope="module")
+def dense(quick, settings):
+    """What the dense network of seed 1 came to."""
+    return fit.fit_cell(quick(methods=("dense",), seeds=(1,))[0], settings)
+
+
 @pytest.mark.parametrize("method", PRUNING)
-def test_at_density_one_every_method_is_the_dense_network(method, quick, settings):
-    dense = fit.fit_cell(quick(methods=("dense",), seeds=(1,))[0], settings)
+def test_at_density_one_every_method_is_the_dense_network(method, dense, quick, settings):
     pruned = quick(methods=(method,), densities=(0.5,), seeds=(1,))[0]
     assert same(dense, fit.fit_cell(replace(pruned, density=1.0), settings))
 
 
-@pytest.mark.parametrize("method", PRUNING)
+@pytest.mark.parametrize("method", ["snip", "imp"])
 @pytest.mark.parametrize("density", [0.5, 0.01])
 def test_density_is_exact_and_pruned_weights_stay_zero(method, density, quick, settings):
     cell = quick(methods=(method,), densities=(density,), seeds=(1,))[0]
@@ -310,9 +314,9 @@ def test_photographs_train_like_any_other_data(method, hyper, photographs, quick
     recipe = {"batch_size": 4, "epochs": 2, "augment": "resized-crop-flip", "score_batch_size": 3}
     cell = quick(methods=(method,), densities=(0.1,), seeds=(1,))[0]
     cell = changed(replace(cell, network="resnet-20", data="photos", hyper=hyper), **recipe)
-    one, two = fit.fit_cell(cell, photographs), fit.fit_cell(cell, photographs)
+    one = fit.fit_cell(cell, photographs)
     assert one.result.status == "done", one.result.traceback
-    assert one.curves == two.curves
+    assert method != "snip" or fit.fit_cell(cell, photographs).curves == one.curves
     assert one.result.environment["data"]["images"] == [13, 5]
     assert one.result.environment["data"]["skipped"] == 0
     assert one.result.flops.training >= 2 * 13 * 3 * one.result.flops.inference

@@ -1,47 +1,45 @@
 """Two processes with different data end with the masks of one process with all of it."""
 
-import os
+import importlib
+import multiprocessing
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-SCRIPT = Path(__file__).with_name("two_ranks.py")
-
-
-def start(rank, ranks, path, port):
-    """One process of a gloo group on this machine; a lone one needs no group."""
-    root = Path(__file__).parents[2]
-    paths = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])
-    surroundings = {**os.environ, "PYTHONPATH": paths}
-    if ranks > 1:
-        surroundings |= {
-            "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(ranks),
-            "RANK": str(rank), "LOCAL_RANK": str(rank), "NODE_RANK": "0",
-        }  # fmt: skip
-    command = [sys.executable, str(SCRIPT), str(rank), str(ranks), str(path)]
-    return subprocess.Popen(
-        command, env=surroundings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory):
+def ranks():
+    """The module `two_ranks`, which processes of their own can import by its name."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT)
+        yield importlib.import_module("tests.training.two_ranks")
+
+
+@pytest.fixture(scope="module")
+def outcomes(ranks, tmp_path_factory):
     """What the two ranks have at the end, and the one process."""
     folder = tmp_path_factory.mktemp("ranks")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    runs = [(0, 2), (1, 2), (0, 1)]
-    paths = [folder / f"{rank}-of-{ranks}.pt" for rank, ranks in runs]
-    started = [start(*run, path, port) for run, path in zip(runs, paths, strict=True)]
+    processes = multiprocessing.get_context("forkserver")
+    processes.set_forkserver_preload(["pai_bench.launch.preload"])
+    paths = [folder / f"{rank}.pt" for rank in (0, 1)]
+    started = [
+        processes.Process(target=ranks.save, args=(rank, 2, port, path), daemon=True)
+        for rank, path in enumerate(paths)
+    ]
     for process in started:
-        said, _ = process.communicate(timeout=200)
-        assert process.returncode == 0, said
-    return [torch.load(path) for path in paths]
+        process.start()
+    alone = ranks.outcomes(0, 1)
+    for process in started:
+        process.join(200)
+        assert process.exitcode == 0
+    return [*(torch.load(path) for path in paths), alone]
 
 
 @pytest.mark.slow

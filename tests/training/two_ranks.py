@@ -1,9 +1,9 @@
 """Trains on this process's part of each batch, and writes down what comes out.
 
-Started by test_ranks.py once per rank (the environment says which), and once for all.
+test_ranks.py starts a process per rank, and trains with all data in its own.
 """
 
-import sys
+import os
 
 import pytorch_lightning as pl
 import torch
@@ -68,11 +68,17 @@ def train(method, update, rank, ranks):
     return {"masks": dict(module.masks), "state": module.network.state_dict(), "moved": moved}
 
 
-def main(rank, ranks, path):
+def outcomes(rank, ranks):
+    """What each way ends with in one of `ranks` processes."""
     fit.quiet()
     torch.set_num_threads(1)
-    torch.save({way: train(*way, rank, ranks) for way in WAYS}, path)
+    return {way: train(*way, rank, ranks) for way in WAYS}
 
 
-if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
+def save(rank, ranks, port, path):
+    """The same in a process of a gloo group on this machine, into a file."""
+    os.environ |= {
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(ranks),
+        "RANK": str(rank), "LOCAL_RANK": str(rank), "NODE_RANK": "0",
+    }  # fmt: skip
+    torch.save(outcomes(rank, ranks), path)
