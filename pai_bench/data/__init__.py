@@ -1,1 +1,1 @@
-"""Data sets: where their pixels come from, and batches of them (imports sparsity and below)."""
+"""Data sets: sources, decoding, augmentation and batches (imports sparsity and below)."""

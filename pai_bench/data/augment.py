@@ -1,4 +1,4 @@
-"""Augmentation of whole batches, on the device, with draws from a CPU stream."""
+"""Augmentation of whole batches on the device, with random numbers from a CPU generator."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from torch import Generator, Tensor
 from torch.nn.functional import grid_sample
 
 PAD = 4
-"""Pixels that the CIFAR recipes put around an image before they crop it."""
+"""Padding in pixels before the random crop of the CIFAR recipes."""
 ATTEMPTS = 10
-"""How often a random resized crop is drawn anew when it does not fit into the image."""
+"""Draws of a random resized crop before the fallback, where none fits into the image."""
 
 
 def pad(images: Tensor, by: int = PAD, mirror: bool = False) -> Tensor:
-    """Put `by` pixels around each image (N, C, H, W): zeros, or the image mirrored at its edge.
+    """Pad each image (N, C, H, W) by `by` pixels: zeros, or the image mirrored at its edge.
 
-    The mirror repeats the edge itself (TensorFlow's SYMMETRIC), which torch has no name for.
+    Mirroring repeats the edge itself (TensorFlow's SYMMETRIC), which torch does not offer.
 
     >>> pad(torch.tensor([[[[1, 2], [3, 4]]]]), 1, mirror=True)[0, 0]
     tensor([[1, 1, 2, 2],
@@ -32,19 +32,27 @@ def pad(images: Tensor, by: int = PAD, mirror: bool = False) -> Tensor:
 
 
 def _mirrored(size: int, by: int) -> Tensor:
-    """Positions -by .. size + by - 1, those outside 0 .. size - 1 folded back inside."""
-    at = torch.arange(-by, size + by)
-    at = torch.where(at < 0, -at - 1, at)
-    return torch.where(at >= size, 2 * size - 1 - at, at)
+    """Positions -by .. size + by - 1, those outside 0 .. size - 1 reflected into it."""
+    index = torch.arange(-by, size + by)
+    index = torch.where(index < 0, -index - 1, index)
+    return torch.where(index >= size, 2 * size - 1 - index, index)
 
 
 def crop_flip(padded: Tensor, index: Tensor, generator: Generator, by: int = PAD) -> Tensor:
-    """Crop the images at `index` at random, then mirror every second one.
+    """Crop the images at `index` at random, and flip each with probability 1/2.
 
-    `padded` (N, C, H + 2 by, W + 2 by) holds all images, padded once; the result is
-    (len(index), C, H, W): RandomCrop(H, padding=by) and RandomHorizontalFlip of the CIFAR recipes.
-    Rows are copied whole, then columns are picked from them, mirrored or not: two passes over a
-    batch, none over single images.
+    RandomCrop(H, padding=by) and RandomHorizontalFlip of the CIFAR recipes. Rows are copied whole,
+    then columns are gathered from them, flipped or not: two passes over a batch, none over single
+    images.
+
+    Args:
+        padded: All images (N, C, H + 2 by, W + 2 by), padded already.
+        index: Images of the batch (B,).
+        generator: Generator on the CPU.
+        by: Padding in pixels.
+
+    Returns:
+        The batch (B, C, H, W).
     """
     count, device = len(index), padded.device
     down = torch.randint(0, 2 * by + 1, (count, 1), generator=generator).to(device)
@@ -54,11 +62,11 @@ def crop_flip(padded: Tensor, index: Tensor, generator: Generator, by: int = PAD
     height, width = tall - 2 * by, wide - 2 * by
     planes = index[:, None] * channels + torch.arange(channels, device=device)
     rows = planes[:, :, None] * tall + (down + torch.arange(height, device=device))[:, None]
-    chosen = padded.view(-1, wide).index_select(0, rows.flatten())
+    cropped_rows = padded.view(-1, wide).index_select(0, rows.flatten())
     columns = torch.arange(width, device=device).expand(count, width)
     columns = torch.where(flip, width - 1 - columns, columns) + right
-    picked = columns[:, None, None].expand(count, channels, height, width)
-    return chosen.view(count, channels, height, wide).gather(3, picked)
+    columns = columns[:, None, None].expand(count, channels, height, width)
+    return cropped_rows.view(count, channels, height, wide).gather(3, columns)
 
 
 def resized_crop_flip(
@@ -93,12 +101,12 @@ def resized_crop_flip(
 
 
 def _sources(start: Tensor, length: Tensor, size: int) -> Tensor:
-    """Where each of `size` pixels of a resized crop comes from, in pixels of the image: (N, size).
+    """Image coordinates of each of `size` pixels of a resized crop: (N, size).
 
     Clamped to the centres of the crop's own outermost pixels.
     """
-    at = (torch.arange(size) + 0.5) * (length / size)[:, None] - 0.5
-    return start[:, None] + at.clamp(min=0).minimum(length[:, None] - 1)
+    offset = (torch.arange(size) + 0.5) * (length / size)[:, None] - 0.5
+    return start[:, None] + offset.clamp(min=0).minimum(length[:, None] - 1)
 
 
 def _crops(
@@ -109,9 +117,9 @@ def _crops(
     scale: tuple[float, float],
     ratio: tuple[float, float],
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Draw top, left, height and width of `count` crops, each (N,): the first attempt that fits.
+    """Draw top, left, height and width of `count` crops, each (N,): the first draw that fits.
 
-    Where none fits, the largest central crop whose ratio is allowed.
+    Where none fits, the largest central crop with an allowed ratio.
     """
     area = height * width * _uniform((count, ATTEMPTS), *scale, generator)
     low, high = (math.log(bound) for bound in ratio)
@@ -123,9 +131,9 @@ def _crops(
     fallback = min(max(width / height, ratio[0]), ratio[1])
     wide = wide.gather(1, first)[:, 0].masked_fill(none, min(width, round(height * fallback)))
     tall = tall.gather(1, first)[:, 0].masked_fill(none, min(height, round(width / fallback)))
-    place = torch.rand(2, count, generator=generator)
-    top = torch.where(none, (height - tall) // 2, (place[0] * (height - tall + 1)).floor())
-    left = torch.where(none, (width - wide) // 2, (place[1] * (width - wide + 1)).floor())
+    position = torch.rand(2, count, generator=generator)
+    top = torch.where(none, (height - tall) // 2, (position[0] * (height - tall + 1)).floor())
+    left = torch.where(none, (width - wide) // 2, (position[1] * (width - wide + 1)).floor())
     return top, left, tall, wide
 
 

@@ -1,4 +1,4 @@
-"""What worker processes do: read row groups, decode photographs, make pieces of batches."""
+"""Worker processes: they read row groups and decode photographs into pieces of batches."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from pai_bench.data.photographs import (
 from pai_bench.data.shards import RowGroup, Shards
 
 Decoded = tuple[Tensor, Tensor, int]
-"""Pixels uint8 (N, C, H, W), labels int64 (N,), and how many photographs were left out."""
+"""Pixels uint8 (N, C, H, W), labels int64 (N,), and the number of photographs skipped."""
 AHEAD = 4
-"""Pieces that each worker makes ahead."""
+"""Pieces that each worker prefetches."""
 
 
 class Decoder(Dataset["Decoded | BenchError"]):
-    """Maps a piece to its pixels and labels; broken photographs are left out and counted.
+    """Maps a piece to its pixels and labels; broken photographs are skipped and counted.
 
-    Row groups that a lane's next piece may need are kept, as the bytes of their files. An error of
-    the data is returned, not raised: DataLoader would wrap it in a traceback of the worker.
+    Row groups that a lane's next piece may need are cached, as the bytes of their files. An error
+    in the data is returned, not raised: DataLoader would wrap it in a traceback of the worker.
     """
 
     def __init__(self, shards: Shards, shape: Shape, crop: Crop | None) -> None:
         self._shards, self._shape, self._crop = shards, shape, crop
-        self._kept: dict[int, dict[int, RowGroup]] = {}
+        self._cache: dict[int, dict[int, RowGroup]] = {}
 
     def __getitem__(self, piece: Piece) -> Decoded | BenchError:
         try:
@@ -50,44 +50,47 @@ class Decoder(Dataset["Decoded | BenchError"]):
 
     def _decode(self, piece: Piece) -> Decoded:
         groups, rows = self._shards.locate(piece.numbers)
-        made: dict[int, tuple[Tensor, int]] = {}
-        for place, group in self._opened(piece, groups):
+        decoded: dict[int, tuple[Tensor, int]] = {}
+        for place, group in self._row_groups(piece, groups):
             row, number = int(rows[place]), int(piece.numbers[place])
             with suppress(Broken):
                 pixels = self._pixels(group.bytes_of(row), piece.seed, number)
-                made[place] = pixels, int(group.labels[row])
-        skipped = len(piece.numbers) - len(made)
-        if not made:
+                decoded[place] = pixels, int(group.labels[row])
+        skipped = len(piece.numbers) - len(decoded)
+        if not decoded:
             return torch.empty((0, *self._shape), dtype=torch.uint8), _labels([]), skipped
-        images, labels = zip(*(made[place] for place in sorted(made)), strict=True)
+        images, labels = zip(*(decoded[place] for place in sorted(decoded)), strict=True)
         return default_collate(list(images)), _labels(labels), skipped  # Into shared memory.
 
-    def _opened(self, piece: Piece, groups: Integers) -> Iterator[tuple[int, RowGroup]]:
-        """Go through the places of a piece, row group by row group; keep what is to be kept."""
-        held, keep = self._kept.pop(piece.lane, {}), set(piece.keep.tolist())
+    def _row_groups(self, piece: Piece, groups: Integers) -> Iterator[tuple[int, RowGroup]]:
+        """Yield each position in the piece with its row group; cache the lane's row groups."""
+        cached, keep = self._cache.pop(piece.lane, {}), set(piece.keep.tolist())
         for number in dict.fromkeys(groups.tolist()):
-            group = held.get(number) or self._found(number) or self._shards.read(number)
+            group = (
+                cached.get(number) or self._cached_elsewhere(number) or self._shards.read(number)
+            )
             yield from ((int(place), group) for place in np.flatnonzero(groups == number))
             if number in keep:
-                held[number] = group
-        self._kept[piece.lane] = {number: held[number] for number in keep & held.keys()}
+                cached[number] = group
+        self._cache[piece.lane] = {number: cached[number] for number in keep & cached.keys()}
 
-    def _found(self, number: int) -> RowGroup | None:
-        """Row group that another lane keeps: there may be fewer row groups than lanes."""
-        return next((kept[number] for kept in self._kept.values() if number in kept), None)
+    def _cached_elsewhere(self, number: int) -> RowGroup | None:
+        """Look a row group up in other lanes' caches: there may be fewer row groups than lanes."""
+        return next((cached[number] for cached in self._cache.values() if number in cached), None)
 
     def _pixels(self, data: bytes | None, seed: int, number: int) -> Tensor:
         if data is None:
-            raise Broken("the parquet file holds no bytes of it")
+            raise Broken("the parquet file has no bytes for it")
         if self._crop is None:
             return evaluation_pixels(data, self._shape)
         return training_pixels(data, self._shape, self._crop, uniforms(seed, number))
 
 
 def crop_of(recipe: Recipe) -> Crop | None:
-    """Crops of training images; None where they are seen as evaluated ones are.
+    """Return the random crops of training images; None where they are not augmented.
 
-    Raises BenchError for an augmentation that is made for small images of one size.
+    Raises:
+        BenchError: The recipe's augmentation is for small images of one size.
     """
     if recipe.augment == "none":
         return None
@@ -100,7 +103,7 @@ def crop_of(recipe: Recipe) -> Crop | None:
 
 
 class _Pieces(Sampler[Piece]):
-    """The pieces of the pass that comes next."""
+    """The pieces of the next pass."""
 
     def __init__(self) -> None:
         self.next: list[Piece] = []
@@ -113,9 +116,9 @@ class _Pieces(Sampler[Piece]):
 
 
 class Pool:
-    """Worker processes, kept from pass to pass, that decode pieces in the order given.
+    """Persistent worker processes that decode pieces in the given order.
 
-    With no workers, this process decodes. A pool that is not closed ends when nothing refers to it.
+    With no workers, this process decodes. A pool that is not closed ends with its last reference.
     """
 
     def __init__(self, decoder: Decoder, workers: int, pin: bool) -> None:
@@ -125,10 +128,10 @@ class Pool:
             batch_size=None,
             sampler=self._pieces,
             num_workers=workers,
-            collate_fn=_as_it_is,
+            collate_fn=_identity,
             pin_memory=pin,
-            worker_init_fn=_quiet,
-            generator=torch.Generator(),  # Else every pass draws from the global one.
+            worker_init_fn=_ignore_pillow_warnings,
+            generator=torch.Generator(),  # By default every pass draws from the global one.
             prefetch_factor=AHEAD if workers else None,
             persistent_workers=workers > 0,
         )
@@ -138,7 +141,9 @@ class Pool:
     def decode(self, pieces: list[Piece]) -> Iterator[Decoded]:
         """Yield one result for each piece.
 
-        Raises BenchError for an error of the data, RuntimeError where another pass has begun.
+        Raises:
+            BenchError: The data cannot be read.
+            RuntimeError: Another pass over the same pool has begun.
         """
         assert self._loader is not None, "the pool is closed"
         self._passes += 1
@@ -154,10 +159,10 @@ class Pool:
             yield decoded
 
     def close(self) -> None:
-        """Let the processes go at once, whoever still holds an unfinished pass.
+        """Shut the workers down at once, even where an unfinished pass is still referenced.
 
         Left to the garbage collector, they would linger for seconds: it closes their queues before
-        they are told to end.
+        it signals them to end.
         """
         self._running, self._loader = iter(()), None
 
@@ -166,10 +171,10 @@ def _labels(labels: Sequence[int]) -> Tensor:
     return torch.tensor(labels, dtype=torch.int64)
 
 
-def _as_it_is(decoded: Any) -> Any:
+def _identity(decoded: Any) -> Any:
     return decoded
 
 
-def _quiet(_worker: int) -> None:
-    """Say nothing of odd EXIF data and the like, for each photograph anew."""
+def _ignore_pillow_warnings(_worker: int) -> None:
+    """Ignore Pillow's warnings about odd EXIF data and the like, one for each photograph."""
     warnings.filterwarnings("ignore", module="PIL")

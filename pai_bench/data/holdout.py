@@ -1,4 +1,4 @@
-"""A validation split: training images that are held out, so that nobody tunes on the test set."""
+"""A validation split: training images held out, so that tuning need not use the test set."""
 
 from __future__ import annotations
 
@@ -10,22 +10,25 @@ SEED = 0
 
 
 def split(labels: Tensor, fraction: float) -> tuple[Tensor, Tensor]:
-    """Divide the images with these labels (N,) into those to train on and those held out.
+    """Split images, stratified by class, into those to train on and those held out.
 
-    Stratified: of each class, `fraction` of the images (rounded) is held out, chosen by a fixed
-    random permutation; sequences (labels (N, L)) are all of one class. Returns two sorted tensors
-    of positions.
+    Args:
+        labels: Labels (N,); or (N, L) of sequences, which are treated as one class.
+        fraction: Fraction of each class, rounded, that a fixed random permutation holds out.
 
-    >>> train, held = split(torch.tensor([0, 0, 0, 0, 1, 1, 1, 1]), 0.25)
-    >>> len(train), [int(label) for label in torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])[held]]
+    Returns:
+        Sorted indices of the training images and of the held-out images.
+
+    >>> train, validation = split(torch.tensor([0, 0, 0, 0, 1, 1, 1, 1]), 0.25)
+    >>> len(train), [int(label) for label in torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])[validation]]
     (6, [0, 1])
     """
     generator = torch.Generator().manual_seed(SEED)
-    held = torch.zeros(len(labels), dtype=torch.bool)
+    validation = torch.zeros(len(labels), dtype=torch.bool)
     if labels.ndim > 1:
         labels = torch.zeros(len(labels))
     for label in labels.unique():
         members = (labels == label).nonzero()[:, 0]
         order = torch.randperm(len(members), generator=generator)
-        held[members[order[: round(fraction * len(members))]]] = True
-    return (~held).nonzero()[:, 0], held.nonzero()[:, 0]
+        validation[members[order[: round(fraction * len(members))]]] = True
+    return (~validation).nonzero()[:, 0], validation.nonzero()[:, 0]

@@ -20,7 +20,7 @@ CROPS = ("crop-flip", "mirror-crop-flip")
 
 
 class ImageTensors:
-    """The images of a data set as a recipe wants them; all networks of a bundle share them.
+    """The images of a data set as a recipe specifies them, shared by a bundle.
 
     Training images are padded once, if the recipe crops them.
     """
@@ -30,7 +30,7 @@ class ImageTensors:
             check_recipe(recipe)
         self.recipe, self.classes = recipe, settings.classes
         self.arrays, self.pixels = arrays, Pixels(settings, recipe)
-        self.tensors = _parts(arrays, recipe)
+        self.tensors = _splits(arrays, recipe)
         self.statistics: Statistics | None = None
         if self.pixels.by_image:
             self.statistics = self.pixels.statistics(self.tensors["train_images"])
@@ -48,14 +48,14 @@ class ImageTensors:
         self.pixels.to(device)
 
     def provenance(self) -> dict[str, Any]:
-        """What a result says about its data."""
+        """Digest and source of the data, as stored with a result."""
         return {"digest": self.arrays.digest, "source": redact_source(self.arrays.source)}
 
     def batch(self, index: Tensor, augment: torch.Generator) -> Batch:
         """Make the training batch of the images at `index`, augmented as the recipe says."""
-        own = self.statistics and (self.statistics[0][index], self.statistics[1][index])
+        statistics = self.statistics and (self.statistics[0][index], self.statistics[1][index])
         raw = self._augmented(index, augment)
-        return self.pixels(raw, own), self.tensors["train_labels"][index].long()
+        return self.pixels(raw, statistics), self.tensors["train_labels"][index].long()
 
     def _augmented(self, index: Tensor, augment: torch.Generator) -> Tensor:
         images, recipe = self.tensors["train_images"], self.recipe
@@ -66,14 +66,14 @@ class ImageTensors:
         return images[index]
 
 
-def _parts(arrays: Arrays, recipe: Recipe) -> dict[str, Tensor]:
-    """The images to train on and to evaluate on; held-out ones are never trained on."""
+def _splits(arrays: Arrays, recipe: Recipe) -> dict[str, Tensor]:
+    """Tensors of the images to train on and to evaluate on, without overlap."""
     tensors = arrays.tensors()
     if not recipe.holdout:
         return tensors
     images, labels = tensors["train_images"], tensors["train_labels"]
-    train, held = split(labels, recipe.holdout)
+    train, validation = split(labels, recipe.holdout)
     tensors |= {"train_images": images[train], "train_labels": labels[train]}
     if recipe.evaluate == "validation":
-        tensors |= {"test_images": images[held], "test_labels": labels[held]}
+        tensors |= {"test_images": images[validation], "test_labels": labels[validation]}
     return tensors

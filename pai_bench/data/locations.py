@@ -1,4 +1,4 @@
-"""Where data lie on this machine: known without importing torch."""
+"""Locations of data on this machine; does not import torch."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from pai_bench.config.schema import Data
 
 
 def cache_folder() -> Path:
-    """Folder for decoded tensors: PAI_BENCH_CACHE, else pai-bench in the user's cache folder."""
+    """Cache folder of decoded tensors: PAI_BENCH_CACHE, else pai-bench in the user's cache."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("PAI_BENCH_CACHE") or Path(base) / "pai-bench")
 
 
 def cached_file(name: str, data: Data) -> Path:
-    """File that holds the decoded tensors of a data set, once they were decoded."""
+    """Cache file of a data set's decoded tensors."""
     return cache_folder() / f"{name}-{data.version[:16]}.safetensors"
 
 
 def mirror_folder(setting: str | None) -> Path | None:
     """Folder with parquet files: PAI_BENCH_MIRROR, else the setting `mirror`, else none."""
-    given = os.environ.get("PAI_BENCH_MIRROR") or setting
-    return Path(given).expanduser() if given else None
+    folder = os.environ.get("PAI_BENCH_MIRROR") or setting
+    return Path(folder).expanduser() if folder else None
 
 
 def redact_source(source: str) -> str:
-    """Say where data came from without naming folders of this machine: results are published.
+    """Describe the source of data without folders of this machine: results are published.
 
     >>> redact_source("ylecun/mnist at revision 77f3"), redact_source("/home/me/mirror/mnist")
     ('ylecun/mnist at revision 77f3', 'a mirror')
@@ -39,7 +39,7 @@ def redact_source(source: str) -> str:
 
 
 def readiness(name: str, data: Data, setting: str | None) -> str:
-    """Say in words where a run would take the data set from on this machine."""
+    """Describe where a run on this machine would take the data set from."""
     if data.load is not None:
         return "of a plugin"
     if data.hub is None:

@@ -15,15 +15,15 @@ from pai_bench.data.image_tensors import Batch, ImageTensors
 
 EVALUATION_BATCH = 2000
 EVALUATION_VALUES = EVALUATION_BATCH * 28 * 28
-"""An evaluation batch has at most so many images and so many values."""
+"""Most images, and most values, of an evaluation batch."""
 
 
 class TrainBatches:
-    """One pass over the training set per epoch; says where it stands, and starts from there.
+    """A resumable data loader: one pass over the training set per epoch.
 
     Order and augmentation of an epoch depend on (seed, epoch) alone, so that every method at one
-    seed sees the same batches, and a run that starts at a later epoch does too. The Trainer puts
-    `state_dict` into its checkpoints, so that a run may start in the midst of an epoch.
+    seed sees the same batches, and so does a run that resumes at a later epoch. The Trainer puts
+    `state_dict` into its checkpoints, so that a run can resume within an epoch.
     """
 
     def __init__(self, module: InMemoryData) -> None:
@@ -32,7 +32,7 @@ class TrainBatches:
         """Epoch of the next pass."""
         self._first = 0
         self._augment: torch.Generator | None = None
-        self._reached = 0, 0
+        self._position = 0, 0
 
     def __len__(self) -> int:
         return -(-self._module.train_size // self._module.recipe.batch_size)
@@ -51,26 +51,27 @@ class TrainBatches:
             started = time.perf_counter()
             batch = module.images.batch(index, augment)
             module.seconds += time.perf_counter() - started
-            self._reached = (epoch, done) if done < len(self) else (epoch + 1, 0)
+            self._position = (epoch, done) if done < len(self) else (epoch + 1, 0)
             yield batch
 
     def state_dict(self) -> dict[str, Any]:
-        """Epoch, number of batches that were handed out of it, of how many, and what chance did."""
-        epoch, batches = self._reached
-        drawn = self._augment.get_state() if self._augment is not None else None
-        return {"epoch": epoch, "batches": batches, "of": len(self), "augment": drawn}
+        """Epoch, its batches yielded so far and in all, and the state of the augmentation's RNG."""
+        epoch, batches = self._position
+        augment = self._augment.get_state() if self._augment is not None else None
+        return {"epoch": epoch, "batches": batches, "of": len(self), "augment": augment}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Let the next pass begin where `state` was taken.
+        """Resume the next pass where `state` was saved.
 
-        Raises BenchError for a state of other data or another batch size.
+        Raises:
+            BenchError: The state is that of other data or another batch size.
         """
         if state["of"] != len(self):
             raise BenchError(
                 f"checkpoint of an epoch of {state['of']} batches; this one has {len(self)}: data "
                 "and batch size must be the same"
             )
-        self.epoch, self._first = self._reached = state["epoch"], state["batches"]
+        self.epoch, self._first = self._position = state["epoch"], state["batches"]
         self._augment = None
         if state["augment"] is not None:
             self._augment = torch.Generator()
@@ -78,33 +79,33 @@ class TrainBatches:
 
 
 class EvaluationBatches:
-    """The test set in order, in large batches; sequences in batches of the training's size."""
+    """The test set in order, in large batches; sequences in batches of the recipe's size."""
 
     def __init__(self, module: InMemoryData) -> None:
         self._module = module
         values = module.images.tensors["test_images"][0].numel()
         self._size = max(1, min(EVALUATION_BATCH, EVALUATION_VALUES // values))
         if module.images.tensors["test_labels"].ndim > 1:
-            self._size = module.recipe.batch_size  # A network keeps much more of each symbol.
+            self._size = module.recipe.batch_size  # Activations of a sequence take more memory.
 
     def __len__(self) -> int:
         return -(-self._module.test_size // self._size)
 
     def __iter__(self) -> Iterator[Batch]:
-        held = self._module.images
-        images = held.tensors["test_images"].split(self._size)
-        labels = held.tensors["test_labels"].split(self._size)
+        data = self._module.images
+        images = data.tensors["test_images"].split(self._size)
+        labels = data.tensors["test_labels"].split(self._size)
         for raw, target in zip(images, labels, strict=True):
-            yield held.pixels(raw), target.long()
+            yield data.pixels(raw), target.long()
 
 
 class InMemoryData(pl.LightningDataModule):
     """Batches of one network, in the order of its seed, from images that a bundle shares.
 
-    `seconds` adds up the time spent on making training batches (on a GPU: on launching the work).
+    `seconds` is the total time spent on making training batches (on a GPU: on launching the work).
 
     Args:
-        images: The data set as the recipe wants it.
+        images: The data set as the recipe specifies it.
         rng: The random streams of the network's seed: order, augmentation, scoring batches.
     """
 
@@ -126,31 +127,32 @@ class InMemoryData(pl.LightningDataModule):
         return self
 
     def provenance(self) -> dict[str, Any]:
-        """What a result says about its data."""
+        """Digest and source of the data, as stored with a result."""
         return self.images.provenance()
 
     def score_batches(self, blank: bool = False) -> list[Batch]:
-        """The pruning loader: a few random training images, in batches, augmented.
+        """Batches for scoring: `score_images_per_class` x classes random images, augmented.
 
-        `blank` batches will not be looked at; making them costs nothing here.
+        They are the first of a random permutation of the training images, and so not balanced
+        (NTK-SAP's code, section 1.2 of its specification).
 
-        `score_images_per_class` x classes images, the first of a random permutation and so not
-        balanced (NTK-SAP's code, section 1.2 of its specification).
+        Args:
+            blank: The caller needs only the shapes; ignored, as batches are cheap here.
         """
         generator = self.rng.generator("score")
         count = self.recipe.score_images_per_class * self.images.classes
-        chosen = torch.randperm(self.train_size, generator=generator)[:count].to(self.images.device)
-        return [self.images.batch(i, generator) for i in chosen.split(self.recipe.score_batch_size)]
+        index = torch.randperm(self.train_size, generator=generator)[:count].to(self.images.device)
+        return [self.images.batch(i, generator) for i in index.split(self.recipe.score_batch_size)]
 
     def extra_batch(self, number: int) -> Batch:
-        """Training batch `number` of an order of its own, which no epoch has.
+        """Return training batch `number` of a separate order that no epoch uses.
 
-        For methods that look at gradients beside the steps; it depends on (seed, `number`) alone.
+        For methods that compute gradients between steps; depends on (seed, `number`) alone.
         """
-        turn, place = divmod(number, len(self.train_dataloader()))
-        generator = self.rng.generator(f"data-order/extra/{turn}")
+        extra_epoch, position = divmod(number, len(self.train_dataloader()))
+        generator = self.rng.generator(f"data-order/extra/{extra_epoch}")
         order = torch.randperm(self.train_size, generator=generator)
-        index = order.split(self.recipe.batch_size)[place].to(self.images.device)
+        index = order.split(self.recipe.batch_size)[position].to(self.images.device)
         return self.images.batch(index, self.rng.generator(f"augment/extra/{number}"))
 
     def train_dataloader(self) -> TrainBatches:
@@ -158,11 +160,11 @@ class InMemoryData(pl.LightningDataModule):
         return TrainBatches(self)
 
     def val_dataloader(self) -> EvaluationBatches:
-        """The images that are evaluated after each epoch: test images, or those held out."""
+        """The images to evaluate on after each epoch: the test set, or the validation split."""
         return EvaluationBatches(self)
 
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int
     ) -> Any:
-        """Return the batch as it is: it was made on the device."""
+        """Return the batch unchanged: it was made on the device."""
         return batch

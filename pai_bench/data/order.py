@@ -2,10 +2,10 @@
 
 Reading one image of a parquet file means reading its whole row group. So row groups are shuffled,
 their images are mixed within blocks of several row groups, and each rank takes a contiguous part of
-that sequence. The part is divided once more, among `LANES` lanes, from which the pieces of batches
-are taken in turn: a batch mixes the blocks of several lanes. Worker processes take pieces in turn
+that sequence. This part is divided among `LANES` lanes, from which the pieces of batches are taken
+round-robin: a batch mixes the blocks of several lanes. Worker processes take pieces round-robin
 too, so that each lane is read by one worker where their number divides `LANES`, and by few
-otherwise. The order does not depend on their number.
+otherwise. The order does not depend on the number of workers.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ Integers = npt.NDArray[np.int64]
 LANES = 24
 PIECE_IMAGES = 32
 BLOCK_IMAGES = 512
-"""About as many images are mixed with each other: a lane's worker holds their files' bytes."""
+"""Images that are mixed with each other, approximately: a lane caches their files' bytes."""
 
 
 class Piece(NamedTuple):
-    """A part of a batch: what one worker makes at a time."""
+    """A part of a batch, decoded by one worker at a time."""
 
     numbers: Integers
-    """The images, by their number in the data set."""
+    """Indices of the images in the data set."""
     seed: int
-    """Of the draws for augmentation."""
+    """Seed of the augmentation."""
     lane: int
     keep: Integers
     """Row groups that the lane's next piece may need again."""
 
 
 Plan = list[list[Piece]]
-"""Batches, each as its pieces."""
+"""Batches, each as a list of pieces."""
 
 
 @dataclass(frozen=True)
@@ -48,27 +48,32 @@ class Order:
 
     numbers: Integers
     blocks: Integers
-    """For each place of the sequence, the number of its block."""
+    """Number of the block of each position in the sequence."""
     groups: Integers
     """Row groups, `per_block` of them for each block."""
     per_block: int
 
     def groups_at(self, place: int) -> Integers:
-        """Row groups of the block at a place of the sequence."""
+        """Row groups of the block at a position in the sequence."""
         first = int(self.blocks[place]) * self.per_block
         return self.groups[first : first + self.per_block]
 
 
 def in_order(rows: Integers) -> Order:
-    """Leave images as they lie; `rows` are the numbers of images in each row group."""
+    """Order without shuffling; `rows` are the numbers of images in each row group."""
     groups = np.arange(len(rows))
     return Order(np.arange(rows.sum()), np.repeat(groups, rows), groups, 1)
 
 
 def shuffled(rows: Integers, seed: int) -> Order:
-    """Shuffle row groups, then mix images within blocks; a function of its arguments alone.
+    """Shuffle row groups, then mix images within blocks.
 
-    Images are sorted by raw output of Philox, which is the same in every version of numpy.
+    A function of its arguments alone: images are sorted by raw output of Philox, which is the same
+    in every version of numpy.
+
+    Args:
+        rows: Number of images in each row group.
+        seed: Key of Philox.
     """
     philox = np.random.Philox(key=seed)
     groups = np.argsort(philox.random_raw(len(rows)), kind="stable")
@@ -82,9 +87,10 @@ def shuffled(rows: Integers, seed: int) -> Order:
 
 
 def batch_count(images: int, size: int, ranks: int = 1) -> int:
-    """Batches of one rank, the same for each: of `size` images, the last one of what is left.
+    """Number of batches of `size` images, the last one smaller, of each rank.
 
-    Raises BenchError where there are fewer images than ranks.
+    Raises:
+        BenchError: There are fewer images than ranks.
 
     >>> batch_count(103, 10), batch_count(103, 10, ranks=2)
     (11, 6)
@@ -97,8 +103,15 @@ def batch_count(images: int, size: int, ranks: int = 1) -> int:
 def batches(order: Order, size: int, seed: int = 0, rank: int = 0, ranks: int = 1) -> Plan:
     """Cut the rank's part of the sequence into batches, and these into pieces.
 
-    Parts are disjoint, and their sizes differ by one at most; the odd image of a longer part goes
-    into the rank's last batch, so that all ranks have equally many. `seed` is the augmentation's.
+    Parts are disjoint, and their sizes differ by one at most; the extra image of a longer part goes
+    into the rank's last batch, so that all ranks have equally many batches.
+
+    Args:
+        order: The sequence of all images.
+        size: Batch size of one rank.
+        seed: Seed of the augmentation.
+        rank: Index of this process.
+        ranks: Number of processes.
     """
     images = len(order.numbers)
     count = batch_count(images, size, ranks)
@@ -111,23 +124,23 @@ def batches(order: Order, size: int, seed: int = 0, rank: int = 0, ranks: int = 
     by_lane = np.argsort(lanes, kind="stable")
     ends = np.empty_like(pieces)
     ends[by_lane] = start + np.cumsum(pieces[by_lane])
-    made = [
+    planned = [
         Piece(order.numbers[end - length : end], seed, int(lane), _next_groups(order, end))
         for end, length, lane in zip(ends, pieces, lanes, strict=True)
     ]
     last = np.cumsum(pieces_of)
-    return [made[b - n : b] for b, n in zip(last, pieces_of, strict=True)]
+    return [planned[b - n : b] for b, n in zip(last, pieces_of, strict=True)]
 
 
 def pieces(numbers: Integers, seed: int) -> list[Piece]:
-    """Cut a batch of any images into pieces; row groups are read for each piece anew."""
+    """Cut a batch of arbitrary images into pieces that share no row groups in the cache."""
     none = np.arange(0)
     parts = np.array_split(numbers, -(-len(numbers) // PIECE_IMAGES))
     return [Piece(part, seed, 0, none) for part in parts]
 
 
 def _divided(images: int, parts: int) -> Integers:
-    """Sizes of so many parts, as equal as can be."""
+    """Sizes of `parts` parts of `images`, as equal as possible."""
     return (images + np.arange(parts)) // parts
 
 

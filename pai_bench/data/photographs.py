@@ -1,9 +1,9 @@
 """Photographs: from the bytes of a JPEG, PNG or WebP file to uint8 pixels of one size.
 
 Crops and sizes follow torchvision's `RandomResizedCrop`, `Resize` and `CenterCrop`, with which the
-papers' ImageNet pipelines are written, and so does colour: what `Image.convert("RGB")` makes of it.
-EXIF orientation is not applied: torchvision's loader ignores it, so that the networks of the papers
-were trained and evaluated on the photographs as they are stored.
+papers' ImageNet pipelines are written, and colours follow `Image.convert("RGB")`. EXIF orientation
+is not applied: torchvision's loader ignores it, so that the networks of the papers were trained and
+evaluated on the photographs as they are stored.
 
 Large photographs are decoded at 1/2, 1/4 or 1/8 of their size where that leaves `MARGIN` times as
 many pixels a side as are needed: JPEG's cosine transform is then inverted on fewer coefficients.
@@ -34,7 +34,7 @@ Shape = tuple[int, int, int]
 Size = tuple[int, int]
 """Height, width."""
 Box = tuple[float, float, float, float]
-"""Left, top, right, bottom; whole numbers stand between pixels."""
+"""Left, top, right, bottom; whole numbers are edges of pixels."""
 Bytes = npt.NDArray[np.uint8]
 """Height x width x channels."""
 
@@ -44,29 +44,30 @@ LARGEST = 2**26
 """Pixels of a photograph that simplejpeg may decode; Pillow has a limit of its own."""
 ATTEMPTS = 10
 DRAWS = 3 + 2 * ATTEMPTS
-"""Uniform numbers that one training view takes: flip, place, and size of each attempt."""
+"""Uniform numbers for one training image: flip, position, and size of each attempt."""
 VECTORISED = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
 """Whether torch resizes bytes faster than Pillow here: 3 times with AVX2, a third without."""
 
 
 class Broken(Exception):
-    """Bytes that are no whole photograph."""
+    """A file cannot be decoded as a photograph."""
 
 
 @dataclass(frozen=True)
 class Crop:
-    """The crops that RandomResizedCrop draws from."""
+    """Parameters of RandomResizedCrop."""
 
     scale: tuple[float, float]
-    """Area, as a part of the photograph's."""
+    """Range of the area, as a fraction of the photograph's."""
     ratio: tuple[float, float]
-    """Width over height."""
+    """Range of width over height."""
 
 
 def uniforms(seed: int, number: int) -> npt.NDArray[np.float64]:
-    """Draw the `DRAWS` numbers in [0, 1) of photograph `number`, whatever was drawn before.
+    """Draw the `DRAWS` uniform numbers in [0, 1) of photograph `number`.
 
-    Raw output of Philox, counter-based, is the same in every version of numpy.
+    They depend on the arguments alone: Philox is counter-based, and its raw output is the same in
+    every version of numpy.
     """
     raw = np.random.Philox(key=seed, counter=[0, number, 0, 0]).random_raw(DRAWS)
     return (raw >> np.uint64(11)).astype(np.float64) * 2.0**-53
@@ -75,9 +76,19 @@ def uniforms(seed: int, number: int) -> npt.NDArray[np.float64]:
 def training_pixels(
     data: bytes, shape: Shape, crop: Crop, draws: npt.NDArray[np.float64]
 ) -> Tensor:
-    """Crop at random, resize, mirror every second time: uint8 (C, H, W).
+    """Decode a training image: random resized crop, and a flip with probability 1/2.
 
-    Raises Broken.
+    Args:
+        data: Bytes of a JPEG, PNG or WebP file.
+        shape: Channels, height, width of the result.
+        crop: Range of the random crops.
+        draws: The photograph's random numbers, from `uniforms`.
+
+    Returns:
+        uint8 (C, H, W).
+
+    Raises:
+        Broken: The bytes cannot be decoded.
     """
     photograph = _open(data)
     box = random_box(photograph.width, photograph.height, crop, draws[1:])
@@ -86,9 +97,15 @@ def training_pixels(
 
 
 def evaluation_pixels(data: bytes, shape: Shape) -> Tensor:
-    """Resize the shorter side to 8/7 of the larger of height and width, cut out the centre.
+    """Decode a test image: resize its shorter side, and crop the centre.
 
-    256 and 224 in the papers; uint8 (C, H, W). Raises Broken.
+    The shorter side becomes 8/7 of the larger of height and width; 256 and 224 in the papers.
+
+    Returns:
+        uint8 (C, H, W).
+
+    Raises:
+        Broken: The bytes cannot be decoded.
     """
     photograph = _open(data)
     channels, height, width = shape
@@ -102,7 +119,7 @@ def random_box(width: int, height: int, crop: Crop, draws: npt.NDArray[np.float6
     """Choose a crop as torchvision's RandomResizedCrop does.
 
     Up to ten times, area and logarithm of the ratio are drawn uniformly; the first crop that fits
-    is placed uniformly. Else it is the largest centred one whose ratio is allowed.
+    is positioned uniformly. Else it is the largest centred one with an allowed ratio.
     """
     (small, large), (narrow, wide) = crop.scale, map(math.log, crop.ratio)
     for first, second in draws[2:].reshape(ATTEMPTS, 2).tolist():
@@ -120,7 +137,7 @@ def random_box(width: int, height: int, crop: Crop, draws: npt.NDArray[np.float6
 
 
 def evaluation_size(width: int, height: int, size: Size) -> Size:
-    """Size to which a photograph is resized before its centre of `size` is cut out.
+    """Size to which a photograph is resized before its centre of `size` is cropped.
 
     >>> evaluation_size(500, 375, (224, 224))
     (256, 341)
@@ -132,7 +149,7 @@ def evaluation_size(width: int, height: int, size: Size) -> Size:
 
 
 def _cut(photograph: _Photograph, box: Box, size: Size, channels: int) -> Tensor:
-    """Decode as many pixels as it takes to resize what is in the box."""
+    """Decode at the smallest sufficient size, then crop to the box and resize."""
     shrink = _shrink((box[3] - box[1], box[2] - box[0]), size)
     pixels = photograph.pixels(shrink, channels)
     if len(pixels) < photograph.height:
@@ -142,12 +159,12 @@ def _cut(photograph: _Photograph, box: Box, size: Size, channels: int) -> Tensor
 
 def _shrink(available: tuple[float, float], needed: Size) -> int:
     """Divisor of a photograph's sides that leaves MARGIN times as many pixels as are needed."""
-    spare = min(have // (MARGIN * want) for have, want in zip(available, needed, strict=True))
-    return next((divisor for divisor in (8, 4, 2) if spare >= divisor), 1)
+    ratio = min(side // (MARGIN * goal) for side, goal in zip(available, needed, strict=True))
+    return next((divisor for divisor in (8, 4, 2) if ratio >= divisor), 1)
 
 
 def _resize(pixels: Bytes, size: Size, box: Box) -> Tensor:
-    """Resize what is in the box, bilinear with antialiasing: uint8 (C, H, W)."""
+    """Resize the contents of the box, bilinear with antialiasing: uint8 (C, H, W)."""
     left, top, right, bottom = map(int, box)
     whole = (left, top, right, bottom) == box
     if whole:
@@ -161,19 +178,20 @@ def _resize(pixels: Bytes, size: Size, box: Box) -> Tensor:
 
 
 class _Photograph(Protocol):
-    """A photograph of which the header is read."""
+    """A photograph whose header has been read."""
 
     width: int
     height: int
 
     def pixels(self, shrink: int, channels: int) -> Bytes:
-        """Decode at 1 / shrink of the size, or at full size where the format has no such thing."""
+        """Decode at 1 / shrink of the size, or at full size where the format cannot do so."""
 
 
 def _open(data: bytes) -> _Photograph:
-    """Read the header; simplejpeg takes the bulk of photographs, Pillow what is out of the common.
+    """Read the header; simplejpeg decodes colour JPEG files, Pillow all others.
 
-    Raises Broken.
+    Raises:
+        Broken: The header cannot be read.
     """
     if simplejpeg is not None and data[:2] == b"\xff\xd8":
         try:
@@ -201,7 +219,7 @@ class _SimpleJpeg:
                 min_width=-(-self.width // shrink),
                 min_factor=shrink,
             )
-        except ValueError:  # It is stricter than Pillow: a stray byte is no reason to give up.
+        except ValueError:  # simplejpeg is stricter than Pillow, for example on a stray byte.
             return _Pillow(self._data).pixels(shrink, channels)
         return decoded
 
@@ -209,7 +227,7 @@ class _SimpleJpeg:
 class _Pillow:
     """Any file that Pillow can open.
 
-    Whatever Pillow raises on broken bytes, and it raises many things, becomes Broken.
+    Any exception that Pillow raises on broken bytes becomes Broken.
     """
 
     def __init__(self, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""From raw pixels to what a network sees: normalisation of whole batches, on the device."""
+"""Normalisation of whole batches, on the device: from raw pixels to inputs of a network."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from torch import Tensor
 from pai_bench.config.schema import Data, Recipe
 
 Statistics = tuple[Tensor, Tensor]
-"""What is subtracted from raw pixels and what they are multiplied with: broadcastable."""
+"""Shift, subtracted from raw pixels, and factor, multiplied with them: broadcastable."""
 
 
 class Pixels:
-    """Turns raw pixels (uint8, N x C x H x W) into float32, as the recipe says.
+    """Normalises raw pixels (uint8, N x C x H x W) to float32, as the recipe specifies.
 
     - `channels`: (pixel / 255 - mean) / std with the mean and deviation of each channel;
     - `image`: with those of the image itself over all its pixels and channels; the deviation is at
@@ -20,7 +20,7 @@ class Pixels:
       per_image_standardization; RigL, section 4.3);
     - `none`: pixel / 255.
 
-    Symbols of text stay the whole numbers that they are.
+    Symbols of text are not changed.
     """
 
     def __init__(self, settings: Data, recipe: Recipe) -> None:
@@ -43,19 +43,19 @@ class Pixels:
     def statistics(self, raw: Tensor) -> Statistics:
         """Return shift and factor for these images: constants, or one pair per image (N, 1, 1, 1).
 
-        Statistics of whole images are taken before these are cropped.
+        Statistics of images are those before cropping.
         """
         if not self.by_image:
             return self._constants
         values = raw[0].numel()
         means, factors = [], []
-        for part in raw.split(2000):  # Floats of a whole data set would not fit everywhere.
-            flat = part.flatten(1).float()
+        for images in raw.split(2000):  # A whole data set as floats may exceed the memory.
+            flat = images.flatten(1).float()
             means.append(flat.mean(1))
             factors.append(1 / flat.std(1, correction=0).clamp(min=values**-0.5))
         return torch.cat(means)[:, None, None, None], torch.cat(factors)[:, None, None, None]
 
     def __call__(self, raw: Tensor, statistics: Statistics | None = None) -> Tensor:
-        """Normalise raw pixels, by their own statistics unless others are given."""
+        """Normalise raw pixels, by `statistics` if given, else by their own."""
         shift, factor = statistics or self.statistics(raw)
         return raw.float().sub_(shift).mul_(factor)

@@ -1,4 +1,4 @@
-"""Images in parquet files: counted without reading them, read one row group at a time."""
+"""Images in parquet files: counted from the metadata, read one row group at a time."""
 
 from __future__ import annotations
 
@@ -28,52 +28,53 @@ class RowGroup:
 
     def bytes_of(self, row: int) -> bytes | None:
         """Bytes of one image; None where the parquet file has none."""
-        found: bytes | None = self.files[row].as_py()
-        return found
+        image: bytes | None = self.files[row].as_py()
+        return image
 
 
 class Shards:
     """Images of some parquet files, numbered from 0 in the order of files and rows.
 
-    The column of images is the hub's struct{bytes, path}, or the bytes themselves. Reads only what
-    the files say of themselves, and can be sent to another process.
+    The column of images is the hub's struct{bytes, path}, or the bytes themselves. Only metadata
+    are read on construction, and the object can be pickled for worker processes.
 
-    Raises BenchError for a file that is no parquet file or has not got the columns, and where there
-    are no images at all.
+    Raises:
+        BenchError: A file is no parquet file or lacks a column, or there are no images at all.
     """
 
     def __init__(self, files: Sequence[Path], settings: Data) -> None:
         self._settings = settings
         places: list[tuple[Path, int, int]] = []
         rows: list[int] = []
-        hashed = hashlib.sha256()
+        outline = hashlib.sha256()
         for path in files:
             sizes = _row_groups(path, settings)
-            hashed.update(f"{path.name} {path.stat().st_size} {sizes}\n".encode())
+            outline.update(f"{path.name} {path.stat().st_size} {sizes}\n".encode())
             starts = np.cumsum([0, *sizes])[:-1].tolist()
-            filled = [group for group, size in enumerate(sizes) if size]
-            places += [(path, group, starts[group]) for group in filled]
-            rows += [sizes[group] for group in filled]
+            nonempty = [group for group, size in enumerate(sizes) if size]
+            places += [(path, group, starts[group]) for group in nonempty]
+            rows += [sizes[group] for group in nonempty]
         if not rows:
-            named = ", ".join(str(path) for path in files)
-            raise BenchError(f"{named or 'no parquet file is given'}: there are no images")
+            names = ", ".join(str(path) for path in files)
+            raise BenchError(f"{names or 'no parquet file is given'}: there are no images")
         self._places = places
         self.rows: Integers = np.array(rows, dtype=np.int64)
         """Number of images in each row group."""
         self._ends: Integers = np.cumsum(self.rows)
         self.size = int(self.rows.sum())
-        self.digest = hashed.hexdigest()
-        """SHA-256 of names, sizes and row groups of the files: not of what is in them."""
+        self.digest = outline.hexdigest()
+        """SHA-256 of names, sizes and row groups of the files, not of their contents."""
 
     def locate(self, numbers: Integers) -> tuple[Integers, Integers]:
-        """Row groups of images, and their rows therein."""
+        """Row group of each image, and its row within that."""
         groups = np.searchsorted(self._ends, numbers, side="right")
         return groups, numbers - (self._ends - self.rows)[groups]
 
     def read(self, group: int) -> RowGroup:
         """Read a row group.
 
-        Raises BenchError when it cannot be read, or has labels that are none.
+        Raises:
+            BenchError: It cannot be read, or a label is null or outside the classes.
         """
         path, index, start = self._places[group]
         image, label = self._settings.image, self._settings.label
@@ -90,8 +91,8 @@ class Shards:
                 f"{path}: rows {start} to {start + table.num_rows - 1}: labels must be 0 to "
                 f"{self._settings.classes - 1}; a split without labels (-1) cannot be used"
             )
-        found = table.column(image)
-        return RowGroup(pc.struct_field(found, "bytes") if nested else found, labels.to_numpy())
+        images = table.column(image)
+        return RowGroup(pc.struct_field(images, "bytes") if nested else images, labels.to_numpy())
 
 
 def _row_groups(path: Path, settings: Data) -> list[int]:

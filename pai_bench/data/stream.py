@@ -26,14 +26,14 @@ from pai_bench.data.shards import Shards
 Batch = tuple[Tensor, Tensor]
 EVALUATION_BATCH = 256
 SEARCH = 1000
-"""Photographs that are tried in place of a batch of which none can be read."""
+"""Photographs that are tried instead of a batch without any readable one."""
 
 
 class StreamedTrainBatches:
-    """One pass over the training set per epoch; says where it stands, and starts from there.
+    """A resumable data loader: one pass over the training set per epoch.
 
     Order and augmentation of an epoch depend on (seed, epoch) alone. The Trainer puts `state_dict`
-    into its checkpoints: a run that is resumed sees the batches that the other one had left.
+    into its checkpoints, so that a run can resume within an epoch.
     """
 
     def __init__(self, data: StreamedData) -> None:
@@ -41,7 +41,7 @@ class StreamedTrainBatches:
         self.epoch = 0
         """Epoch of the next pass."""
         self._first = 0
-        self._reached = 0, 0
+        self._position = 0, 0
 
     def __len__(self) -> int:
         return order.batch_count(self._data.train_size, self._data.batch_size, self._data.ranks)
@@ -49,25 +49,26 @@ class StreamedTrainBatches:
     def __iter__(self) -> Iterator[Batch]:
         epoch, first = self.epoch, self._first
         self.epoch, self._first = epoch + 1, 0
-        self._reached = epoch, first
+        self._position = epoch, first
         plan = self._data.plan(epoch)[first:]
-        batches = self._data.training_batches(self._data.kept_pool(), plan)
+        batches = self._data.training_batches(self._data.training_pool(), plan)
         for done in range(first + 1, len(self) + 1):
             started = time.perf_counter()
             batch = next(batches)
             self._data.seconds += time.perf_counter() - started
-            self._reached = (epoch, done) if done < len(self) else (epoch + 1, 0)
+            self._position = (epoch, done) if done < len(self) else (epoch + 1, 0)
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        """Epoch and number of batches that were handed out of it, and of how many."""
-        epoch, batches = self._reached
+        """Epoch, and its batches yielded so far and in all."""
+        epoch, batches = self._position
         return {"epoch": epoch, "batches": batches, "of": len(self)}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Let the next pass begin where `state` was taken.
+        """Resume the next pass where `state` was saved.
 
-        Raises BenchError for a state of other data, another batch size or number of ranks.
+        Raises:
+            BenchError: The state is that of other data, batch size or number of ranks.
         """
         if state["of"] != len(self):
             raise BenchError(
@@ -75,11 +76,11 @@ class StreamedTrainBatches:
                 "data, batch size and number of ranks must be the same"
             )
         self.epoch, self._first = state["epoch"], state["batches"]
-        self._reached = self.epoch, self._first
+        self._position = self.epoch, self._first
 
 
 class StreamedEvaluationBatches:
-    """The test images, each once, the same way in each pass."""
+    """The test images in order, each once."""
 
     def __init__(self, data: StreamedData) -> None:
         self._data = data
@@ -102,15 +103,16 @@ class StreamedEvaluationBatches:
 
 
 class StreamedScoreBatches(Sequence[Batch]):
-    """Batches for scoring, decoded when they are first asked for and then kept, as uint8.
+    """Batches for scoring, decoded on first use and then cached, as uint8.
 
-    Methods look at them in every round, and each random photograph may cost a row group to read.
-    `blank` batches are zeros of the right shape: for methods that do not look, nothing is decoded.
+    Methods use them in every round, and each random photograph may cost a row group to read.
+    `blank` batches are zeros of the right shape, for methods that use the shapes only: nothing is
+    decoded.
     """
 
     def __init__(self, data: StreamedData, plan: Plan, pool: Pool, blank: bool) -> None:
         self._data, self._plan, self._pool, self._blank = data, plan, pool, blank
-        self._kept: dict[int, Batch] = {}
+        self._cache: dict[int, Batch] = {}
 
     def __len__(self) -> int:
         return len(self._plan)
@@ -125,23 +127,33 @@ class StreamedScoreBatches(Sequence[Batch]):
             return torch.zeros(shape, device=device), torch.zeros(
                 count, dtype=torch.int64, device=device
             )
-        if index not in self._kept:
+        if index not in self._cache:
             batches = self._data.raw_training_batches(self._pool, [self._plan[index]])
             images, labels = next(batches)
-            self._kept[index] = images.cpu(), labels.cpu()
-        images, labels = (part.to(self._data.device) for part in self._kept[index])
+            self._cache[index] = images.cpu(), labels.cpu()
+        images, labels = (tensor.to(self._data.device) for tensor in self._cache[index])
         return self._data.pixels(images), labels
 
 
 class StreamedData(pl.LightningDataModule):
-    """A data set of photographs as the Trainer sees it.
+    """Batches of a streamed data set of photographs.
 
-    `files` are parquet files by role, `train` and `test`. Photographs travel as uint8 and are
-    normalised on the device. `recipe.batch_size` is the batch of all ranks together: each takes an
-    equal part. `seconds` adds up how long the training loop waited for batches; `skipped` counts
-    broken photographs, each time that they were left out of a batch.
+    Photographs are sent to the device as uint8 and normalised there. `recipe.batch_size` is the
+    batch of all ranks together: each takes an equal part. `seconds` is the total time that the
+    training loop waited for batches; `skipped` counts broken photographs, each time that one was
+    left out of a batch.
 
-    Raises BenchError for files that cannot be read and for recipes that cannot be followed.
+    Args:
+        files: Parquet files by role, `train` and `test`.
+        settings: The data set's entry in benchmark.yaml.
+        recipe: The recipe: batch size, augmentation, normalisation.
+        rng: The random streams of the network's seed: order, augmentation, scoring batches.
+        workers: Number of worker processes; 0 decodes in this process.
+        rank: Index of this process, where torch.distributed is not initialised.
+        ranks: Number of processes, where torch.distributed is not initialised.
+
+    Raises:
+        BenchError: A file cannot be read, or the recipe is not supported for streamed data.
     """
 
     def __init__(
@@ -163,8 +175,8 @@ class StreamedData(pl.LightningDataModule):
         self.classes, self.workers = settings.classes, workers
         self._crop, self.pixels = crop_of(recipe), Pixels(settings, recipe)
         self._source = str(Path(files["train"][0]).parent)
-        self._given = rank, ranks
-        self._kept_pool: Pool | None = None
+        self._default_ranks = rank, ranks
+        self._training_pool: Pool | None = None
         self._extra_pool: Pool | None = None
         self.device = torch.device("cpu")
         self.seconds = 0.0
@@ -172,13 +184,13 @@ class StreamedData(pl.LightningDataModule):
 
     @property
     def rank(self) -> int:
-        """Number of this process among those that train together."""
-        return torch.distributed.get_rank() if _distributed() else self._given[0]
+        """Index of this process in data-parallel training."""
+        return torch.distributed.get_rank() if _distributed() else self._default_ranks[0]
 
     @property
     def ranks(self) -> int:
-        """How many processes train together."""
-        return torch.distributed.get_world_size() if _distributed() else self._given[1]
+        """Number of processes in data-parallel training."""
+        return torch.distributed.get_world_size() if _distributed() else self._default_ranks[1]
 
     @property
     def batch_size(self) -> int:
@@ -194,11 +206,11 @@ class StreamedData(pl.LightningDataModule):
         self.to(self.trainer.strategy.root_device)
 
     def teardown(self, stage: str) -> None:
-        """Let the worker processes go."""
-        for pool in (self._kept_pool, self._extra_pool):
+        """Shut the worker processes down."""
+        for pool in (self._training_pool, self._extra_pool):
             if pool is not None:
                 pool.close()
-        self._kept_pool = self._extra_pool = None
+        self._training_pool = self._extra_pool = None
 
     def to(self, device: torch.device) -> StreamedData:
         """Make batches on `device` from now on."""
@@ -207,7 +219,7 @@ class StreamedData(pl.LightningDataModule):
         return self
 
     def provenance(self) -> dict[str, Any]:
-        """What a result says about its data; the digest is of the files' outlines."""
+        """Digest (of the files' metadata) and source of the data, as stored with a result."""
         digest = hashlib.sha256("".join(s.digest for s in self.shards.values()).encode())
         return {
             "digest": digest.hexdigest(),
@@ -217,13 +229,13 @@ class StreamedData(pl.LightningDataModule):
         }
 
     def pool(self, role: str) -> Pool:
-        """Start workers for the images of `role`, seen as in evaluation unless they train."""
+        """Start workers for the images of `role`: augmented for `train`, else as evaluated."""
         return Pool(self._decoder(role), self.workers, pin=self.device.type == "cuda")
 
-    def kept_pool(self) -> Pool:
-        """Workers for training images, kept from epoch to epoch until the Trainer is done."""
-        self._kept_pool = self._kept_pool or self.pool("train")
-        return self._kept_pool
+    def training_pool(self) -> Pool:
+        """Workers for training images, persistent until `teardown`."""
+        self._training_pool = self._training_pool or self.pool("train")
+        return self._training_pool
 
     def _decoder(self, role: str) -> Decoder:
         crop = self._crop if role == "train" else None
@@ -238,27 +250,27 @@ class StreamedData(pl.LightningDataModule):
         return order.batches(shuffled, self.batch_size, seed, self.rank, self.ranks)
 
     def raw_batches(self, pool: Pool, plan: Plan) -> Iterator[Batch]:
-        """Put batches together on the device, as uint8; broken photographs are left out."""
+        """Assemble batches on the device, as uint8; broken photographs are skipped."""
         decoded = pool.decode([piece for batch in plan for piece in batch])
         for batch in plan:
-            parts = [next(decoded) for _ in batch]
-            self.skipped += sum(skipped for *_, skipped in parts)
-            images = [part.to(self.device, non_blocking=True) for part, *_ in parts]
-            labels = [part.to(self.device, non_blocking=True) for _, part, _ in parts]
+            pieces = [next(decoded) for _ in batch]
+            self.skipped += sum(skipped for *_, skipped in pieces)
+            images = [pixels.to(self.device, non_blocking=True) for pixels, *_ in pieces]
+            labels = [targets.to(self.device, non_blocking=True) for _, targets, _ in pieces]
             yield torch.cat(images), torch.cat(labels)
 
     def training_batches(self, pool: Pool, plan: Plan) -> Iterator[Batch]:
-        """Make normalised batches, none of them empty, so that all ranks step equally often."""
+        """Yield normalised batches, none of them empty, so that all ranks step equally often."""
         for images, labels in self.raw_training_batches(pool, plan):
             yield self.pixels(images), labels
 
     def raw_training_batches(self, pool: Pool, plan: Plan) -> Iterator[Batch]:
-        """Make batches of uint8, none of them empty."""
+        """Yield batches of uint8, none of them empty."""
         for batch, (images, labels) in zip(plan, self.raw_batches(pool, plan), strict=True):
-            yield (images, labels) if len(labels) else self._instead_of(batch)
+            yield (images, labels) if len(labels) else self._replacement(batch)
 
-    def _instead_of(self, batch: list[Piece]) -> Batch:
-        """Take the next readable photograph in place of a batch of which none can be read."""
+    def _replacement(self, batch: list[Piece]) -> Batch:
+        """Return the next readable photograph, for a batch of which none can be read."""
         decoder, last = self._decoder("train"), int(batch[-1].numbers[-1])
         for number in range(last + 1, last + 1 + SEARCH):
             (piece,) = order.pieces(np.array([number % self.train_size]), batch[-1].seed)
@@ -271,27 +283,30 @@ class StreamedData(pl.LightningDataModule):
         raise BenchError(f"{self._source}: {SEARCH} photographs in a row cannot be decoded")
 
     def score_batches(self, blank: bool = False) -> StreamedScoreBatches:
-        """The pruning loader: a few random training images, in batches, augmented; or zeros.
+        """Batches for scoring: `score_images_per_class` x classes random images, augmented.
 
-        `score_images_per_class` x classes images, the first of a random permutation and so not
-        balanced, as for data in memory; the same on every rank.
+        They are the first of a random permutation of the training images, and so not balanced, as
+        for data in memory; the same on every rank.
+
+        Args:
+            blank: Return zeros of the right shapes, for methods that use nothing else.
         """
         draws = np.random.Philox(key=self.rng.seed_of("score")).random_raw(self.train_size)
         count = self.recipe.score_images_per_class * self.classes
-        chosen = np.argsort(draws, kind="stable")[:count]
+        numbers = np.argsort(draws, kind="stable")[:count]
         seed, size = self.rng.seed_of("score/augment"), self.recipe.score_batch_size
-        cuts = range(size, len(chosen), size)
-        plan = [order.pieces(part, seed) for part in np.split(chosen, cuts)]
+        cuts = range(size, len(numbers), size)
+        plan = [order.pieces(batch, seed) for batch in np.split(numbers, cuts)]
         return StreamedScoreBatches(self, plan, self.pool("train"), blank)
 
     def extra_batch(self, number: int) -> Batch:
-        """Training batch `number` of an order of its own, which no epoch has; of this rank.
+        """Return this rank's training batch `number` of a separate order that no epoch uses.
 
-        For methods that look at gradients beside the steps; it depends on (seed, `number`) alone.
+        For methods that compute gradients between steps; depends on (seed, `number`) alone.
         """
-        turn, place = divmod(number, len(self.train_dataloader()))
+        extra_epoch, position = divmod(number, len(self.train_dataloader()))
         self._extra_pool = self._extra_pool or self.pool("train")
-        plan = self.plan(f"extra/{turn}")[place : place + 1]
+        plan = self.plan(f"extra/{extra_epoch}")[position : position + 1]
         return next(self.training_batches(self._extra_pool, plan))
 
     def train_dataloader(self) -> StreamedTrainBatches:
@@ -305,7 +320,7 @@ class StreamedData(pl.LightningDataModule):
     def transfer_batch_to_device(
         self, batch: Any, device: torch.device, dataloader_idx: int
     ) -> Any:
-        """Return the batch as it is: it was made on the device."""
+        """Return the batch unchanged: it was made on the device."""
         return batch
 
 

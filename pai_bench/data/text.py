@@ -1,4 +1,4 @@
-"""Text as sequences of symbols: bytes, and for each of them the one that follows."""
+"""Text as sequences of bytes, each labelled with the byte that follows."""
 
 from __future__ import annotations
 
@@ -18,27 +18,30 @@ from pai_bench.core.errors import BenchError, first_line
 def sequences(paths: Sequence[Path], column: str, count: int, length: int) -> tuple[Tensor, Tensor]:
     """Cut the text of some parquet files into `count` sequences of `length` bytes.
 
-    Rows are joined as they are, in the order of files and rows, in UTF-8. Each byte but the very
-    first one is predicted once: a sequence begins with the byte that ends the labels of the one
-    before. Text beyond the last sequence is not used. Returns symbols uint8 (count, 1, 1, length)
-    and the symbols that follow, uint8 (count, length).
+    Rows are concatenated, in the order of files and rows, in UTF-8. Each byte but the first is
+    predicted once: a sequence begins with the last label of the previous one. Text beyond the last
+    sequence is not used.
 
-    Raises BenchError where there is no such column, or not that much text.
+    Returns:
+        Symbols uint8 (count, 1, 1, length), and the symbols that follow, uint8 (count, length).
+
+    Raises:
+        BenchError: There is no such column, or not enough text.
     """
     joined = b"".join(_bytes(path, column) for path in paths)
-    wanted = count * length + 1
-    if len(joined) < wanted:
+    needed = count * length + 1
+    if len(joined) < needed:
         raise BenchError(
             f"{paths[0].parent}: {len(joined):,} bytes of text in {paths[0].name} and its like, "
-            f"benchmark.yaml asks for {count:,} sequences of {length}: {wanted:,} bytes"
+            f"benchmark.yaml asks for {count:,} sequences of {length}: {needed:,} bytes"
         )
-    symbols = torch.from_numpy(np.frombuffer(joined, dtype=np.uint8, count=wanted).copy())
+    symbols = torch.from_numpy(np.frombuffer(joined, dtype=np.uint8, count=needed).copy())
     following = symbols[1:].clone().view(count, length)
     return symbols[:-1].clone().view(count, 1, 1, length), following
 
 
 def _bytes(path: Path, column: str) -> bytes:
-    """All rows of the column of text, joined; rows without a value are empty."""
+    """Concatenate all rows of the text column; null rows count as empty."""
     try:
         names = pq.read_schema(path).names
         if column not in names:

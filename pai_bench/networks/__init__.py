@@ -1,4 +1,4 @@
-"""The papers' networks, and what is computed of any network (imports data and below)."""
+"""The papers' networks, initialisations, sizes and tangent kernels (imports data and below)."""
 
 from __future__ import annotations
 
@@ -13,28 +13,37 @@ from pai_bench.networks import init
 from pai_bench.sparsity.masks import Layer, check_prunable, layers
 
 Shape = tuple[int, int, int]
-"""Channels, height, width of one picture."""
+"""Channels, height, width of one image."""
 
 
 def build(settings: Network, shape: Shape, classes: int) -> nn.Module:
-    """Call the builder with (shape, classes), draw the initial weights, set layers apart as dense.
+    """Build a network: call the builder, draw the initial weights, mark the dense layers.
 
-    The builder is found from the current folder too. Weights come from torch's global generator.
-    Raises BenchError for whatever goes wrong with the builder, and for an initialisation or a
-    pattern of dense layers that matches nothing.
+    Args:
+        settings: The network's entry in benchmark.yaml. Its builder is looked up in the current
+            folder too, and called with (shape, classes).
+        shape: Shape of one input.
+        classes: Number of classes.
+
+    Returns:
+        The network, its weights drawn from torch's global generator.
+
+    Raises:
+        BenchError: The builder fails or returns no usable network, the initialisation is unknown,
+            or a pattern of dense layers matches nothing.
     """
-    draw = init.named(settings.init)
+    initialise = init.named(settings.init)
     where = f"network builder {settings.build}: "
     try:
         network = import_utils.resolve(settings.build)(shape, classes)
         if not isinstance(network, nn.Module):
             raise TypeError(f"returned {type(network).__name__}, not a torch.nn.Module")
-        draw(network)
-        found = layers(network)
+        initialise(network)
+        network_layers = layers(network)
     except Exception as error:
         raise BenchError(f"{where}{type(error).__name__}: {first_line(error)}") from error
     for pattern in settings.dense:
-        _set_apart(found, pattern, where)
+        _mark_dense(network_layers, pattern, where)
     try:
         check_prunable(network)
     except BenchError as error:
@@ -42,10 +51,10 @@ def build(settings: Network, shape: Shape, classes: int) -> nn.Module:
     return network
 
 
-def _set_apart(found: list[tuple[str, Layer]], pattern: str, where: str) -> None:
-    matched = [layer for name, layer in found if fnmatchcase(name, pattern)]
+def _mark_dense(candidates: list[tuple[str, Layer]], pattern: str, where: str) -> None:
+    matched = [layer for name, layer in candidates if fnmatchcase(name, pattern)]
     if not matched:
-        hint = did_you_mean(pattern, [name for name, _ in found])
+        hint = did_you_mean(pattern, [name for name, _ in candidates])
         raise BenchError(f'{where}dense: no conv or linear layer is called "{pattern}"; {hint}')
     for layer in matched:
         layer.prunable = False  # type: ignore[assignment]

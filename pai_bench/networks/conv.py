@@ -1,4 +1,4 @@
-"""NTT's CONV-4: four 3x3 convolutions without padding (the lottery tickets' Conv-4 has padding)."""
+"""NTT's CONV-4: four 3x3 convolutions without padding (lottery-ticket papers' Conv-4 pads)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def conv_4(shape: tuple[int, int, int], classes: int) -> nn.Module:
 def conv_4_dropout(shape: tuple[int, int, int], classes: int) -> nn.Module:
     """CONV-4 with dropout of 0.25 after each pooling and 0.5 before the ReLU of the first fc.
 
-    Parameters have the names of `conv_4`, so that one's masks and weights fit the other.
+    Parameters have the names of `conv_4`, so that masks and weights of either fit the other.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for name, layer in _layers(shape, classes).items():

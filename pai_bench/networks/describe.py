@@ -1,4 +1,4 @@
-"""What a network amounts to, counted without drawing a weight or multiplying a number."""
+"""Parameters and FLOPs of a network, counted on the meta device without any computation."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ class Description:
 
 
 def describe(settings: Network, shape: networks.Shape, classes: int) -> Description:
-    """Build the network on torch's meta device, where tensors have shapes only, and count.
+    """Count parameters and FLOPs of a network, built on torch's meta device.
 
-    Raises BenchError where the network cannot be built, or does not take inputs of `shape`.
+    Raises:
+        BenchError: The network cannot be built, or does not take inputs of `shape`.
     """
     with torch.device("meta"):
         network = networks.build(settings, shape, classes)

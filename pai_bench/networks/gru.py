@@ -20,10 +20,10 @@ class Widths:
 
 
 class Gates(nn.Module):
-    """Element by element: what a GRU makes of its state and of what its two layers put out."""
+    """Gates of a GRU: elementwise functions of its state and of the outputs of its two layers."""
 
     def forward(self, from_input: Tensor, from_state: Tensor, state: Tensor) -> Tensor:
-        """Next state (N, H), from the parts (N, 3 H) for reset, update and new, in this order."""
+        """Return the next state (N, H), from (N, 3 H) for reset, update and new, in this order."""
         reset, update, new = from_input.chunk(3, 1)
         reset_by_state, update_by_state, new_by_state = from_state.chunk(3, 1)
         reset = torch.sigmoid(reset + reset_by_state)
@@ -32,17 +32,17 @@ class Gates(nn.Module):
         return new + update * (state - new)
 
     def reached(self, from_input: Tensor, from_state: Tensor, state: Tensor) -> Tensor:
-        """Positive where the next state depends on a positive part, gates included."""
-        parts = (*from_input.chunk(3, 1), *from_state.chunk(3, 1), state)
-        return torch.stack(parts).sum(0)
+        """Return a sum that is positive where the next state depends on a positive input."""
+        dependencies = (*from_input.chunk(3, 1), *from_state.chunk(3, 1), state)
+        return torch.stack(dependencies).sum(0)
 
 
 class GRU(nn.Module):
     """One layer of gated recurrent units, with torch.nn.GRU's equations.
 
-    Its two matrices are linear layers, so that whatever holds for the weights of layers holds for
-    recurrent ones: they are masked, scored and counted (once for each step of a sequence). They
-    start as torch.nn.GRU's do, uniform within 1 / sqrt(state).
+    Its two matrices are linear layers, so that they are masked, scored and counted (once for each
+    step of a sequence) as those are. They are initialised as in torch.nn.GRU, uniform within
+    1 / sqrt(state).
     """
 
     def __init__(self, inputs: int, state: int) -> None:
@@ -55,7 +55,7 @@ class GRU(nn.Module):
             nn.init.uniform_(parameter, -1 / math.sqrt(state), 1 / math.sqrt(state))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """States (N, L, H) after each step of sequences (N, L, inputs); the first one is 0."""
+        """Return the states (N, L, H) after each step of (N, L, inputs), from a state of 0."""
         steps = self.input(inputs).unbind(1)
         state = steps[0].new_zeros(len(inputs), self.state)
         states = []
@@ -68,8 +68,11 @@ class GRU(nn.Module):
 class CharacterModel(nn.Module):
     """Maps symbols to logits of the symbol that follows each of them.
 
-    `tied` reads the logits off with the embedding itself, which is never masked; else with a
-    linear layer of its own, which is.
+    Args:
+        symbols: Number of different symbols.
+        tied: Use the embedding, which is never masked, for the logits too; else they have a linear
+            layer of their own, which is masked.
+        widths: Units of each layer; by default RigL's.
     """
 
     def __init__(self, symbols: int, tied: bool, widths: Widths | None = None) -> None:
@@ -89,9 +92,9 @@ class CharacterModel(nn.Module):
             self.logits.prunable = False  # type: ignore[assignment]
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Logits (N, symbols, L) of symbols (N, 1, 1, L), which are whole numbers of any type.
+        """Return logits (N, symbols, L) for symbols (N, 1, 1, L), whole numbers of any dtype.
 
-        Numbers that are no symbols, as of methods that make inputs of noise, become the nearest.
+        Other numbers, as from methods that score on noise, are clamped to the nearest symbol.
         """
         symbols = inputs.flatten(1).long().clamp(0, self.embedding.num_embeddings - 1)
         logits: Tensor = self.logits(self.readout(self.gru(self.embedding(symbols))))
@@ -103,14 +106,14 @@ def gru_rigl(shape: tuple[int, int, int], classes: int) -> nn.Module:
 
     1,146,880 prunable weights with 256 symbols: the GRU's two matrices and the two linear layers.
     The paper calls the embedding shared, and its last layer is as wide: logits are its products
-    with the embedding. It has no word on biases, on what is between the linear layers (a ReLU here)
-    or on where the reset gate stands (after the product, as in cuDNN).
+    with the embedding. It does not specify biases, what is between the linear layers (a ReLU here)
+    or where the reset gate is applied (after the product, as in cuDNN).
     """
     return CharacterModel(_symbols(shape, classes), tied=True)
 
 
 def gru_rigl_untied(shape: tuple[int, int, int], classes: int) -> nn.Module:
-    """The other reading: a linear layer of its own from the last 128 units to the logits."""
+    """RigL's model, read otherwise: a separate linear layer from the last 128 units to logits."""
     return CharacterModel(_symbols(shape, classes), tied=False)
 
 

@@ -1,7 +1,7 @@
 """The papers' initialisations, by name. Each draws in place, layer by layer in module order.
 
-What a paper's description is silent about keeps PyTorch's start: conv and linear weights and
-biases uniform within 1 / sqrt(fan_in), normalisation with scale 1 and shift 0.
+What a paper does not specify keeps PyTorch's default: conv and linear weights and biases uniform
+within 1 / sqrt(fan_in), normalisation with scale 1 and shift 0.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ def rigl_imagenet(network: nn.Module) -> None:
     """Variance scaling as in RigL's ResNet-50: convs truncated normal of variance 1 / fan_in.
 
     Linear layers are N(0, 0.01^2); the last batch norm of each residual block starts with scale 0,
-    so that a block starts as its shortcut. The description says neither where the normal is cut off
-    nor what biases are: we cut off at two deviations, as TensorFlow does, and take 0. It is also
-    silent about MobileNet, which gets the same; a depthwise filter has fan_in 9.
+    so that a block starts as its shortcut. The paper specifies neither where the normal is cut off
+    nor the biases: we cut off at two deviations, as TensorFlow does, and take 0. Nor does it
+    specify MobileNet, which gets the same; a depthwise filter has fan_in 9.
     """
     for _, layer in layers(network):
         if isinstance(layer, nn.Linear):
@@ -64,7 +64,7 @@ def rigl_imagenet(network: nn.Module) -> None:
 
 
 def he_fan_out(network: nn.Module) -> None:
-    """Convs N(0, 2 / fan_out), linear layers as PyTorch starts them (DessiLBI's ResNets)."""
+    """Convs N(0, 2 / fan_out), linear layers with PyTorch's default (DessiLBI's ResNets)."""
     for _, layer in layers(network):
         if not isinstance(layer, nn.Linear):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
@@ -94,9 +94,10 @@ INITS: dict[str, Callable[[nn.Module], None]] = {
 
 
 def named(name: str | None) -> Callable[[nn.Module], None]:
-    """Find an initialisation by name; none given, the builder's own weights are kept.
+    """Look up an initialisation by name; None keeps the weights of the builder.
 
-    Raises BenchError for a name that is none.
+    Raises:
+        BenchError: The name is unknown.
     """
     if name is None:
         return keep
@@ -106,7 +107,7 @@ def named(name: str | None) -> Callable[[nn.Module], None]:
 
 
 def _fans(weight: Tensor) -> tuple[int, int]:
-    """Count the inputs of one output, and the outputs of one input."""
+    """Return fan_in and fan_out of a weight (out, in, ...)."""
     return weight[0].numel(), weight[:, 0].numel()
 
 

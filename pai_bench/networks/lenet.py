@@ -1,4 +1,4 @@
-"""The LeNets that pruning papers start with: fully connected, Caffe's, and DessiLBI's."""
+"""LeNets: the fully connected LeNet-300-100, Caffe's LeNet-5, and DessiLBI's."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def lenet_dessilbi(shape: tuple[int, int, int], classes: int) -> nn.Module:
     """DessiLBI's LeNet: 6, 16 and 120 5x5 filters, then 84 units.
 
     61,470 prunable weights on 28 x 28 pixels, to which the first convolution adds a border of 2,
-    and 10 classes. The pooling is not described; two halvings lead from 28 to the 120 filters' one
-    place, and we take 2x2 maxima.
+    and 10 classes. The pooling is not specified; two halvings lead from 28 to the single position
+    of the 120 filters, and we use 2x2 max pooling.
     """
     channels, *sides = shape
     height, width = ((side // 2 - 4) // 2 - 4 for side in sides)

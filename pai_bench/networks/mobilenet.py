@@ -25,7 +25,7 @@ def mobilenet_v1(shape: tuple[int, int, int], classes: int, width: float = 1.0) 
 
     4,209,088 conv and linear weights on ImageNet at width 1, of which RigL leaves the first
     convolution and the depthwise ones dense. Batch norm and ReLU follow each convolution; no
-    convolution has a bias. That it is ReLU and not ReLU6, and has no dropout, is our reading.
+    convolution has a bias. The paper does not specify ReLU rather than ReLU6 and no dropout.
     """
     channels = int(32 * width)
     layers: OrderedDict[str, nn.Module] = OrderedDict(
@@ -58,9 +58,9 @@ def _separable(channels: int, outputs: int, stride: int) -> nn.Module:
 
 
 def _pad(stride: int) -> nn.Module:
-    """Add the border of a 3x3 convolution: all around, or where it strides, one row and column.
+    """Zero padding of a 3x3 convolution: on all sides, or where it strides, one row and column.
 
-    The code's border is asymmetric (an input of 225 for 224); at which side is not described, and
-    we take bottom and right, which is what TensorFlow's "same" means.
+    The code's padding is asymmetric (an input of 225 for 224); the sides are not specified, and we
+    take bottom and right, as TensorFlow's "same" does.
     """
     return nn.ZeroPad2d(1 if stride == 1 else (0, 1, 0, 1))

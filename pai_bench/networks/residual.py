@@ -1,4 +1,4 @@
-"""The two residual blocks of He et al., shared by the ResNets for small and for large pictures."""
+"""The two residual blocks of He et al., shared by the ResNets for CIFAR and for ImageNet."""
 
 from __future__ import annotations
 

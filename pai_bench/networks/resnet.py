@@ -1,4 +1,4 @@
-"""ResNet-18 and ResNet-50 for ImageNet (v1.5: stride on the 3x3), and their Tiny-ImageNet kin."""
+"""ResNet-18 and ResNet-50 for ImageNet (v1.5: stride on the 3x3) and Tiny-ImageNet."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def resnet_18(shape: tuple[int, int, int], classes: int) -> nn.Module:
 
 
 def resnet_18_1000(shape: tuple[int, int, int], classes: int) -> nn.Module:
-    """ResNet-18 that has 1000 outputs for any number of classes, 11,678,912 prunable weights.
+    """ResNet-18 with 1000 outputs for any number of classes, 11,678,912 prunable weights.
 
     NTK-SAP's code trains this on Tiny-ImageNet: 800 of the outputs belong to no class.
     """
@@ -40,7 +40,7 @@ def resnet_50(shape: tuple[int, int, int], classes: int) -> nn.Module:
 
 
 def _large_stem(channels: int) -> Layers:
-    """Divide height and width by four."""
+    """Stem for ImageNet, which divides height and width by four."""
     return OrderedDict(
         conv1=nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False),
         bn1=nn.BatchNorm2d(64),
@@ -67,8 +67,8 @@ def _resnet(
     channels = 64
     for index, count in enumerate(blocks):
         width = 64 * 2**index
-        made = stage(block, channels, width, count, stride=2 if index else 1)
-        layers[f"stage{index + 1}"] = nn.Sequential(*made)
+        stage_blocks = stage(block, channels, width, count, stride=2 if index else 1)
+        layers[f"stage{index + 1}"] = nn.Sequential(*stage_blocks)
         channels = block.expansion * width
     layers["mean"] = nn.AdaptiveAvgPool2d(1)
     layers["flatten"] = nn.Flatten()

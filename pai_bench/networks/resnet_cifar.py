@@ -1,4 +1,4 @@
-"""ResNets for 32 x 32 pictures, as in the NTK-SAP code ("lottery" models) and DessiLBI's."""
+"""ResNets for 32 x 32 images, as in the code of NTK-SAP ("lottery" models) and of DessiLBI."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def resnet_56(shape: tuple[int, int, int], classes: int) -> nn.Module:
 def bottleneck_85(shape: tuple[int, int, int], classes: int) -> nn.Module:
     """Build what DessiLBI calls ResNet-56: nine bottlenecks a stage, 85 convolutions.
 
-    869,530 parameters on CIFAR-10. Where the stride stands in a block is not described; here it is
-    on the 3x3 convolution.
+    869,530 parameters on CIFAR-10. The position of the stride in a block is not specified; here it
+    is on the 3x3 convolution.
     """
     return _resnet(Bottleneck, 9, shape, classes)
 

@@ -1,4 +1,4 @@
-"""Copies of a network to work on, for as little as the copied numbers cost."""
+"""Fast deep copies of a network, for methods that work on a copy."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from torch import Tensor, nn
 
 Network = TypeVar("Network", bound=nn.Module)
 _ATOMS = frozenset((bool, int, float, str, type(None)))
-_ROOMS = frozenset((OrderedDict, dict, set, list))
-_OWN_WAYS = (
+_CONTAINERS = frozenset((OrderedDict, dict, set, list))
+_COPY_HOOKS = (
     "__deepcopy__", "__reduce_ex__", "__reduce__", "__getstate__", "__getnewargs__",
     "__getnewargs_ex__", "__slots__",
 )  # fmt: skip
-"""What a class defines that wants to be copied in a way of its own."""
+"""Attributes of a class that customises how it is copied."""
 
 
 def scratch_copy(network: Network) -> Network:
     """Return what `copy.deepcopy(network)` returns, in a quarter of its time.
 
     A network consists of some hundred modules with a dozen dictionaries each, most of them empty,
-    and `deepcopy` takes a detour through pickling for each: longer than a pass of one image takes.
-    Modules, dictionaries and tensors are copied directly here; all that is not as usual is left to
-    `deepcopy`, within the same copy: modules with a way of their own, views, other objects.
+    and `deepcopy` goes through the pickle protocol for each: longer than a forward pass of one
+    image takes. Modules, dictionaries and tensors are copied directly here; everything else is left
+    to `deepcopy`, with the same memo: modules that customise copying, views, other objects.
 
     >>> network = nn.Sequential(nn.Linear(2, 2))
     >>> twin = scratch_copy(network)
@@ -44,7 +44,7 @@ def scratch_copy(network: Network) -> Network:
 
 
 def _plain_buffers(network: nn.Module) -> list[Tensor]:
-    """Buffers that are nothing but their numbers: no gradient, no view, a storage of their own."""
+    """Buffers without gradient or attributes, that are no views and own their storage."""
     buffers = [
         buffer
         for buffer in network.buffers()
@@ -61,13 +61,13 @@ def _plain_buffers(network: nn.Module) -> list[Tensor]:
 
 
 def _copied(value: Any, memo: dict[int, Any]) -> Any:
-    """What `copy.deepcopy(value, memo)` returns; `memo` holds the copies made so far."""
+    """Return what `copy.deepcopy(value, memo)` returns."""
     kind = type(value)
     if kind in _ATOMS:
         return value
     if id(value) in memo:
         return memo[id(value)]
-    if kind in _ROOMS and not value:
+    if kind in _CONTAINERS and not value:
         twin = memo[id(value)] = kind()
         return twin
     if kind is OrderedDict or kind is dict:
@@ -75,7 +75,7 @@ def _copied(value: Any, memo: dict[int, Any]) -> Any:
         for key, item in value.items():
             twin[_copied(key, memo)] = _copied(item, memo)
         return twin
-    if isinstance(value, nn.Module) and _copied_as_usual(kind):  # type: ignore[arg-type]
+    if isinstance(value, nn.Module) and _copied_by_default(kind):  # type: ignore[arg-type]
         return _copied_module(value, memo)
     if kind is tuple and all(type(item) in _ATOMS for item in value):
         return value
@@ -90,6 +90,6 @@ def _copied_module(module: nn.Module, memo: dict[int, Any]) -> nn.Module:
 
 
 @cache
-def _copied_as_usual(kind: type[nn.Module]) -> bool:
-    """Whether a class of modules is copied by its attributes, as modules are by default."""
-    return all(getattr(kind, way, None) is getattr(nn.Module, way, None) for way in _OWN_WAYS)
+def _copied_by_default(kind: type[nn.Module]) -> bool:
+    """Whether a class of modules is copied attribute by attribute, as by default."""
+    return all(getattr(kind, hook, None) is getattr(nn.Module, hook, None) for hook in _COPY_HOOKS)

@@ -1,4 +1,4 @@
-"""VGG-16 with batch norm for 32 x 32 pictures, as in the code of NTK-SAP and of DessiLBI."""
+"""VGG-16 with batch norm for 32 x 32 images, as in the code of NTK-SAP and of DessiLBI."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wide ResNet for 32 x 32 pictures, as in RigL (section 4.3): pre-activation blocks, dropout."""
+"""Wide ResNet for 32 x 32 images, as in RigL (section 4.3): pre-activation blocks, dropout."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ class WideBlock(nn.Module):
     """BN, ReLU and a 3x3 convolution, twice, with dropout before the second convolution.
 
     Where the number of channels changes, the shortcut is a 1x1 convolution of the *activated*
-    input; elsewhere it is the input itself. That dropout stands between the convolutions is all
-    that is described; we put it after the activation. Convolutions have no biases.
+    input; elsewhere it is the input itself. The paper places dropout between the convolutions; that
+    it follows the activation is our choice. Convolutions have no biases.
     """
 
     def __init__(self, channels: int, width: int, stride: int, dropout: float) -> None:
@@ -31,8 +31,8 @@ class WideBlock(nn.Module):
         """Map (N, C, H, W) to (N, width, H / stride, W / stride)."""
         activated = self.relu(self.bn1(inputs))
         hidden = self.relu(self.bn2(self.conv1(activated)))
-        carried = inputs if self.shortcut is None else self.shortcut(activated)
-        return self.conv2(self.dropout(hidden)) + carried  # type: ignore[no-any-return]
+        shortcut = inputs if self.shortcut is None else self.shortcut(activated)
+        return self.conv2(self.dropout(hidden)) + shortcut  # type: ignore[no-any-return]
 
 
 def wide_resnet(
@@ -47,11 +47,12 @@ def wide_resnet(
     channels = 16
     for stage in (1, 2, 3):
         width = factor * 8 * 2**stage
-        made = []
+        blocks_of_stage = []
         for index in range(blocks):
-            made.append(WideBlock(channels, width, 2 if stage > 1 and index == 0 else 1, dropout))
+            stride = 2 if stage > 1 and index == 0 else 1
+            blocks_of_stage.append(WideBlock(channels, width, stride, dropout))
             channels = width
-        layers[f"stage{stage}"] = nn.Sequential(*made)
+        layers[f"stage{stage}"] = nn.Sequential(*blocks_of_stage)
     layers |= OrderedDict(
         bn=nn.BatchNorm2d(channels),
         relu=nn.ReLU(),

@@ -1,1 +1,1 @@
-"""Masks: held, chosen, scored, accounted for (imports registry and below)."""
+"""Masks: selection from scores, layer densities, costs, compaction (imports registry and below)."""

@@ -1,4 +1,4 @@
-"""What a mask really leaves: effective density, collapsed layers, FLOPs."""
+"""What a mask leaves of a network: weights on a path, FLOPs and bytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from pai_bench.sparsity.masks import Layer, Masks, layers, prunable, weight_name
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-"""Layers with running statistics, for methods that score in a state of their own."""
+"""Layers with running statistics, which methods may freeze while they score."""
 _NORMS = ("batch_norm", "group_norm", "layer_norm", "instance_norm", "rms_norm")
 _AVERAGES: dict[str, Callable[..., Tensor]] = {
     "max_pool1d": functional.avg_pool1d,
@@ -25,7 +25,7 @@ _AVERAGES: dict[str, Callable[..., Tensor]] = {
 
 
 class _Reach(torch.autograd.Function):
-    """Turn values into "is reached": positive -> 1, in the forward and in the backward pass."""
+    """Binarise reachability: positive -> 1, in the forward and in the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ def _reach(values: Tensor) -> Tensor:
 
 
 class Transparent(TorchFunctionMode):
-    """Let normalisation and max pooling pass on reachability, called as a layer or a function."""
+    """Make normalisation and max pooling propagate reachability, as a layer or a function."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
@@ -66,38 +66,45 @@ def _average(
     ceil_mode: bool = False,
     **rest: Any,
 ) -> Tensor:
-    """Pool by averages what is pooled by maxima; a dilated pool has no average and stays."""
+    """Replace max pooling by average pooling, except where it is dilated: that has no average."""
     if dilation not in (1, (1,), (1, 1), (1, 1, 1)):
         return pool(input, kernel_size, stride, padding, dilation, ceil_mode, **rest)
     return average(input, kernel_size, stride, padding, ceil_mode)
 
 
 def effective(network: nn.Module, masks: Mapping[str, Tensor], shape: tuple[int, ...]) -> Masks:
-    """Keep of `masks` only the weights that lie on a path from an input to an output.
+    """Restrict `masks` to the weights that lie on a path from an input to an output.
 
-    `shape` is that of one input, without the batch. Signals of ones and zeros are sent through
-    the network forwards (what an input reaches) and backwards (what reaches an output), with every
-    weight 1 where it is kept (and everywhere in a layer that is not prunable), no biases,
-    normalisation switched off and max pooling replaced by average pooling (which of the pooled
-    values wins depends on the data). A dilated or adaptive max pooling passes its signal through
-    one of the reached values. Every symbol reaches all values of an embedding. A module in which
-    signals do not just add up (the gates of a GRU) has a method `reached`, which takes what
-    `forward` takes: sums of what its outputs depend on.
+    Signals of ones and zeros are sent through the network forwards (what an input reaches) and
+    backwards (what reaches an output), with every weight 1 where it is kept (and everywhere in a
+    layer that is not prunable), no biases, normalisation switched off and max pooling replaced by
+    average pooling (the position of the maximum depends on the data). A dilated or adaptive max
+    pooling passes its signal through one of the reached values. Every symbol reaches all values of
+    an embedding. A module in which signals do not just add up (the gates of a GRU) has a method
+    `reached`, with the arguments of `forward`, that returns sums of what its outputs depend on.
+
+    Args:
+        network: The network; it is not changed.
+        masks: Parameter name -> bool mask.
+        shape: Shape of one input, without the batch.
+
+    Returns:
+        Masks on the CPU, from which the density of the effective network follows.
     """
-    walker = copy.deepcopy(network).cpu().double().eval()
-    for _, layer in layers(walker):
+    probe = copy.deepcopy(network).cpu().double().eval()
+    for _, layer in layers(probe):
         _make_transparent(layer)
-    for module in walker.modules():
+    for module in probe.modules():
         if isinstance(module, nn.Embedding):
             module.weight.data.fill_(1)
         if hasattr(module, "reached"):
             module.forward = module.reached  # type: ignore[assignment]
-    for name, weight in prunable(walker):
+    for name, weight in prunable(probe):
         weight.data = masks[name].to("cpu", torch.float64)
         weight.requires_grad_()
     with torch.enable_grad(), Transparent():
-        output = walker(torch.ones(1, *shape, dtype=torch.float64))
-        weights = dict(prunable(walker))
+        output = probe(torch.ones(1, *shape, dtype=torch.float64))
+        weights = dict(prunable(probe))
         gradients = torch.autograd.grad(
             _reach(output).sum(), list(weights.values()), materialize_grads=True
         )
@@ -106,7 +113,7 @@ def effective(network: nn.Module, masks: Mapping[str, Tensor], shape: tuple[int,
 
 
 def _make_transparent(layer: Layer) -> None:
-    """Let a layer of the walker pass on reachability, and nothing else."""
+    """Make a layer propagate reachability only: weights of 1, no bias, outputs of 0 or 1."""
     if layer.bias is not None:
         layer.bias.data.zero_()
     layer.weight.data.fill_(1)
@@ -115,13 +122,13 @@ def _make_transparent(layer: Layer) -> None:
 
 @dataclass(frozen=True)
 class LayerCost:
-    """What one forward pass of one input asks of a conv or linear layer."""
+    """Cost of a conv or linear layer in one forward pass of one input."""
 
     weights: int
     channels: int
     """Output channels."""
     places: int
-    """Places of the output at which each weight is used, over all calls of the layer."""
+    """Output positions at which each weight is used, over all calls of the layer."""
 
     @property
     def macs(self) -> int:
@@ -130,31 +137,32 @@ class LayerCost:
 
     @property
     def outputs(self) -> int:
-        """Values that the layer puts out."""
+        """Number of output values."""
         return self.channels * self.places
 
 
 def costs_by_layer(network: nn.Module, shape: tuple[int, ...]) -> dict[str, LayerCost]:
-    """Count what one input costs in each conv and linear layer, prunable or not, by weight name.
+    """Measure the cost of each conv and linear layer, prunable or not, by weight name.
 
-    One pass is run where the network is; on the meta device that computes nothing.
+    Runs one forward pass on the network's device; on the meta device that computes nothing.
+    `shape` is that of one input, without the batch.
     """
-    found: dict[str, LayerCost] = {}
+    costs: dict[str, LayerCost] = {}
     counted = copy.deepcopy(network).eval()
     for name, layer in layers(counted):
-        layer.register_forward_hook(_counter(found, weight_name(name)))
-    first = next(counted.parameters())
+        layer.register_forward_hook(_counter(costs, weight_name(name)))
+    like = next(counted.parameters())
     with torch.no_grad():
-        counted(torch.zeros(1, *shape, dtype=first.dtype, device=first.device))
-    return found
+        counted(torch.zeros(1, *shape, dtype=like.dtype, device=like.device))
+    return costs
 
 
-def _counter(found: dict[str, LayerCost], name: str) -> Callable[[nn.Module, object, Tensor], None]:
+def _counter(costs: dict[str, LayerCost], name: str) -> Callable[[nn.Module, object, Tensor], None]:
     def count(layer: nn.Module, _inputs: object, output: Tensor) -> None:
         channels = output.shape[-1] if isinstance(layer, nn.Linear) else output.shape[1]
-        before = found[name].places if name in found else 0
+        earlier = costs[name].places if name in costs else 0
         weights = dict(layer.named_parameters())["weight"].numel()
-        found[name] = LayerCost(weights, channels, before + output[0].numel() // channels)
+        costs[name] = LayerCost(weights, channels, earlier + output[0].numel() // channels)
 
     return count
 
@@ -179,7 +187,7 @@ def inference_flops(macs: Mapping[str, int], masks: Masks) -> float:
 def kept_flops(
     macs: Mapping[str, int], kept: Mapping[str, int], totals: Mapping[str, int]
 ) -> float:
-    """The same, from the numbers of `kept` weights of all of a layer's, by weight name."""
+    """Inference FLOPs of one input, from kept weights and all weights by weight name."""
     return sum(
         2.0 * count * kept[name] / totals[name] if name in kept else 2.0 * count
         for name, count in macs.items()

@@ -1,4 +1,4 @@
-"""How densely each layer is kept: uniform, Erdős–Rényi, and its kernel variant (RigL)."""
+"""Layer densities: uniform, Erdős–Rényi, and its kernel variant (RigL)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Rounding = Literal["floor", "ceil"]
 
 
 def uniform(shapes: Shapes, density: float, dense: Collection[str] = ()) -> dict[str, float]:
-    """Give every layer the same density; those named in `dense` stay whole, uncompensated.
+    """Give every layer the same density; those named in `dense` stay dense, uncompensated.
 
     RigL, section 3: with the first convolution in `dense`.
 
@@ -32,10 +32,10 @@ def erdos_renyi(
 ) -> dict[str, float]:
     """Densities in proportion to (in + out) / (in x out), whatever the size of the kernel.
 
-    See `erdos_renyi_kernel` for all that both have in common.
+    Saturation, `dense`, `rounding` and errors are those of `erdos_renyi_kernel`.
 
-    >>> found = erdos_renyi({"a": (4, 2), "b": (6, 3), "c": (6, 4, 2)}, 0.5)
-    >>> {name: round(1 - d, 2) for name, d in found.items()}
+    >>> densities = erdos_renyi({"a": (4, 2), "b": (6, 3), "c": (6, 4, 2)}, 0.5)
+    >>> {name: round(1 - d, 2) for name, d in densities.items()}
     {'a': 0.21, 'b': 0.47, 'c': 0.56}
     """
     return _in_proportion(shapes, _by_channels, density, dense, rounding)
@@ -49,28 +49,39 @@ def erdos_renyi_kernel(
 ) -> dict[str, float]:
     """Densities in proportion to the sum of a weight's dimensions over their product (ERK).
 
-    A layer whose share would exceed its size is kept whole, and the others share what is left:
-    the number of weights kept over all layers is that of `density`. Layers named in `dense` are
-    whole and stay out of that sum (RigL's code; section 1.8 of its specification). `rounding` is
-    that of the number of zeros per layer; `ceil` gives the figures that the paper printed.
+    A layer whose density would exceed 1 is kept dense, and the remaining budget is distributed over
+    the others: the number of weights kept over all layers is that of `density` (RigL's code;
+    section 1.8 of its specification).
 
-    Raises BenchError for a density outside (0, 1] or a name in `dense` that no layer has.
+    Args:
+        shapes: Weight name -> shape.
+        density: Density of all layers together, those in `dense` excepted.
+        dense: Names of layers that stay dense and do not count towards `density`.
+        rounding: How the number of zeros per layer is rounded; `ceil` gives the figures that the
+            paper printed.
 
-    >>> found = erdos_renyi_kernel({"a": (4, 2), "b": (6, 3), "c": (6, 4, 2)}, 0.5)
-    >>> {name: round(1 - d, 3) for name, d in found.items()}
+    Returns:
+        Weight name -> density.
+
+    Raises:
+        BenchError: The density is outside (0, 1], or no layer has a name in `dense`.
+
+    >>> densities = erdos_renyi_kernel({"a": (4, 2), "b": (6, 3), "c": (6, 4, 2)}, 0.5)
+    >>> {name: round(1 - d, 3) for name, d in densities.items()}
     {'a': 0.0, 'b': 0.31, 'c': 0.655}
     """
     return _in_proportion(shapes, _by_dimensions, density, dense, rounding)
 
 
 def rigl_mnist(shapes: Shapes, density: float) -> dict[str, float]:
-    """Densities of RigL's LeNet on MNIST: first layer sparsity s, last whole, between them 0.9 s.
+    """Densities of RigL's LeNet on MNIST: first layer sparsity s, last dense, between them 0.9 s.
 
     (Section 1.11 of its specification, and its code.) s is such that `density` is that of all
     layers together: for LeNet-300-100, s = 0.98 is density 0.0347257. A network of one layer has
     that density.
 
-    Raises BenchError where the whole last layer alone is more than `density`, or nearly so.
+    Raises:
+        BenchError: The dense last layer alone takes (nearly) all of `density` or more.
 
     >>> shapes = {"fc1": (300, 784), "fc2": (100, 300), "fc3": (10, 100)}
     >>> {name: round(1 - d, 4) for name, d in rigl_mnist(shapes, 0.0347257).items()}
@@ -80,12 +91,12 @@ def rigl_mnist(shapes: Shapes, density: float) -> dict[str, float]:
     sizes = [math.prod(shape) for shape in shapes.values()]
     if len(sizes) == 1:
         return dict.fromkeys(shapes, density)
-    parts = [1.0] + [0.9] * (len(sizes) - 2) + [0.0]
-    thinned = sum(part * size for part, size in zip(parts, sizes, strict=True))
-    sparsity = (1 - density) * sum(sizes) / thinned
+    factors = [1.0] + [0.9] * (len(sizes) - 2) + [0.0]
+    sparsified = sum(factor * size for factor, size in zip(factors, sizes, strict=True))
+    sparsity = (1 - density) * sum(sizes) / sparsified
     if sparsity > 1:
         raise BenchError(f"density {density:g} is impossible: rigl-mnist leaves more than that")
-    return {name: 1 - part * sparsity for name, part in zip(shapes, parts, strict=True)}
+    return {name: 1 - factor * sparsity for name, factor in zip(shapes, factors, strict=True)}
 
 
 def _by_channels(shape: tuple[int, ...]) -> float:
@@ -103,7 +114,7 @@ def _in_proportion(
     dense: Collection[str],
     rounding: Rounding,
 ) -> dict[str, float]:
-    """Solve for the factor of the raw densities, layers that saturate becoming whole in turn."""
+    """Scale the raw densities to the budget; layers that saturate become dense in turn."""
     _check(shapes, density, dense)
     free = {name: raw(shape) for name, shape in shapes.items() if name not in dense}
     sizes = {name: math.prod(shapes[name]) for name in free}
@@ -111,11 +122,11 @@ def _in_proportion(
     zeros = {name: round_((1 - density) * sizes[name]) for name in free}
     budget = sum(sizes.values()) - sum(zeros.values())
     while free:
-        factor = budget / sum(share * sizes[name] for name, share in free.items())
+        factor = budget / sum(raw_density * sizes[name] for name, raw_density in free.items())
         highest = max(free.values())
         if factor * highest <= 1:
             break
-        for name in [name for name, share in free.items() if share == highest]:
+        for name in [name for name, raw_density in free.items() if raw_density == highest]:
             budget -= sizes[name]
             del free[name]
     return {name: factor * free[name] if name in free else 1.0 for name in shapes}

@@ -1,4 +1,4 @@
-"""What is left of a fully connected network when dead neurons are removed (RigL, table 2)."""
+"""The architecture of a fully connected network without its dead neurons (RigL, table 2)."""
 
 from __future__ import annotations
 
@@ -15,43 +15,48 @@ from pai_bench.sparsity.perceptron import Architecture
 
 
 def final_architecture(masks: Mapping[str, Tensor]) -> Architecture:
-    """Remove neurons that nothing enters or leaves, over and over, and count what is left.
+    """Remove neurons without inputs or outputs, repeatedly, and count the compacted network.
 
-    `masks` are those of linear layers in a row, (out, in) each. Inputs that nothing reads are
-    removed too; outputs stay. The published sizes and inference FLOPs of all four methods of the
-    table come out of this count, from the units alone for the dense ones: the number of kept
-    weights of RigL's own networks is not published, 6,309 and 3,080 are what gives its bytes.
-    Its training FLOPs did not come out of any reading of its formula.
+    Inputs without outgoing weights are removed too; outputs stay. This count reproduces the
+    published sizes and inference FLOPs of all four methods of the table, from the units alone for
+    the dense ones: the number of kept weights of RigL's own networks is not published, 6,309 and
+    3,080 are what gives its bytes. No reading of its formula reproduced its training FLOPs.
 
-    Raises BenchError for masks that are no such row.
+    Args:
+        masks: Masks (out, in) of successive linear layers, from input to output.
+
+    Raises:
+        BenchError: The masks are not those of successive linear layers.
     """
-    left = compact(masks)
-    costs = {name: LayerCost(mask.numel(), len(mask), places=1) for name, mask in left.items()}
-    first = next(iter(left.values()))
+    compacted = compact(masks)
+    costs = {name: LayerCost(mask.numel(), len(mask), places=1) for name, mask in compacted.items()}
+    first_layer = next(iter(compacted.values()))
     return Architecture(
-        units=(first.shape[1], *(len(mask) for mask in left.values())),
-        kept=left.kept,
-        total=left.total,
-        flops=2.0 * left.kept,
-        bytes=rigl_bytes(costs, left),
+        units=(first_layer.shape[1], *(len(mask) for mask in compacted.values())),
+        kept=compacted.kept,
+        total=compacted.total,
+        flops=2.0 * compacted.kept,
+        bytes=rigl_bytes(costs, compacted),
     )
 
 
 def compact(masks: Mapping[str, Tensor]) -> Masks:
-    """Masks between the neurons that are left, of the smaller layers' shapes."""
-    rows = list(masks.values())
-    if not rows or any(mask.dim() != 2 for mask in rows):
+    """Masks of the compacted network, of its smaller layers' shapes."""
+    tensors = list(masks.values())
+    if not tensors or any(mask.dim() != 2 for mask in tensors):
         raise BenchError("only the masks of linear layers have an architecture of neurons")
-    for (reader, after), before in zip(list(masks.items())[1:], rows, strict=False):
+    for (reader, after), before in zip(list(masks.items())[1:], tensors, strict=False):
         if after.shape[1] != len(before):
             raise BenchError(f"{reader} reads {after.shape[1]} units, there are {len(before)}")
-    alive = _alive(rows)
-    left = [mask[out][:, into] for mask, (into, out) in zip(rows, pairwise(alive), strict=True)]
-    return Masks(dict(zip(masks, left, strict=True)))
+    alive = _alive(tensors)
+    compacted = [
+        mask[out][:, into] for mask, (into, out) in zip(tensors, pairwise(alive), strict=True)
+    ]
+    return Masks(dict(zip(masks, compacted, strict=True)))
 
 
 def _alive(masks: list[Tensor]) -> list[Tensor]:
-    """Which units are left: inputs, each hidden layer, outputs."""
+    """Mark the live units: bool tensors for inputs, each hidden layer, outputs."""
     alive = [torch.ones(masks[0].shape[1], dtype=torch.bool)]
     alive += [torch.ones(len(mask), dtype=torch.bool) for mask in masks]
     while True:

@@ -1,4 +1,4 @@
-"""The smaller network that a mask leaves: units that nothing enters or leaves are removed."""
+"""Compacted networks: units without kept inputs or outputs are removed."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from pai_bench.sparsity.account import effective
+from pai_bench.sparsity.account import BATCH_NORMS, effective
 from pai_bench.sparsity.masks import Layer, Masks, layers, weight_name
-from pai_bench.sparsity.wiring import BATCH_NORMS, Channels, channels
+from pai_bench.sparsity.wiring import Channels, channels
 
 
 class Shifted(nn.Module):
-    """A layer, plus what channels that are gone used to add at each place of its output."""
+    """A layer plus the constant that its removed input channels added to its output."""
 
     def __init__(self, layer: nn.Module, shift: Tensor) -> None:
         super().__init__()
@@ -23,24 +23,31 @@ class Shifted(nn.Module):
         self.register_buffer("shift", shift)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Shift the layer's output (N, C, H, W)."""
+        """Return the layer's output (N, C, H, W) plus the shift (1, C, H, W)."""
         return self.layer(inputs) + self.shift  # type: ignore[no-any-return]
 
 
 @torch.no_grad()
 def compact_network(network: nn.Module, masks: Masks, shape: tuple[int, ...]) -> nn.Module:
-    """Build the smaller dense network that computes what the masked `network` does.
+    """Build the compacted dense network that computes what the masked `network` does.
 
-    Removed are the neurons and channels that have no kept weight coming in, or none going out, and
-    whatever has none left without those; except channels of sums (the residual stream), inputs and
-    outputs. In evaluation mode the outputs are equal up to rounding, for inputs of `shape`: what a
-    unit without inputs still gives (its bias, passed on by batch norms) is added to the biases of
-    the layers that read it, or, where a border of zeros makes it differ from place to place, as a
-    map. A layer of which nothing is left keeps one unit. Weights that are masked stay as zeros
-    inside what is left.
+    Removed are the neurons and channels that are on no path of kept weights from input to output;
+    except channels of sums (the residual stream), inputs and outputs. In evaluation mode the
+    outputs are equal up to rounding, for inputs of `shape`: the constant output of a unit without
+    inputs (its bias, after batch norms) is added to the biases of the layers that read it, or,
+    where zero padding makes it differ between positions, as a map. A collapsed layer keeps one
+    unit. Masked weights of the units that are kept stay in place as zeros.
 
-    The network itself stays as it is; the new one is in evaluation mode.
-    Raises BenchError for operations that cannot be followed.
+    Args:
+        network: The network; it is not changed.
+        masks: Its masks.
+        shape: Shape of one input, without the batch.
+
+    Returns:
+        A new network in evaluation mode.
+
+    Raises:
+        BenchError: The network cannot be traced, or has operations that are not supported.
 
     >>> net = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
     >>> masks = Masks({"0.weight": torch.tensor([[1, 1], [0, 0], [0, 1]]).bool(),
@@ -52,48 +59,49 @@ def compact_network(network: nn.Module, masks: Masks, shape: tuple[int, ...]) ->
       (2): Linear(in_features=1, out_features=1, bias=True)
     )
     """
-    small = copy.deepcopy(network).eval()
-    masks.apply(small)
-    given = _given(small, shape)
+    compacted = copy.deepcopy(network).eval()
+    masks.apply(compacted)
+    constants = _constant_inputs(compacted, shape)
     reached = effective(network, masks, shape)
-    wiring = channels(small, given)
-    weights = {name: layer.weight for name, layer in layers(small)}
-    kept = {name: _alive(weights, name, ways, reached) for name, ways in wiring.items()}
-    read = {reader: kept[name] for name, ways in wiring.items() for reader in ways.into}
-    for name, layer in layers(small):
-        _cut(small, name, layer, kept.get(name), read.get(name), given)
-    for name, ways in wiring.items():
-        for follower in ways.along:
-            _cut_along(small.get_submodule(follower), kept[name])
-    return small
+    wiring = channels(compacted, constants)
+    weights = {name: layer.weight for name, layer in layers(compacted)}
+    outputs = {name: _alive(weights, name, users, reached) for name, users in wiring.items()}
+    inputs = {into: outputs[name] for name, users in wiring.items() for into in users.into}
+    for name, layer in layers(compacted):
+        _remove_units(compacted, name, layer, outputs.get(name), inputs.get(name), constants)
+    for name, users in wiring.items():
+        for follower in users.along:
+            _remove_channels(compacted.get_submodule(follower), outputs[name])
+    return compacted
 
 
-def _given(network: nn.Module, shape: tuple[int, ...]) -> dict[str, Tensor]:
-    """What each layer is given for an input of zeros: of units without inputs, what they give."""
-    found: dict[str, Tensor] = {}
+def _constant_inputs(network: nn.Module, shape: tuple[int, ...]) -> dict[str, Tensor]:
+    """Inputs of each layer for an input of zeros, with the constants of units without inputs."""
+    recorded: dict[str, Tensor] = {}
     hooks = [
-        layer.register_forward_pre_hook(_recorder(found, name)) for name, layer in layers(network)
+        layer.register_forward_pre_hook(_recorder(recorded, name))
+        for name, layer in layers(network)
     ]
-    first = next(network.parameters())
-    network(torch.zeros(1, *shape, dtype=first.dtype, device=first.device))
+    like = next(network.parameters())
+    network(torch.zeros(1, *shape, dtype=like.dtype, device=like.device))
     for hook in hooks:
         hook.remove()
-    return found
+    return recorded
 
 
-def _recorder(found: dict[str, Tensor], name: str) -> Callable[[nn.Module, tuple[Tensor]], None]:
+def _recorder(recorded: dict[str, Tensor], name: str) -> Callable[[nn.Module, tuple[Tensor]], None]:
     def record(_layer: nn.Module, inputs: tuple[Tensor]) -> None:
-        found[name] = inputs[0].clone()
+        recorded[name] = inputs[0].clone()
 
     return record
 
 
-def _alive(weights: Mapping[str, Tensor], name: str, ways: Channels, reached: Masks) -> Tensor:
-    """Tell of each output channel whether a path from input to output goes through it."""
+def _alive(weights: Mapping[str, Tensor], name: str, users: Channels, reached: Masks) -> Tensor:
+    """Mark the output channels that are on a path from input to output: bool (C,)."""
     count = len(weights[name])
     leaving = torch.zeros(count, dtype=torch.bool)
-    for reader in ways.into:
-        inputs = _any_by(reached, reader, 1, weights[reader].shape[1])
+    for into in users.into:
+        inputs = _any_by(reached, into, 1, weights[into].shape[1])
         leaving |= inputs.view(count, -1).any(1)
     alive = leaving & _any_by(reached, name, 0, count)
     if not alive.any():
@@ -102,25 +110,25 @@ def _alive(weights: Mapping[str, Tensor], name: str, ways: Channels, reached: Ma
 
 
 def _any_by(reached: Mapping[str, Tensor], name: str, dimension: int, count: int) -> Tensor:
-    """Tell along a dimension of a weight where any is reached; of a dense layer, everywhere."""
+    """Mark the units along a dimension of a weight with any reached; all of a dense layer."""
     mask = reached.get(weight_name(name))
     if mask is None:
         return torch.ones(count, dtype=torch.bool)
     return mask.cpu().transpose(0, dimension).flatten(1).any(1)
 
 
-def _cut(
+def _remove_units(
     network: nn.Module,
     name: str,
     layer: Layer,
     rows: Tensor | None,
     channels_in: Tensor | None,
-    given: Mapping[str, Tensor],
+    constants: Mapping[str, Tensor],
 ) -> None:
-    """Remove units from a layer: of its own output (`rows`), and of the one that it reads."""
+    """Keep the marked output units (`rows`) and input channels of a layer only."""
     shift = None
     if channels_in is not None:
-        inputs = given[name]
+        inputs = constants[name]
         columns = channels_in.repeat_interleave(inputs.shape[1] // len(channels_in))
         shift = _shift(layer, inputs, columns)
         _replace(layer, weight=layer.weight[:, columns])
@@ -135,7 +143,7 @@ def _cut(
 
 
 def _shift(layer: Layer, inputs: Tensor, columns: Tensor) -> Tensor:
-    """What the inputs that go away add to the layer's output, (1, C, H, W) or (1, C)."""
+    """What the removed inputs add to the layer's output: (1, C, H, W) or (1, C)."""
     constants = inputs.clone()
     constants[:, columns] = 0
     added: Tensor = layer(constants) - layer(torch.zeros_like(constants))
@@ -143,31 +151,31 @@ def _shift(layer: Layer, inputs: Tensor, columns: Tensor) -> Tensor:
 
 
 def _add(network: nn.Module, name: str, layer: Layer, shift: Tensor) -> None:
-    """Add the shift to the layer's bias, or as a map where it differs from place to place."""
-    places = shift[0].flatten(1) if shift.dim() > 2 else shift[0, :, None]
-    first = places[:, 0]
-    rounding = 16 * torch.finfo(places.dtype).eps * float(places.abs().max())
-    if float((places - first[:, None]).abs().max()) <= rounding:
+    """Add the shift to the layer's bias, or as a map where it differs between positions."""
+    positions = shift[0].flatten(1) if shift.dim() > 2 else shift[0, :, None]
+    first = positions[:, 0]
+    rounding = 16 * torch.finfo(positions.dtype).eps * float(positions.abs().max())
+    if float((positions - first[:, None]).abs().max()) <= rounding:
         _replace(layer, bias=first if layer.bias is None else layer.bias + first)
         return
     parent, _, own = name.rpartition(".")
     setattr(network.get_submodule(parent), own, Shifted(layer, shift))
 
 
-def _cut_along(module: nn.Module, kept: Tensor) -> None:
+def _remove_channels(module: nn.Module, kept: Tensor) -> None:
     """Remove channels from a batch norm or a depthwise convolution."""
-    of = module.running_mean if isinstance(module, BATCH_NORMS) else module.weight
-    of = module.weight if of is None else of
-    chosen = kept.repeat_interleave(len(of) // len(kept)) if of is not None else kept  # type: ignore[arg-type]
+    values = module.running_mean if isinstance(module, BATCH_NORMS) else module.weight
+    values = module.weight if values is None else values
+    mask = kept if values is None else kept.repeat_interleave(len(values) // len(kept))  # type: ignore[arg-type]
     for name, parameter in list(module.named_parameters(recurse=False)):
-        _replace(module, **{name: parameter[chosen]})
+        _replace(module, **{name: parameter[mask]})
     for name, buffer in list(module.named_buffers(recurse=False)):
         if buffer.dim():
-            setattr(module, name, buffer[chosen])
+            setattr(module, name, buffer[mask])
     if isinstance(module, nn.Conv2d):
         module.in_channels = module.out_channels = module.groups = len(module.weight)
     elif isinstance(module, BATCH_NORMS):
-        module.num_features = int(chosen.sum())
+        module.num_features = int(mask.sum())
 
 
 def _replace(module: nn.Module, **values: Tensor) -> None:
@@ -176,7 +184,7 @@ def _replace(module: nn.Module, **values: Tensor) -> None:
 
 
 def _set_sizes(layer: Layer) -> None:
-    """Let the layer's own numbers say what its weight is."""
+    """Set the sizes that the layer reports to those of its weight."""
     outputs, inputs = layer.weight.shape[:2]
     if isinstance(layer, nn.Linear):
         layer.out_features, layer.in_features = outputs, inputs

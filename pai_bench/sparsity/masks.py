@@ -27,8 +27,11 @@ def prunable(network: nn.Module) -> list[tuple[str, Tensor]]:
 
     They are the weights of every linear and convolutional layer, first and last layers included,
     except those of layers that have an attribute `prunable = False`: set by the key `dense` of a
-    network in benchmark.yaml, or by the builder. Never biases or normalisation (NTK-SAP's code, and
-    design choice of this benchmark).
+    network in benchmark.yaml, or by the builder. Biases and normalisation are never pruned
+    (NTK-SAP's code, and design choice of this benchmark).
+
+    Returns:
+        Pairs of parameter name, as in `named_parameters`, and weight.
 
     >>> [name for name, _ in prunable(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)))]
     ['0.weight']
@@ -41,23 +44,26 @@ def prunable(network: nn.Module) -> list[tuple[str, Tensor]]:
 
 
 def check_prunable(network: nn.Module) -> None:
-    """Raise BenchError unless there is something to prune, and each of it a parameter of its own.
+    """Check that there are prunable weights, and that each is a parameter of its own.
 
     Weights that two layers share, or that are computed (weight_norm, spectral_norm), cannot be
-    replaced by masked ones for a single forward pass: scores would be wrong without a word.
+    replaced by masked ones for a single forward pass: scores would silently be wrong.
+
+    Raises:
+        BenchError: Nothing is prunable, or a weight is shared or computed.
     """
     parameters = dict(network.named_parameters())
-    found = prunable(network)
-    if not found:
+    weights = prunable(network)
+    if not weights:
         raise BenchError("there is no conv or linear layer to prune")
-    for name, weight in found:
+    for name, weight in weights:
         if parameters.get(name) is not weight:
             problem = "shared with another layer, or computed (weight_norm, spectral_norm)"
             raise BenchError(f"{name} is no parameter of its own: it is {problem}")
 
 
 def weight_name(layer: str) -> str:
-    """Name the weight of a layer as `named_parameters` does.
+    """Return the name of a layer's weight, as in `named_parameters`.
 
     >>> weight_name("conv1"), weight_name("")
     ('conv1.weight', 'weight')
@@ -66,7 +72,11 @@ def weight_name(layer: str) -> str:
 
 
 class Masks(Mapping[str, Tensor]):
-    """Masks of a network: parameter name -> bool tensor of the parameter's shape."""
+    """Masks of a network: parameter name -> bool tensor of the parameter's shape.
+
+    Raises:
+        TypeError: A tensor is not bool.
+    """
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         for name, mask in tensors.items():
@@ -76,7 +86,7 @@ class Masks(Mapping[str, Tensor]):
 
     @classmethod
     def ones(cls, network: nn.Module) -> Masks:
-        """Keep everything."""
+        """Build masks that keep every prunable weight of `network`."""
         return cls({n: torch.ones_like(w, dtype=torch.bool) for n, w in prunable(network)})
 
     def __getitem__(self, name: str) -> Tensor:
@@ -107,15 +117,15 @@ class Masks(Mapping[str, Tensor]):
         return {name: mask.numel() for name, mask in self.items()}
 
     def density(self) -> float:
-        """Kept over prunable."""
+        """Fraction of the prunable weights that is kept."""
         return self.kept / self.total
 
     def collapsed(self) -> list[str]:
-        """Name the layers of which nothing is kept."""
+        """Names of the weights of which nothing is kept."""
         return [name for name, kept in self.kept_by_layer().items() if kept == 0]
 
     def summary(self) -> str:
-        """A line per layer: name, kept, total, density.
+        """Format one line per layer: name, kept, total, density.
 
         >>> print(Masks({"fc.weight": torch.tensor([[True, False]])}).summary())
         fc.weight  1 of 2 kept  density 0.5
@@ -139,5 +149,5 @@ class Masks(Mapping[str, Tensor]):
 
     @classmethod
     def load(cls, path: Path) -> Masks:
-        """Read what `save` wrote."""
+        """Read masks from a file that `save` wrote."""
         return cls(load_file(path))

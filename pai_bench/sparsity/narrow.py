@@ -1,4 +1,4 @@
-"""Networks with fewer units in every hidden layer, as the units that they keep of the whole one."""
+"""Narrower networks, described by the units that each layer keeps of the full one."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from pai_bench.core.errors import BenchError
 from pai_bench.sparsity.account import Transparent
 from pai_bench.sparsity.masks import Layer, layers, prunable, weight_name
 
-Answer = Callable[[str, Tensor, Tensor], Tensor]
-"""Layer name, its input, zeros of its output's shape -> what it puts out."""
+Substitute = Callable[[str, Tensor, Tensor], Tensor]
+"""Stands in for layers: (layer name, its input, zeros of its output's shape) -> output."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,19 @@ class Units:
 
 
 class Narrowing:
-    """A network whose hidden layers can have any part of their units.
+    """A network whose hidden layers are narrowed by one width factor.
 
-    All layers have the same part, the first int(c x width) of c units, so that the channels of a
-    sum agree; a depthwise convolution follows what it reads. Inputs and outputs of the network stay
-    whole. Layers that are not prunable are narrowed like the others. `shape` is that of one input.
+    Each layer keeps the first int(c x width) of its c units, so that the channels of a sum agree; a
+    depthwise convolution keeps the channels that it reads. Inputs and outputs of the network stay
+    complete. Layers that are not prunable are narrowed like the others.
 
-    Raises BenchError for what cannot be narrowed: a layer that is used twice, as recurrent ones
-    are, grouped convolutions that are not depthwise, operations that turn 0 into something else.
+    Args:
+        network: The full network; it is not changed.
+        shape: Shape of one input, without the batch.
+
+    Raises:
+        BenchError: The network cannot be narrowed: a layer is used twice, as recurrent ones are, a
+            convolution is grouped but not depthwise, or an operation does not map 0 to 0.
     """
 
     def __init__(self, network: nn.Module, shape: tuple[int, ...]) -> None:
@@ -54,22 +59,22 @@ class Narrowing:
             if not isinstance(layer, nn.Linear) and layer.groups > 1 and not is_depthwise(layer):
                 raise BenchError(f"{name} has groups of several channels: it cannot be narrowed")
         self._prunable = {name for name, _ in prunable(network)}
-        self._walker, self._input = self._prepared(network), torch.ones(1, *shape)
+        self._probe, self._input = self._shape_only_copy(network), torch.ones(1, *shape)
         self._last = self._output_layers()
 
     def units(self, width: Fraction) -> dict[str, Units]:
-        """Which units each layer keeps at `width`, by layer name."""
-        found: dict[str, Units] = {}
+        """Units that each layer keeps at `width`, by layer name."""
+        units: dict[str, Units] = {}
 
-        def answer(name: str, inputs: Tensor, output: Tensor) -> Tensor:
+        def mark(name: str, inputs: Tensor, output: Tensor) -> Tensor:
             layer = self.layers[name]
-            of, at = len(layer.weight), _dimension(layer)
-            outputs = torch.arange(of) < (of if name in self._last else int(of * width))
-            found[name] = Units(outputs, inputs.movedim(at, 0).flatten(1).any(1))
-            return output.movedim(at, -1).add(outputs).movedim(-1, at)
+            count, axis = len(layer.weight), _unit_axis(layer)
+            outputs = torch.arange(count) < (count if name in self._last else int(count * width))
+            units[name] = Units(outputs, inputs.movedim(axis, 0).flatten(1).any(1))
+            return output.movedim(axis, -1).add(outputs).movedim(-1, axis)
 
-        self._walk(1.0, answer)
-        return found
+        self._propagate(1.0, mark)
+        return units
 
     def kept(self, width: Fraction) -> int:
         """Number of prunable weights that are kept at `width`."""
@@ -80,12 +85,13 @@ class Narrowing:
         )
 
     def widest(self, most: int) -> Fraction:
-        """Find the largest width with at most `most` prunable weights, at least a unit everywhere.
+        """Find the largest width with at most `most` prunable weights and a unit in every layer.
 
-        Raises BenchError where even the smallest network has more.
+        Raises:
+            BenchError: Even the smallest network has more weights.
         """
         counts = [len(self.layers[name].weight) for name in self.layers if name not in self._last]
-        steps = {Fraction(kept, of) for of in set(counts) for kept in range(1, of + 1)}
+        steps = {Fraction(kept, count) for count in set(counts) for kept in range(1, count + 1)}
         widths = sorted(width for width in steps if width * min(counts) >= 1) or [Fraction(1)]
         fitting = bisect_right(widths, most, key=self.kept)
         if not fitting:
@@ -94,7 +100,7 @@ class Narrowing:
         return widths[fitting - 1]
 
     def _output_layers(self) -> set[str]:
-        """Name the layers whose output reaches that of the network without another between."""
+        """Names of the layers whose output reaches that of the network through no other layer."""
         leaves: dict[str, Tensor] = {}
 
         def cut(name: str, inputs: Tensor, output: Tensor) -> Tensor:
@@ -106,36 +112,36 @@ class Narrowing:
             return leaves[name]
 
         with torch.enable_grad():
-            output = self._walk(0.0, cut)
-            found = torch.autograd.grad(output.sum(), list(leaves.values()), allow_unused=True)
-        return {name for name, gradient in zip(leaves, found, strict=True) if gradient is not None}
+            output = self._propagate(0.0, cut)
+            gradients = torch.autograd.grad(output.sum(), list(leaves.values()), allow_unused=True)
+        return {n for n, gradient in zip(leaves, gradients, strict=True) if gradient is not None}
 
-    def _walk(self, value: float, answer: Answer) -> Tensor:
-        """Send an input of one value through the network whose layers give other answers."""
-        self._answer = answer
+    def _propagate(self, value: float, substitute: Substitute) -> Tensor:
+        """Send an input of one value through the network, with `substitute` for its layers."""
+        self._substitute = substitute
         with Transparent():
-            output: Tensor = self._walker(self._input * value)
+            output: Tensor = self._probe(self._input * value)
         return output
 
-    def _prepared(self, network: nn.Module) -> nn.Module:
-        """Copy the network; its layers compute nothing but the shape of what they put out."""
-        walker = copy.deepcopy(network).cpu().float().eval()
-        for name, layer in layers(walker):
+    def _shape_only_copy(self, network: nn.Module) -> nn.Module:
+        """Copy the network; its layers compute only the shapes of their outputs."""
+        probe = copy.deepcopy(network).cpu().float().eval()
+        for name, layer in layers(probe):
             layer.forward = partial(self._stand_in, name, copy.deepcopy(layer).to("meta"))  # type: ignore[method-assign]
-        return walker
+        return probe
 
     def _stand_in(self, name: str, layer: Layer, inputs: Tensor) -> Tensor:
         shape = layer(inputs.to("meta")).shape
-        return self._answer(name, inputs.detach(), torch.zeros(shape))
+        return self._substitute(name, inputs.detach(), torch.zeros(shape))
 
 
 def is_depthwise(layer: Layer) -> bool:
-    """Tell whether each channel has a filter of its own."""
+    """Whether each channel has its own filter."""
     if isinstance(layer, nn.Linear):
         return False
     return 1 < layer.groups == layer.in_channels == layer.out_channels
 
 
-def _dimension(layer: Layer) -> int:
-    """Where the units stand in inputs and outputs."""
+def _unit_axis(layer: Layer) -> int:
+    """Axis of the units in the layer's inputs and outputs."""
     return -1 if isinstance(layer, nn.Linear) else 1

@@ -1,4 +1,4 @@
-"""The record of a multilayer perceptron without its dead neurons; no torch is imported for it."""
+"""The record of a multilayer perceptron without its dead neurons; does not import torch."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Architecture:
-    """What is left of a sparse multilayer perceptron without its dead neurons, as RigL counts it
-    (table 2, appendix B; sparsity/architecture.py).
+    """Size of a sparse multilayer perceptron without its dead neurons.
+
+    As RigL counts it (table 2, appendix B; sparsity/architecture.py).
     """
 
     units: tuple[int, ...]
-    """Inputs that are looked at, neurons of each hidden layer, outputs."""
+    """Inputs in use, neurons of each hidden layer, outputs."""
     kept: int
     """Weights that are kept between them."""
     total: int
@@ -24,9 +25,9 @@ class Architecture:
 
     @property
     def sparsity(self) -> float:
-        """Of the network that is left."""
+        """Sparsity of the compacted network."""
         return 1 - self.kept / self.total if self.total else 0.0
 
     def __str__(self) -> str:
-        """As in the paper, without the outputs: `408-100-69`."""
+        """Format as in the paper, without the outputs: `408-100-69`."""
         return "-".join(map(str, self.units[:-1]))

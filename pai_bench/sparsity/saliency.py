@@ -1,4 +1,4 @@
-"""Gradients with respect to masks: what most scores are made of."""
+"""Gradients with respect to masks, of which most saliency scores are made."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Forward = Callable[[Tensor], Tensor]
 
 
 def float_masks(masks: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    """Copy bool masks to leaves of the weights' type and device, ready to be differentiated."""
+    """Copy bool masks to leaf tensors of the weights' dtype and device that require gradients."""
     return {
         name: masks[name].to(weight.device, weight.dtype).requires_grad_()
         for name, weight in prunable(network)
@@ -29,11 +29,18 @@ def masked_forward(
 ) -> Forward:
     """Build x -> f(x; weights * masks), leaving the network's own tensors untouched.
 
-    `weights` stands in for the prunable weights, `state` for other parameters and buffers.
+    Args:
+        network: The network f.
+        masks: Parameter name -> bool or float mask.
+        weights: Replace the prunable weights, by name; by default the network's own, detached.
+        state: Replaces other parameters and buffers, by name.
+
+    Returns:
+        A function of a batch of inputs (N, ...).
     """
-    given = weights or {name: weight.detach() for name, weight in prunable(network)}
+    values = weights or {name: weight.detach() for name, weight in prunable(network)}
     buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
-    masked = {name: given[name] * mask for name, mask in masks.items()}
+    masked = {name: values[name] * mask for name, mask in masks.items()}
     replaced = {**buffers, **(state or {}), **masked}
     return lambda inputs: functional_call(network, replaced, (inputs,))
 

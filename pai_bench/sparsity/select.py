@@ -1,4 +1,4 @@
-"""Scores -> masks with exactly the asked number of weights."""
+"""From scores to masks that keep exactly the requested number of weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Rule = Literal["exact", "strict", "above", "histogram"]
 
 BINS = 256
 SAMPLED_FROM, SAMPLE = 100_000, 8192
-"""Numbers from which on a threshold is first looked for in a sample, and the size of that."""
+"""Elements from which on a threshold is first bounded by a sample, and the sample's size."""
 SAMPLED_TYPES = (torch.float32, torch.float64)
 
 
@@ -53,44 +53,52 @@ def topk_masks(
 ) -> Masks:
     """Keep the weights with the highest scores: over all tensors, or tensor by tensor.
 
-    Tensor by tensor, the densities are those of an allocation: uniform (`local`), Erdős–Rényi
-    (`er`), its kernel variant (`erk`), or that of RigL's LeNet (`rigl-mnist`). `progress` is how
-    far each is on its way there from being whole.
+    Args:
+        scores: Parameter name -> score of each weight, higher for what is to be kept.
+        density: Fraction of all these weights to keep.
+        scope: `global` ranks all tensors together. The others rank within each, at layer densities
+            that are uniform (`local`), Erdős–Rényi (`er`), its kernel variant (`erk`), or those of
+            RigL's LeNet (`rigl-mnist`).
+        rule: `exact` keeps `kept_count` weights; among equal scores those that are `alive` come
+            first, then the earlier position. `strict` keeps what lies strictly above the
+            threshold, as the authors' codes do, and so over-prunes on ties: for comparison only.
+            `above` keeps what lies strictly above the lowest score that `exact` keeps, one weight
+            fewer without ties (NTT's code, section 1.4 of its specification). `histogram` is
+            approximate, as is the library that RigL's authors prune gradually with.
+        alive: Current masks, by which `exact` breaks ties.
+        progress: Part of the way from density 1 to the target that each group has gone, 0 to 1.
 
-    `exact` keeps `kept_count` weights; among equal scores those that are `alive` (kept by the
-    current masks) go first, then the earlier position. `strict` keeps what lies strictly above the
-    threshold, as the authors' codes do, and so over-prunes on ties: for comparison only.
-    `above` keeps what lies strictly above the lowest score that `exact` keeps, one weight fewer
-    without ties (NTT's code, section 1.4 of its specification).
-    `histogram` is roughly right, as the library is that RigL's authors prune gradually with.
+    Returns:
+        Masks in the order of `scores`.
 
-    Raises BenchError, naming the layer, when a score is NaN or infinite.
+    Raises:
+        BenchError: A score is NaN or infinite; the message names the layer.
 
     >>> topk_masks({"w": torch.tensor([1.0, 3.0, 2.0, 3.0])}, 0.5)["w"].tolist()
     [False, True, False, True]
     >>> topk_masks({"w": torch.zeros(4)}, 0.5)["w"].tolist()
     [True, True, False, False]
     """
-    kept: dict[str, Tensor] = {}
+    masks: dict[str, Tensor] = {}
     rules = {"exact": _exact, "strict": _strict, "above": _above, "histogram": _histogram}
-    for names, goal in _groups(scores, density, scope):
-        share = goal if progress == 1 else 1 - (1 - goal) * progress
+    for names, target in _groups(scores, density, scope):
+        current = target if progress == 1 else 1 - (1 - target) * progress
         flat = torch.cat([scores[name].detach().flatten() for name in names])
         if not _finite(flat):
-            _name_the_first_not_finite(scores, names)
-        first = None
+            _raise_not_finite(scores, names)
+        flat_alive = None
         if alive is not None:
-            first = torch.cat([alive[name].flatten() for name in names])
-        chosen = rules[rule](flat, share, first)
-        parts = chosen.split([scores[name].numel() for name in names])
-        kept |= {n: part.view_as(scores[n]) for n, part in zip(names, parts, strict=True)}
-    return Masks({name: kept[name] for name in scores})
+            flat_alive = torch.cat([alive[name].flatten() for name in names])
+        flat_mask = rules[rule](flat, current, flat_alive)
+        flat_masks = flat_mask.split([scores[name].numel() for name in names])
+        masks |= {n: mask.view_as(scores[n]) for n, mask in zip(names, flat_masks, strict=True)}
+    return Masks({name: masks[name] for name in scores})
 
 
 def _groups(
     scores: Mapping[str, Tensor], density: float, scope: Scope
 ) -> list[tuple[list[str], float]]:
-    """Tensors that are ranked together, and how densely they are kept."""
+    """Group the tensors that are ranked together; give each group its density."""
     if scope == "global":
         return [(list(scores), density)]
     rules = {
@@ -100,8 +108,8 @@ def _groups(
         "rigl-mnist": allocate.rigl_mnist,
     }
     shapes = {name: tuple(score.shape) for name, score in scores.items()}
-    shares = rules[scope](shapes, density)
-    return [([name], share) for name, share in shares.items()]
+    densities = rules[scope](shapes, density)
+    return [([name], layer_density) for name, layer_density in densities.items()]
 
 
 def _exact(flat: Tensor, density: float, alive: Tensor | None) -> Tensor:
@@ -109,98 +117,104 @@ def _exact(flat: Tensor, density: float, alive: Tensor | None) -> Tensor:
 
 
 def keep_largest(flat: Tensor, keep: int, first: Tensor | None = None) -> Tensor:
-    """Mark the `keep` largest of a flat tensor; one partial sort, then the ties in order.
+    """Mark the `keep` largest values of `flat` (N,), by one partial sort.
 
-    Among ties at the threshold those marked in `first` go first, then the earlier position.
+    Of values equal to the threshold, those marked in `first` are kept first, then the earlier
+    positions.
+
+    Returns:
+        bool (N,), True at exactly `keep` positions.
     """
     if keep == flat.numel():
         return torch.ones_like(flat, dtype=torch.bool)
     if keep == 0:
         return torch.zeros_like(flat, dtype=torch.bool)
     band = _band_around(flat, flat.numel() - keep + 1)
-    threshold = band.values.kthvalue(band.place).values
+    threshold = band.values.kthvalue(band.rank).values
     higher = band.values > threshold
     ties = band.positions[band.values == threshold]
-    missing = len(band.values) - band.place + 1 - int(higher.count_nonzero())
-    if first is not None and len(ties) > missing:
+    ties_kept = len(band.values) - band.rank + 1 - int(higher.count_nonzero())
+    if first is not None and len(ties) > ties_kept:
         ties = torch.cat([ties[first[ties]], ties[~first[ties]]])
-    chosen = band.above
-    chosen[band.positions] = higher
-    chosen[ties[:missing]] = True
-    return chosen
+    mask = band.above
+    mask[band.positions] = higher
+    mask[ties[:ties_kept]] = True
+    return mask
 
 
 def _strict(flat: Tensor, density: float, _first: Tensor | None) -> Tensor:
-    """Keep what is above the k-th smallest score, k the number to remove."""
+    """Keep scores above the k-th smallest, where k is the number of weights to prune."""
     return _above_smallest(flat, flat.numel() - kept_count(flat.numel(), density))
 
 
 def _above(flat: Tensor, density: float, _first: Tensor | None) -> Tensor:
-    """Keep what is above the smallest score that an exact choice would keep."""
+    """Keep scores above the smallest one that `exact` keeps."""
     return _above_smallest(flat, flat.numel() - kept_count(flat.numel(), density) + 1)
 
 
-def _above_smallest(flat: Tensor, place: int) -> Tensor:
-    if place < 1:
+def _above_smallest(flat: Tensor, k: int) -> Tensor:
+    if k < 1:
         return torch.ones_like(flat, dtype=torch.bool)
-    return flat > kth_smallest(flat, place)
+    return flat > kth_smallest(flat, k)
 
 
 def _histogram(flat: Tensor, density: float, _first: Tensor | None) -> Tensor:
-    """Keep what is above the upper edge of the last of 256 bins that are to go, as a whole.
+    """Keep scores above the upper edge of the last of 256 bins that is pruned as a whole.
 
-    Scores are 0 or more; the bins are of equal width from 0 to the highest. What is kept misses
-    the density by a bin's contents at most (TensorFlow's pruning library).
+    Scores are 0 or more; the bins have equal width, from 0 to the highest score. The density is
+    missed by the contents of one bin at most (TensorFlow's pruning library).
     """
     highest = flat.max()
     counts = torch.histc(flat.float(), BINS, 0.0, float(highest))
-    to_go = (counts.cumsum(0) < (1 - density) * flat.numel()).sum()
-    return flat > highest * (to_go / BINS)
+    pruned_bins = (counts.cumsum(0) < (1 - density) * flat.numel()).sum()
+    return flat > highest * (pruned_bins / BINS)
 
 
 def _finite(flat: Tensor) -> bool:
-    """Whether all are finite: NaN and infinities show in the sum, which takes half as long as
-    the extremes; where it overflowed, those tell.
+    """Whether all values are finite.
+
+    NaN and infinities show in the sum, which takes half as long as the extremes; only where the
+    sum is not finite, perhaps by overflow, are the extremes computed.
     """
     if not flat.numel() or flat.sum().isfinite():
         return True
     return bool(torch.stack(flat.aminmax()).isfinite().all())
 
 
-def _name_the_first_not_finite(scores: Mapping[str, Tensor], names: list[str]) -> None:
-    found = next(name for name in names if not _finite(scores[name]))
-    raise BenchError(f"the scores of {found} are not finite: nothing can be ranked by them")
+def _raise_not_finite(scores: Mapping[str, Tensor], names: list[str]) -> None:
+    layer = next(name for name in names if not _finite(scores[name]))
+    raise BenchError(f"the scores of {layer} are not finite: nothing can be ranked by them")
 
 
 def kth_smallest(flat: Tensor, k: int) -> Tensor:
-    """Return the k-th smallest of `flat` (N,), k from 1: `kthvalue`, in O(N) with a small constant.
+    """Return the k-th smallest value of `flat` (N,), k from 1: a faster `kthvalue`.
 
     >>> kth_smallest(torch.tensor([3.0, 1.0, 2.0]), 2)
     tensor(2.)
     """
     band = _band_around(flat, k)
-    return band.values.kthvalue(band.place).values
+    return band.values.kthvalue(band.rank).values
 
 
 @dataclass(frozen=True)
 class _Band:
-    """The numbers of a tensor that lie between two bounds, all equal ones or none among them."""
+    """The values of a tensor between two bounds: of equal values, either all or none."""
 
     values: Tensor
     positions: Tensor
-    place: int
-    """Which of the smallest here is the one that is looked for in the whole tensor, from 1."""
+    rank: int
+    """Rank in `values`, from 1, of the k-th smallest value of the whole tensor."""
     above: Tensor
-    """Marks what lies above the band, over the whole tensor."""
+    """bool over the whole tensor: True above the band."""
 
 
 def _band_around(flat: Tensor, k: int) -> _Band:
-    """Find few numbers of `flat` (N,) of which one is its k-th smallest.
+    """Narrow `flat` (N,) down to a few values, one of which is its k-th smallest.
 
-    On a CPU, `kthvalue` reads many numbers many times. An evenly spaced sample tells between which
-    two numbers, four standard deviations from its place, the k-th one almost surely lies; only
-    those between them are then partially sorted (after Floyd and Rivest). What is found never
-    depends on the sample: where it misled, the band is the whole tensor.
+    On a CPU, `kthvalue` reads many values many times. An evenly spaced sample gives two bounds,
+    four standard deviations around the rank, between which the k-th value almost surely lies; only
+    the values between them are then partially sorted (after Floyd and Rivest). The result never
+    depends on the sample: where its bounds miss, the band is the whole tensor.
     """
     if flat.device.type != "cpu" or flat.numel() < SAMPLED_FROM or flat.dtype not in SAMPLED_TYPES:
         return _whole(flat, k)
@@ -208,23 +222,23 @@ def _band_around(flat: Tensor, k: int) -> _Band:
     low, high = _bounds(numbers, k)
     not_above = numbers <= low
     below = int(np.count_nonzero(not_above))
-    if k <= below:  # the lower bound itself, or less
+    if k <= below:  # The k-th value is the lower bound itself, or less.
         high, not_above = low, numbers < low
         below = int(np.count_nonzero(not_above))
     inside = numbers <= high
     positions = np.flatnonzero(inside != not_above)
     if not below < k <= below + len(positions):
         return _whole(flat, k)
-    values, places, above = map(torch.from_numpy, (numbers[positions], positions, ~inside))
-    return _Band(values, places, k - below, above)
+    values, indices, above = map(torch.from_numpy, (numbers[positions], positions, ~inside))
+    return _Band(values, indices, k - below, above)
 
 
 def _bounds(numbers: NDArray[Any], k: int) -> tuple[float, float]:
-    """Two numbers of an evenly spaced sample between which the k-th smallest should lie."""
+    """Bound the k-th smallest value by two values of an evenly spaced sample."""
     sample = numbers[:: len(numbers) // SAMPLE]
-    share = k / len(numbers)
-    place, margin = share * len(sample), 1 + 4 * sqrt(len(sample) * share * (1 - share))
-    low, high = max(0, int(place - margin)), min(len(sample) - 1, int(place + margin))
+    quantile = k / len(numbers)
+    rank, margin = quantile * len(sample), 1 + 4 * sqrt(len(sample) * quantile * (1 - quantile))
+    low, high = max(0, int(rank - margin)), min(len(sample) - 1, int(rank + margin))
     ranked = np.partition(sample, (low, high))
     return ranked[low], ranked[high]
 
@@ -242,11 +256,11 @@ def density_schedule(density: float, step: int, steps: int, schedule: str = "exp
     >>> [round(density_schedule(0.01, t, 2), 6) for t in (1, 2)]
     [0.1, 0.01]
     """
-    share = step / steps
+    progress = step / steps
     if schedule == "exponential":
-        return float(density**share)
+        return float(density**progress)
     if schedule == "linear":
-        return 1 - (1 - density) * share
+        return 1 - (1 - density) * progress
     if schedule == "expinv":
-        return float(1 - (1 - density) ** (1 / share))
+        return float(1 - (1 - density) ** (1 / progress))
     raise BenchError(f'unknown schedule "{schedule}"; known: exponential, expinv, linear')

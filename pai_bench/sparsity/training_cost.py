@@ -1,4 +1,4 @@
-"""What a training costs, when its masks change and some steps need dense gradients."""
+"""Training FLOPs where masks change and some steps need dense gradients."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pai_bench.sparsity.account import kept_flops
 
 @dataclass
 class TrainingCost:
-    """Images that were trained on, by the numbers of weights that were kept meanwhile.
+    """Images that were trained on, by the numbers of weights kept in each layer.
 
-    What an image costs depends on these numbers alone, so masks that change while their numbers
-    stay (RigL, SET) make one segment, and each step of gradual pruning makes another. Everything
-    here is a Python number: counting a batch waits for no device.
+    The cost of an image depends on these numbers alone, so masks that change at constant numbers
+    (RigL, SET) make one segment, and each step of gradual pruning makes another. Everything here is
+    a Python number: counting a batch does not synchronise with the device.
     """
 
     segments: dict[tuple[int, ...], tuple[int, int]] = field(default_factory=dict)
@@ -22,29 +22,29 @@ class TrainingCost:
     _kept: tuple[int, ...] = ()
 
     def use(self, kept: Mapping[str, int]) -> None:
-        """Start a segment, or go on with an earlier one: `kept` by layer, in module order."""
+        """Count into the segment of these masks from now on: `kept` by layer, in module order."""
         self._kept = tuple(kept.values())
 
     def count(self, images: int, dense: int = 0) -> None:
         """Add images, and dense gradients, to the segment of the masks in use."""
-        before = self.segments.get(self._kept, (0, 0))
-        self.segments[self._kept] = before[0] + images, before[1] + dense
+        segment = self.segments.get(self._kept, (0, 0))
+        self.segments[self._kept] = segment[0] + images, segment[1] + dense
 
     @property
     def images(self) -> int:
-        """All images that were trained on."""
+        """Number of images that were trained on."""
         return sum(images for images, _ in self.segments.values())
 
     def flops(self, macs: Mapping[str, int], totals: Mapping[str, int]) -> float:
-        """Sum over all images; `macs` of the dense layers, `totals` of their prunable weights.
+        """Training FLOPs of all images; `macs` of the dense layers, `totals` of prunable weights.
 
         Two FLOPs for each multiply-accumulate of a kept weight, as in `inference_flops`.
         """
-        whole = kept_flops(macs, totals, totals)
+        dense_flops = kept_flops(macs, totals, totals)
         cost = 0.0
         for kept, (images, dense) in self.segments.items():
             sparse = kept_flops(macs, dict(zip(totals, kept, strict=True)), totals)
-            cost += trained_flops(sparse, whole, images, dense)
+            cost += trained_flops(sparse, dense_flops, images, dense)
         return cost
 
 

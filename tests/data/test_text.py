@@ -13,6 +13,7 @@ from pai_bench.config.schema import Data, Recipe
 from pai_bench.core.errors import BenchError
 from pai_bench.core.rng import RandomStreams
 from pai_bench.data import sources
+from pai_bench.data.image_tensors import ImageTensors
 from pai_bench.data.module import InMemoryData
 
 TEXT = {
@@ -50,7 +51,7 @@ def load(**changes):
 
 def module(**recipe):
     chosen = Recipe(**{"epochs": 1, "batch_size": 7, "lr": 0.1, **recipe})
-    return InMemoryData(load(), settings(), chosen, RandomStreams(1))
+    return InMemoryData(ImageTensors(load(), settings(), chosen), RandomStreams(1))
 
 
 def joined(symbols):
@@ -122,7 +123,7 @@ def test_an_epoch_holds_every_sequence_once_with_the_symbols_that_follow():
     assert labels.dtype == torch.int64
     assert symbols[:, 0, 0].long()[:, 1:].equal(labels[:, :-1])
     found = sorted(joined(row) for row in symbols.long())
-    assert found == sorted(joined(row) for row in data.arrays.train_images)
+    assert found == sorted(joined(row) for row in data.images.arrays.train_images)
     assert [len(images) for images, _ in batches][-2:] == [7, COUNTS[0] % 7]
 
 
@@ -137,8 +138,9 @@ def test_sequences_are_evaluated_in_batches_of_the_training():
 def test_whole_sequences_are_held_out():
     data = module(holdout=0.25, evaluate="validation")
     assert (data.train_size, data.test_size) == (150, 50)
-    both = torch.cat([data.tensors["train_images"], data.tensors["test_images"]])
-    assert sorted(map(joined, both)) == sorted(map(joined, data.arrays.train_images))
+    tensors = data.images.tensors
+    both = torch.cat([tensors["train_images"], tensors["test_images"]])
+    assert sorted(map(joined, both)) == sorted(map(joined, data.images.arrays.train_images))
 
 
 @pytest.mark.parametrize(

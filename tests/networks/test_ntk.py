@@ -192,10 +192,10 @@ def test_the_cheaper_of_them_is_taken(name, cheaper):
 
 
 def test_the_fastest_way_is_taken():
-    assert chain.can(lenet_5((1, 28, 28), 10))
-    assert not chain.can(resnet((3, 6, 6), K))
-    assert hooks.can(resnet((3, 6, 6), K))
-    assert not hooks.can(NETWORKS["layer norm"][0]())
+    assert chain.supports(lenet_5((1, 28, 28), 10))
+    assert not chain.supports(resnet((3, 6, 6), K))
+    assert hooks.supports(resnet((3, 6, 6), K))
+    assert not hooks.supports(NETWORKS["layer norm"][0]())
 
 
 def test_the_network_is_left_as_it_was():

@@ -134,7 +134,7 @@ def expected(network):
 @pytest.fixture
 def halving(quick, monkeypatch):
     """A cell that is pruned while it trains."""
-    monkeypatch.setattr(fit.registry, "load", lambda *_: HalvesEachEpoch)
+    monkeypatch.setattr(build.registry, "load", lambda *_: HalvesEachEpoch)
     return quick(methods=("random",), densities=(0.1,), seeds=(1,), epochs=3)[0]
 
 

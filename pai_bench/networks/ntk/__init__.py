@@ -1,8 +1,8 @@
-"""The empirical neural tangent kernel, without the Jacobian that it is made of.
+"""The empirical neural tangent kernel, computed without forming the Jacobian.
 
 K[i, j, a, b] = sum over parameters p of (d f_a(x1_i) / dp) (d f_b(x2_j) / dp). Each layer's part is
-a product of what goes into it and of the outputs' derivatives by what comes out (`layers.py`): the
-whole Jacobian is never formed.
+a product of its inputs and of the derivatives of the network's outputs by the layer's outputs
+(`layers.py`).
 """
 
 from __future__ import annotations
@@ -34,23 +34,33 @@ def empirical_ntk(
 ) -> Tensor:
     """Compute the kernel between inputs `x1` (n1, ...) and `x2` (n2, ...): (n1, n2, k, k).
 
-    All parameters count, biases and the scales and shifts of batch norms included; `parameters`
-    stand in for the network's own, and gradients flow back to those of them that require any.
-    With `tangent="masked"`, the directions of weights that `masks` drop are left out; the values
-    of the weights are taken as they are, in both.
+    All parameters count, biases and the scales and shifts of batch norms included.
 
-    `method` says how the derivatives are found: `chain` by hand, for an nn.Sequential of common
-    layers; `hooks` by autograd, for any network whose parameters belong to linear layers,
-    convolutions and batch norms; `jacobian` in full by torch.func, for everything else. `auto`
-    takes the first that can be had. About `memory_mb` are taken for the derivatives of one
-    layer's weights at a time.
+    Args:
+        network: A network with outputs (n, k), in evaluation mode.
+        x1: Inputs (n1, ...).
+        x2: Inputs (n2, ...).
+        tangent: `masked` leaves out the directions of weights that `masks` drop; the values of the
+            weights are used as they are, in both.
+        masks: Parameter name -> bool mask, for a masked tangent.
+        method: How derivatives are computed: `chain` layer by layer, for an nn.Sequential of common
+            layers; `hooks` by autograd, for any network whose parameters belong to linear layers,
+            convolutions and batch norms; `jacobian` in full by torch.func, for any other. `auto`
+            takes the first that supports the network.
+        memory_mb: Approximate MiB for the derivatives by one layer's weights at a time.
+        parameters: Replace the network's own, by name; gradients flow back to those that require
+            them.
 
-    Raises BenchError for a network in training mode that would mix images or draw at random, for
-    a masked tangent without masks, and for a method that the network is not made for.
+    Returns:
+        The kernel (n1, n2, k, k).
+
+    Raises:
+        BenchError: The network mixes images or draws at random (training mode), a masked tangent
+            has no masks, or `method` does not support the network.
     """
-    both = torch.cat([x1, x2])
+    images = torch.cat([x1, x2])
     return outputs_and_kernel(
-        network, both, len(x1), tangent, masks, method, memory_mb, parameters
+        network, images, len(x1), tangent, masks, method, memory_mb, parameters
     )[1]
 
 
@@ -66,25 +76,25 @@ def outputs_and_kernel(
 ) -> tuple[Tensor, Tensor]:
     """Compute the outputs (n, k) of all images, and the kernel of the `first` with the others.
 
-    As `empirical_ntk`, from one forward pass.
+    Takes the arguments of `empirical_ntk`; uses one forward pass.
     """
     _check(network, tangent, masks)
-    given = dict(parameters or network.named_parameters())
-    dropped = masks if tangent == "masked" else None
-    if method in ("auto", "chain") and chain.can(network):
-        trace = chain.trace(network, given, images)
-    elif method in ("auto", "hooks") and hooks.can(network):
-        trace = hooks.trace(network, given, images)
+    values = dict(parameters or network.named_parameters())
+    tangent_masks = masks if tangent == "masked" else None
+    if method in ("auto", "chain") and chain.supports(network):
+        trace = chain.trace(network, values, images)
+    elif method in ("auto", "hooks") and hooks.supports(network):
+        trace = hooks.trace(network, values, images)
     elif method in ("auto", "jacobian"):
-        return jacobian.outputs_and_kernel(network, given, images, first, dropped)
+        return jacobian.outputs_and_kernel(network, values, images, first, tangent_masks)
     else:
-        raise BenchError(f"method {method}: this network is not made of what it knows; try auto")
-    return trace.outputs, layers.kernel(trace, first, dropped, memory_mb)
+        raise BenchError(f"method {method} does not support the layers of this network; try auto")
+    return trace.outputs, layers.kernel(trace, first, tangent_masks, memory_mb)
 
 
 def _check(network: nn.Module, tangent: Tangent, masks: Mapping[str, Tensor] | None) -> None:
     if tangent == "masked" and masks is None:
-        raise BenchError('tangent="masked" needs masks: which directions are left out?')
+        raise BenchError('tangent="masked" needs `masks`: the directions to leave out')
     for name, module in network.named_modules():
         norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
         if (norm or isinstance(module, nn.modules.dropout._DropoutNd)) and module.training:

@@ -1,7 +1,7 @@
-"""Derivatives by hand, layer by layer from the last: for an nn.Sequential of common layers.
+"""Derivatives layer by layer, from the last to the first: for an nn.Sequential of common layers.
 
-The derivatives of the outputs are carried backwards in one pass of ordinary operations. A gradient
-of the kernel is then an ordinary one: no second derivative is asked of autograd.
+The derivatives of the outputs are propagated backwards by ordinary operations. A gradient of the
+kernel is then a first derivative: autograd need not differentiate twice.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from torch.nn import functional
 from pai_bench.networks.ntk.layers import Trace, Use
 
 Pull = Callable[[Tensor], Tensor]
-"""From derivatives by a step's output (n, k, ...) to those by its input."""
+"""Pull-back: derivatives by a layer's output (n, k, ...) -> those by its input."""
 Step = tuple[Tensor, Pull]
 
 
-def can(network: nn.Module) -> bool:
-    """Tell whether all that the network consists of is known here, each layer used once."""
+def supports(network: nn.Module) -> bool:
+    """Whether all layers of the network are supported here, and each is used once."""
     if not isinstance(network, nn.Sequential):
         return False
     steps = list(_flat(network))
     return len({id(layer) for _, layer in steps}) == len(steps) and all(
-        type(layer) in STEPS and _common(layer) for _, layer in steps
+        type(layer) in STEPS and _has_common_options(layer) for _, layer in steps
     )
 
 
@@ -43,7 +43,7 @@ def trace(network: nn.Module, parameters: Mapping[str, Tensor], images: Tensor) 
 
 
 def _backwards(outputs: Tensor, pulls: list[tuple[str, nn.Module, Tensor, Pull]]) -> list[Use]:
-    """Carry the derivatives back to the first layer that has parameters."""
+    """Propagate the derivatives back to the first layer that has parameters."""
     n, k = outputs.shape
     derivative = torch.eye(k, dtype=outputs.dtype, device=outputs.device).expand(n, k, k)
     uses: list[Use] = []
@@ -67,16 +67,20 @@ def _flat(network: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module
 
 def _linear(layer: nn.Module, own: Mapping[str, Tensor], inputs: Tensor) -> Step:
     weight = own["weight"]
-    return functional.linear(inputs, weight, own.get("bias")), lambda said: said @ weight
+    return functional.linear(
+        inputs, weight, own.get("bias")
+    ), lambda derivative: derivative @ weight
 
 
 def _relu(layer: nn.Module, own: Mapping[str, Tensor], inputs: Tensor) -> Step:
     on = (inputs > 0).to(inputs.dtype).unsqueeze(1)
-    return inputs.relu(), lambda said: said * on
+    return inputs.relu(), lambda derivative: derivative * on
 
 
 def _flatten(layer: nn.Module, own: Mapping[str, Tensor], inputs: Tensor) -> Step:
-    return inputs.flatten(1), lambda said: said.reshape(*said.shape[:2], *inputs.shape[1:])
+    return inputs.flatten(1), lambda derivative: derivative.reshape(
+        *derivative.shape[:2], *inputs.shape[1:]
+    )
 
 
 def _conv(layer: nn.Module, own: Mapping[str, Tensor], inputs: Tensor) -> Step:
@@ -86,25 +90,32 @@ def _conv(layer: nn.Module, own: Mapping[str, Tensor], inputs: Tensor) -> Step:
     assert not isinstance(padding, str)
     outputs = functional.conv2d(inputs, weight, own.get("bias"), stride, padding, dilation, groups)
     # Rows and columns that no filter reaches, because the stride steps over them.
-    left = [
+    output_padding = [
         side - ((out - 1) * hop - 2 * around + step * (size - 1) + 1)
         for side, out, hop, around, step, size in zip(
             sides, outputs.shape[2:], stride, padding, dilation, layer.kernel_size, strict=True
         )
     ]
 
-    def pull(said: Tensor) -> Tensor:
-        back: Tensor = functional.conv_transpose2d(
-            said.flatten(0, 1), weight, None, stride, padding, left, groups, dilation
-        ).unflatten(0, said.shape[:2])
-        return back
+    def pull(derivative: Tensor) -> Tensor:
+        pulled: Tensor = functional.conv_transpose2d(
+            derivative.flatten(0, 1),
+            weight,
+            None,
+            stride,
+            padding,
+            output_padding,
+            groups,
+            dilation,
+        ).unflatten(0, derivative.shape[:2])
+        return pulled
 
     return outputs, pull
 
 
 def _max_pool(layer: nn.Module, own: Mapping[str, Tensor], inputs: Tensor) -> Step:
     assert isinstance(layer, nn.MaxPool2d)
-    outputs, winners = functional.max_pool2d(
+    outputs, indices = functional.max_pool2d(
         inputs,
         layer.kernel_size,
         layer.stride,
@@ -114,13 +125,13 @@ def _max_pool(layer: nn.Module, own: Mapping[str, Tensor], inputs: Tensor) -> St
         return_indices=True,
     )
 
-    def pull(said: Tensor) -> Tensor:
-        """Hand each value to the place that won."""
-        n, k, channels = said.shape[:3]
-        places = winners.flatten(2).unsqueeze(1).expand(n, k, channels, -1)
-        back = said.new_zeros(n, k, channels, inputs.shape[2:].numel())
-        back = back.scatter_add(3, places, said.flatten(3))
-        return back.view(n, k, *inputs.shape[1:])
+    def pull(derivative: Tensor) -> Tensor:
+        """Route each value to the position of the maximum."""
+        n, k, channels = derivative.shape[:3]
+        positions = indices.flatten(2).unsqueeze(1).expand(n, k, channels, -1)
+        pulled = derivative.new_zeros(n, k, channels, inputs.shape[2:].numel())
+        pulled = pulled.scatter_add(3, positions, derivative.flatten(3))
+        return pulled.view(n, k, *inputs.shape[1:])
 
     return outputs, pull
 
@@ -133,15 +144,15 @@ def _batch_norm(layer: nn.Module, own: Mapping[str, Tensor], inputs: Tensor) -> 
     shape = (1, -1, *(1 for _ in inputs.shape[2:]))
     slope = (own["weight"] * (variance + layer.eps).rsqrt()).view(shape)
     outputs = (inputs - mean.view(shape)) * slope + own["bias"].view(shape)
-    return outputs, lambda said: said * slope.unsqueeze(1)
+    return outputs, lambda derivative: derivative * slope.unsqueeze(1)
 
 
-def _nothing(layer: nn.Module, own: Mapping[str, Tensor], inputs: Tensor) -> Step:
-    return inputs, lambda said: said
+def _identity(layer: nn.Module, own: Mapping[str, Tensor], inputs: Tensor) -> Step:
+    return inputs, lambda derivative: derivative
 
 
-def _common(layer: nn.Module) -> bool:
-    """Tell whether a layer is set as the step for it supposes."""
+def _has_common_options(layer: nn.Module) -> bool:
+    """Whether a layer's options are those that its step supports."""
     if isinstance(layer, nn.Flatten):
         return (layer.start_dim, layer.end_dim) == (1, -1)
     if isinstance(layer, nn.Conv2d):
@@ -159,6 +170,6 @@ STEPS: dict[type[nn.Module], Callable[[nn.Module, Mapping[str, Tensor], Tensor],
     nn.BatchNorm2d: _batch_norm,
     nn.MaxPool2d: _max_pool,
     nn.Flatten: _flatten,
-    nn.Identity: _nothing,
-    nn.Dropout: _nothing,
+    nn.Identity: _identity,
+    nn.Dropout: _identity,
 }

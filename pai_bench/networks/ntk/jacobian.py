@@ -1,4 +1,4 @@
-"""The whole Jacobian, image by image, by torch.func: for any network, at the full price."""
+"""The whole Jacobian, image by image, by torch.func: for any network, at full cost."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ def outputs_and_kernel(
 ) -> tuple[Tensor, Tensor]:
     """Contract the Jacobians of the `first` images with those of the others."""
 
-    def outputs(given: Mapping[str, Tensor], image: Tensor) -> tuple[Tensor, Tensor]:
-        said: Tensor = functional_call(network, dict(given), (image.unsqueeze(0),))[0]
-        return said, said
+    def forward(values: Mapping[str, Tensor], image: Tensor) -> tuple[Tensor, Tensor]:
+        output: Tensor = functional_call(network, dict(values), (image.unsqueeze(0),))[0]
+        return output, output
 
-    by_name, said = vmap(jacrev(outputs, has_aux=True), in_dims=(None, 0))(dict(parameters), images)
+    per_image = vmap(jacrev(forward, has_aux=True), in_dims=(None, 0))
+    jacobians, outputs = per_image(dict(parameters), images)
     kernel = images.new_zeros(())
-    for name, part in by_name.items():
-        kept = part if masks is None or name not in masks else part * masks[name]
+    for name, jacobian in jacobians.items():
+        kept = jacobian if masks is None or name not in masks else jacobian * masks[name]
         one, two = kept.flatten(2).split([first, len(images) - first])
         kernel = kernel + (one.flatten(0, 1) @ two.flatten(0, 1).T).view(
-            first, said.shape[1], len(two), said.shape[1]
+            first, outputs.shape[1], len(two), outputs.shape[1]
         ).transpose(1, 2)
-    return said, kernel
+    return outputs, kernel

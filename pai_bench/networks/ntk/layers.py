@@ -1,4 +1,4 @@
-"""The kernel of each layer, from its inputs and the outputs' derivatives by its outputs."""
+"""The kernel of each layer, from its inputs and the derivatives by its outputs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LINEAR = (nn.Linear,)
 CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 KNOWN = (*LINEAR, *CONVS, *NORMS)
-"""Layers with parameters, of which the kernel is known."""
+"""Layers with parameters whose kernel can be computed."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,14 @@ class Use:
     name: str
     layer: nn.Module
     inputs: Tensor
-    """Of the layer: (n, ...)."""
+    """Inputs of the layer: (n, ...)."""
     derivative: Tensor
-    """Of each of k outputs of the network by the layer's outputs: (n, k, ...)."""
+    """Derivative of the network's k outputs by the layer's outputs: (n, k, ...)."""
 
 
 @dataclass(frozen=True)
 class Trace:
-    """What a pass through the network leaves: its outputs (n, k), and the uses of its layers."""
+    """Record of a forward pass: the outputs (n, k), and the calls of the layers."""
 
     outputs: Tensor
     uses: list[Use]
@@ -66,18 +66,18 @@ def _layer(uses: list[Use], first: int, mask: Tensor | None, memory_mb: float) -
     kernel = _by_blocks(places, first, mask, scratch)
     if layer.bias is None:
         return kernel
-    shift = torch.stack([used.derivative.sum(4) for used in places]).sum(0)
+    shift = torch.stack([use.derivative.sum(4) for use in places]).sum(0)
     return kernel + _product(shift.movedim(0, 2), first)
 
 
 @dataclass(frozen=True)
 class Places:
-    """A use, in the form of a linear layer that is used at many places of its input."""
+    """A call, in the form of a linear layer that is applied at many positions of its input."""
 
     inputs: Tensor
-    """Of each place, by group: (groups, n, places, inputs)."""
+    """Inputs at each position, by group: (groups, n, places, inputs)."""
     derivative: Tensor
-    """By the outputs at each place: (groups, n, k, outputs, places)."""
+    """Derivatives by the outputs at each position: (groups, n, k, outputs, places)."""
 
 
 def _places(use: Use) -> Places:
@@ -93,75 +93,79 @@ def _places(use: Use) -> Places:
 
 
 def _patches(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d, inputs: Tensor) -> Tensor:
-    """What each filter sees at each place: (groups, n, places, values)."""
-    seen, around = inputs, layer._reversed_padding_repeated_twice
-    if any(around):
+    """Unfold the patches that filters are applied to: (groups, n, places, values)."""
+    patches, padding = inputs, layer._reversed_padding_repeated_twice
+    if any(padding):
         mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-        seen = functional.pad(seen, around, mode)
+        patches = functional.pad(patches, padding, mode)
     for axis, (size, stride, step) in enumerate(
         zip(layer.kernel_size, layer.stride, layer.dilation, strict=True), 2
     ):
-        seen = seen.unfold(axis, step * (size - 1) + 1, stride)[..., ::step]
+        patches = patches.unfold(axis, step * (size - 1) + 1, stride)[..., ::step]
     places = 2 + len(layer.kernel_size)
-    by_group = seen.unflatten(1, (layer.groups, -1)).movedim(2, places)
-    moved: Tensor = by_group.transpose(0, 1).flatten(2, places - 1).flatten(3)
-    return moved
+    by_group = patches.unflatten(1, (layer.groups, -1)).movedim(2, places)
+    flat: Tensor = by_group.transpose(0, 1).flatten(2, places - 1).flatten(3)
+    return flat
 
 
-def _pairs_are_cheaper(used: Places, first: int) -> bool:
-    """Compare multiply-accumulates: Gram matrices of pairs of places, or the Jacobian's blocks."""
-    _, n, k, outputs, places = used.derivative.shape
-    inputs = used.inputs.shape[-1]
-    couples = first * (n - first)
-    pairs = couples * places**2 * (inputs + k**2 * outputs)
-    blocks = (n * k * places + couples * k**2) * outputs * inputs
-    return pairs <= blocks
+def _pairs_are_cheaper(use: Places, first: int) -> bool:
+    """Compare multiply-accumulates: of Gram matrices over positions, and of Jacobian blocks."""
+    _, n, k, outputs, places = use.derivative.shape
+    inputs = use.inputs.shape[-1]
+    image_pairs = first * (n - first)
+    gram_cost = image_pairs * places**2 * (inputs + k**2 * outputs)
+    block_cost = (n * k * places + image_pairs * k**2) * outputs * inputs
+    return gram_cost <= block_cost
 
 
-def _by_pairs(used: Places, first: int, bias: bool, scratch: int) -> Tensor:
+def _by_pairs(use: Places, first: int, bias: bool, scratch: int) -> Tensor:
     """Gram matrix of the inputs (and 1 for the bias) times that of the derivatives."""
-    n, k, _, places = used.derivative.shape[1:]
+    n, k, _, places = use.derivative.shape[1:]
     size = max(1, scratch // ((n - first) * (k * places) ** 2))
-    total = used.inputs.new_zeros(())
-    for inputs, derivative in zip(used.inputs, used.derivative, strict=True):
+    total = use.inputs.new_zeros(())
+    for inputs, derivative in zip(use.inputs, use.derivative, strict=True):
         inputs1, inputs2 = inputs.split([first, n - first])
-        said1, said2 = derivative.transpose(2, 3).split([first, n - first])
-        parts = list(zip(inputs1.split(size), said1.split(size), strict=True))
-        found = [_lean(len(parts), _pairs, *part, inputs2, said2, bias) for part in parts]
-        total = total + (found[0] if len(found) == 1 else torch.cat(found))
+        by1, by2 = derivative.transpose(2, 3).split([first, n - first])
+        chunks = list(zip(inputs1.split(size), by1.split(size), strict=True))
+        kernels = [_recomputed(len(chunks), _pairs, *c, inputs2, by2, bias) for c in chunks]
+        total = total + (kernels[0] if len(kernels) == 1 else torch.cat(kernels))
     return total
 
 
-def _pairs(inputs1: Tensor, said1: Tensor, inputs2: Tensor, said2: Tensor, bias: bool) -> Tensor:
-    """One group: inputs (n, places, inputs), derivatives (n, k, places, outputs)."""
-    n1, k, q, _ = said1.shape
+def _pairs(inputs1: Tensor, by1: Tensor, inputs2: Tensor, by2: Tensor, bias: bool) -> Tensor:
+    """Kernel of one group: inputs (n, places, inputs), derivatives (n, k, places, outputs)."""
+    n1, k, q, _ = by1.shape
     n2 = len(inputs2)
-    seen = inputs1.flatten(0, 1) @ inputs2.flatten(0, 1).T + bias
-    said = said1.flatten(0, 2) @ said2.flatten(0, 2).T
-    product = said.view(n1, k, q, n2, k, q) * seen.view(n1, 1, q, n2, 1, q)
+    input_gram = inputs1.flatten(0, 1) @ inputs2.flatten(0, 1).T + bias
+    derivative_gram = by1.flatten(0, 2) @ by2.flatten(0, 2).T
+    product = derivative_gram.view(n1, k, q, n2, k, q) * input_gram.view(n1, 1, q, n2, 1, q)
     return product.sum((2, 5)) if q > 1 else product.view(n1, k, n2, k)
 
 
 def _by_blocks(uses: list[Places], first: int, mask: Tensor | None, scratch: int) -> Tensor:
-    """Derivatives of each image by some of the weights at a time, contracted.
+    """Contract Jacobian blocks: derivatives of each image by some of the weights at a time.
 
-    What the uses of a layer contribute to the derivative adds up, before the product.
+    The calls of a layer add up in the derivative, before the product.
     """
     groups, n, k, outputs, places = uses[0].derivative.shape
     inputs = uses[0].inputs.shape[-1]
     total = uses[0].inputs.new_zeros(())
     for group in range(groups):
-        tensors = [part[group] for used in uses for part in (used.derivative, used.inputs)]
+        tensors = [tensor[group] for use in uses for tensor in (use.derivative, use.inputs)]
         kept = None if mask is None else mask.reshape(groups, outputs, inputs)[group]
         if kept is not None and places == 1:
             weights = kept.nonzero().split(max(1, scratch // (n * k)))
-            found = [_lean(len(weights), _chosen, part, first, *tensors) for part in weights]
+            kernels = [
+                _recomputed(len(weights), _kept_block, chunk, first, *tensors) for chunk in weights
+            ]
         else:
             size = max(1, scratch // (n * k * inputs))
             starts = range(0, outputs, size)
             rows = [slice(start, start + size) for start in starts]
-            found = [_lean(len(rows), _block, part, kept, first, *tensors) for part in rows]
-        total = sum(found, total)
+            kernels = [
+                _recomputed(len(rows), _block, chunk, kept, first, *tensors) for chunk in rows
+            ]
+        total = sum(kernels, total)
     return total
 
 
@@ -171,27 +175,27 @@ def _block(rows: slice, kept: Tensor | None, first: int, *tensors: Tensor) -> Te
     `tensors` are, in turn, derivatives (n, k, outputs, places) and inputs (n, places, inputs).
     """
     block: Any = 0
-    for said, seen in zip(tensors[::2], tensors[1::2], strict=True):
-        part = said[:, :, rows]
-        block = block + (part.flatten(1, 2) @ seen).unflatten(1, part.shape[1:3])
+    for derivative, inputs in zip(tensors[::2], tensors[1::2], strict=True):
+        by_rows = derivative[:, :, rows]
+        block = block + (by_rows.flatten(1, 2) @ inputs).unflatten(1, by_rows.shape[1:3])
     return _product(block if kept is None else block[:, :, kept[rows]], first)
 
 
-def _chosen(weights: Tensor, first: int, *tensors: Tensor) -> Tensor:
-    """Kernel of `weights`, given as (output, input), of a layer that is used at one place."""
-    outputs, inputs = weights.T
+def _kept_block(weights: Tensor, first: int, *tensors: Tensor) -> Tensor:
+    """Kernel of `weights`, indices (output, input), of a layer applied at one position."""
+    rows, columns = weights.T
     block: Any = 0
-    for said, seen in zip(tensors[::2], tensors[1::2], strict=True):
-        block = block + said[:, :, outputs, 0] * seen[:, :1, inputs]
+    for derivative, inputs in zip(tensors[::2], tensors[1::2], strict=True):
+        block = block + derivative[:, :, rows, 0] * inputs[:, :1, columns]
     return _product(block, first)
 
 
-def _lean(parts: int, call: Callable[..., Tensor], *given: Any) -> Tensor:
-    """Call; of one part among several nothing is kept for a gradient, but computed again."""
-    if parts == 1 or not torch.is_grad_enabled():
-        return call(*given)
-    again: Tensor = checkpoint(call, *given, use_reentrant=False)
-    return again
+def _recomputed(chunks: int, call: Callable[..., Tensor], *arguments: Any) -> Tensor:
+    """Call with activation checkpointing, unless there is one chunk only or no gradient."""
+    if chunks == 1 or not torch.is_grad_enabled():
+        return call(*arguments)
+    result: Tensor = checkpoint(call, *arguments, use_reentrant=False)
+    return result
 
 
 def _norm(uses: list[Use], first: int) -> Tensor:

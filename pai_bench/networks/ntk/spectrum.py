@@ -1,4 +1,4 @@
-"""What a mask does to the tangent kernel: its spectrum, and its distance from the dense one's."""
+"""Spectrum of a masked network's tangent kernel, and its distance from the dense one's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pai_bench.sparsity.masks import Masks
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Of the kernel of n images with each other, as a symmetric matrix of n x k rows."""
+    """Spectrum of the kernel of n images with each other, a symmetric matrix of n x k rows."""
 
     eigenvalues: Tensor
     """Ascending."""
@@ -42,8 +42,8 @@ def spectrum(
     """Compute the spectrum of the masked network's kernel on `images` (n, ...), in float64.
 
     With `tangent="masked"` it is the kernel of the network that would be trained; with "dense",
-    pruned weights are 0 but their directions count, as in NTT. The network is used in evaluation
-    mode, and left as it is.
+    pruned weights are 0 but their directions count, as in NTT. A copy of the network is used, in
+    evaluation mode.
     """
     scratch, images = copy.deepcopy(network).double().eval(), images.double()
     with torch.no_grad():
