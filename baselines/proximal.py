@@ -15,8 +15,8 @@ from pai_bench import Masks, SparseClassifier, prunable, register
 from pai_bench.core.errors import BenchError
 from pai_bench.sparsity.units import keep_units, per_filter
 from pai_bench.store.search_cache import Search
-from pai_bench.training import optimizer
 from pai_bench.training.loop import train
+from pai_bench.training.optimizer import build_optimizer
 
 
 @register("proximal")
@@ -43,40 +43,41 @@ class Proximal(SparseClassifier):
                 raise BenchError(f"lam must be at least 0, got {self.lam:g}")
 
     def sparsify(self, batches: Any) -> Masks:
-        """Train with the penalty, or take what another cell has trained, and keep the largest."""
-        found = self.get_or_compute({"lam": self.hyper.lam}, lambda: self._penalised(batches))
+        """Train with the penalty, or load that training from the search cache; rank by size."""
+        state = self.get_or_compute({"lam": self.hyper.lam}, lambda: self._penalised(batches))
         weights = dict(prunable(self.network))
-        sizes = {n: self._size(found["weights"][n]).to(self.device) for n in weights}
+        sizes = {n: self._size(state["weights"][n]).to(self.device) for n in weights}
         shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
         return keep_units(self.ranked(sizes), shapes, self.context.density, self.hyper.scope)
 
     def _penalised(self, batches: Any) -> Search:
-        """Train a copy by the recipe, with a proximal step after each of its own."""
+        """Train a copy by the recipe, with a proximal step after each optimizer step."""
         network, recipe = copy.deepcopy(self.network), self.context.recipe
-        chosen = optimizer.optimizer(network, recipe)
+        optimizer = build_optimizer(network, recipe)
         weights = [weight for _, weight in prunable(network)]
         with self.context.rng.as_global("score"):
-            effort = train(
-                network, Masks.ones(network), recipe, batches, self._prox(weights, chosen), chosen
-            )
+            prox = self._prox(weights, optimizer)
+            effort = train(network, Masks.ones(network), recipe, batches, prox, optimizer)
         return Search(
             {"weights": {name: w.detach().cpu() for name, w in prunable(network)}}, effort.flops
         )
 
-    def _prox(self, weights: list[Tensor], of: torch.optim.Optimizer) -> Callable[[int], None]:
-        """What is done after each step, at the learning rate of that step."""
+    def _prox(
+        self, weights: list[Tensor], optimizer: torch.optim.Optimizer
+    ) -> Callable[[int], None]:
+        """Callback that applies the proximal map after a step, at that step's learning rate."""
 
         @torch.no_grad()
         def shrink(_step: int) -> None:
-            threshold = float(of.param_groups[0]["lr"]) * self.hyper.lam
+            threshold = float(optimizer.param_groups[0]["lr"]) * self.hyper.lam
             for weight in weights:
-                kept = 1 - threshold / self._size(weight)
-                weight.mul_(kept.clamp_(min=0.0).nan_to_num_(0.0))
+                factor = 1 - threshold / self._size(weight)
+                weight.mul_(factor.clamp_(min=0.0).nan_to_num_(0.0))
 
         return shrink
 
     def _size(self, weight: Tensor) -> Tensor:
-        """What the threshold is compared with."""
+        """Size of each weight, or unit, that the threshold is compared with."""
         return weight.abs()
 
 

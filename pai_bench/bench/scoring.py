@@ -23,8 +23,8 @@ from pai_bench.core.rng import RandomStreams
 from pai_bench.methods.base import PruneAtInit
 from pai_bench.registry import methods as registry
 from pai_bench.sparsity.masks import Masks, prunable
-from pai_bench.training import optimizer
 from pai_bench.training.context import MethodContext
+from pai_bench.training.optimizer import build_optimizer
 
 GOAL = 1.15
 """Time of a round over that of its passes."""
@@ -106,12 +106,12 @@ def _batch(case: ScoringCase) -> Batch:
 
 def _step(network: nn.Module, batch: Batch, recipe: Recipe) -> Callable[[], None]:
     """A training step as a cell takes it."""
-    chosen = optimizer.optimizer(network, recipe)
+    optimizer = build_optimizer(network, recipe)
 
     def step() -> None:
-        chosen.zero_grad()
+        optimizer.zero_grad()
         cross_entropy(network.train()(batch[0]), batch[1]).backward()
-        chosen.step()
+        optimizer.step()
 
     return step
 

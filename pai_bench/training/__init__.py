@@ -1,1 +1,1 @@
-"""Cells trained: the module, its callbacks, the Trainer (imports store and below)."""
+"""Train cells: the LightningModule, its callbacks and the Trainer (imports store and below)."""

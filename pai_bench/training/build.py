@@ -1,4 +1,4 @@
-"""What a training is made of: data, the method around its network, the Trainer."""
+"""Build what a training needs: data modules, the method around its network, the Trainer."""
 
 from __future__ import annotations
 
@@ -32,9 +32,10 @@ DataModule = InMemoryData | StreamedData
 
 
 def build_data(bundle: Bundle, settings: Benchmark) -> list[DataModule]:
-    """Build the batches of each network of a bundle, in its own order; images are shared.
+    """Build a data module for each network of a bundle: each its own order, images shared.
 
-    Raises BenchError where the data cannot be had, or are not what benchmark.yaml says.
+    Raises:
+        BenchError: The data set cannot be loaded, or is not the one that benchmark.yaml describes.
     """
     name, recipe = bundle.cells[0].data, bundle.cells[0].recipe
     data, rngs = settings.data[name], [RandomStreams(cell.seed) for cell in bundle]
@@ -46,11 +47,11 @@ def build_data(bundle: Bundle, settings: Benchmark) -> list[DataModule]:
 
 def _streamed(name: str, settings: Benchmark, recipe: Recipe, rng: RandomStreams) -> StreamedData:
     data = settings.data[name]
-    found = files.find(name, data, settings.mirror)
-    streamed = StreamedData(found.splits(), data, recipe, rng, loader_workers())
+    files_found = files.find(name, data, settings.mirror)
+    streamed = StreamedData(files_found.splits(), data, recipe, rng, loader_workers())
     if (streamed.train_size, streamed.test_size) != data.images:
         raise BenchError(
-            f"data set {name} from {found.source}: {streamed.train_size} training and "
+            f"data set {name} from {files_found.source}: {streamed.train_size} training and "
             f"{streamed.test_size} test photographs, benchmark.yaml says {list(data.images)}"
         )
     return streamed
@@ -60,7 +61,7 @@ _last_arrays: dict[tuple[str, str], sources.Arrays] = {}
 
 
 def _arrays(name: str, settings: Benchmark) -> sources.Arrays:
-    """Decoded data, kept for the next cell of this process: nobody writes to it."""
+    """Decoded data, read-only, cached for the next cell of this process."""
     data = settings.data[name]
     key = name, data.version
     if key not in _last_arrays:
@@ -72,27 +73,37 @@ def _arrays(name: str, settings: Benchmark) -> sources.Arrays:
 def build_module(
     cell: Cell, settings: Benchmark, plugins: tuple[Path, ...], runs: Path | None = None
 ) -> SparseClassifier:
-    """Build the method around a network that has the initial weights of the cell's seed."""
+    """Build the method around a network with the initial weights of the cell's seed.
+
+    Args:
+        cell: What to train.
+        settings: Data sets and networks.
+        plugins: Files with methods, networks or data sets of one's own.
+        runs: Folder of results, which holds the search cache; without it nothing is cached.
+
+    Raises:
+        BenchError: Method or network is unknown, or a hyper-parameter is not allowed.
+    """
     data, rng = settings.data[cell.data], RandomStreams(cell.seed)
     method: type[SparseClassifier] = registry.load(cell.method, plugins)
 
-    def start(stream: str) -> nn.Module:
+    def initial_network(stream: str) -> nn.Module:
         with rng.as_global(stream):
             return networks.build(settings.networks[cell.network], data.shape, data.classes)
 
-    other = partial(start, "init/other")
-    searches = SearchCache(runs, cell) if runs else None
+    other_start = partial(initial_network, "init/other")
+    search_cache = SearchCache(runs, cell) if runs else None
     context = MethodContext(
-        cell.density, cell.recipe, data.classes, rng, cell.sanity_check, other, searches,
+        cell.density, cell.recipe, data.classes, rng, cell.sanity_check, other_start, search_cache,
         init.named(settings.networks[cell.network].init),
     )  # fmt: skip
-    return method(start("init"), context, **cell.hyper)
+    return method(initial_network("init"), context, **cell.hyper)
 
 
 def build_trainer(
     bundle: Bundle, hardware: Hardware, on_progress: OnProgress = ignore
 ) -> pl.Trainer:
-    """A Trainer that trains and evaluates, and writes nothing: results are for the store."""
+    """Build a Trainer without logger and checkpoint files: results are written by the store."""
     recipe = bundle.cells[0].recipe
     return pl.Trainer(
         max_epochs=recipe.epochs,
@@ -110,17 +121,17 @@ def build_trainer(
     )
 
 
-def _devices(given: str) -> Any:
-    """Read the device of one cell: the only one there is, or the index in `3,`.
+def _devices(option: str) -> Any:
+    """Parse the device of one cell, for the Trainer: the number 1, or the index in `3,`.
 
     >>> _devices("auto"), _devices("1"), _devices("3,")
     (1, 1, [3])
     """
-    if given == "auto":
+    if option == "auto":
         return 1
-    devices = [int(part) for part in given.split(",") if part.strip()]
-    if "," in given and len(devices) == 1:
+    devices = [int(index) for index in option.split(",") if index.strip()]
+    if "," in option and len(devices) == 1:
         return devices
     if devices == [1]:
         return 1
-    raise BenchError(f"devices {given}: one cell trains on one device; use several workers")
+    raise BenchError(f"devices {option}: one cell trains on one device; use several workers")

@@ -1,9 +1,9 @@
-"""Checkpoints of trainings that are under way, so that an interrupt loses little.
+"""Checkpoints of unfinished trainings, so that an interrupt loses little.
 
-    runs/checkpoints/<bundle id>.ckpt     a checkpoint of the Trainer, and what it was made with
+    runs/checkpoints/<bundle id>.ckpt     the Trainer's checkpoint, with software and device
 
-The next run of the bundle resumes from there, and ends as if it had never stopped: the same
-weights, masks and curves, bit by bit.
+The next run of the bundle resumes from it, and ends with the same weights, masks and curves, bit by
+bit, as a run without the interrupt.
 """
 
 from __future__ import annotations
@@ -31,40 +31,46 @@ _KEY = "TrainingCheckpoint"
 
 
 class TrainingCheckpoint(Checkpoint):
-    """Writes checkpoints of one bundle's training, and restores what the Trainer does not.
+    """Writes checkpoints of a bundle's training; restores the state that the Trainer does not.
 
-    As a `Checkpoint` it comes last of all callbacks: the others have done their part of a batch.
+    Lightning runs a `Checkpoint` after all other callbacks, when their part of a batch is done.
+
+    Args:
+        runs: Folder of results.
+        bundle: What is trained.
+        device: Name of the device; a checkpoint of another one is not resumed.
+        plugins: Files with methods, networks or data sets of one's own.
     """
 
     every = 120.0
-    """Seconds of training between two checkpoints: an interrupt loses no more than that."""
+    """Seconds of training between two checkpoints."""
 
     def __init__(
         self, runs: Path, bundle: Bundle, device: str, plugins: Sequence[Path] = ()
     ) -> None:
         self._path = path(runs, bundle)
-        known = environment.describe(device, torch.get_num_threads())
-        del known["command"]
-        self._made_with = {**known, "plugins": [_digest(path) for path in plugins]}
+        software = environment.describe(device, torch.get_num_threads())
+        del software["command"]
+        self._made_with = {**software, "plugins": [_digest(path) for path in plugins]}
         self._began = self._last = time.monotonic()
         self._random: list[Tensor] = []
         self.seconds = self._data_seconds = 0.0
-        """Of earlier runs of the bundle, up to the checkpoint that this one resumes from."""
+        """Spent by earlier runs of the bundle, up to the checkpoint that this one resumes from."""
         self.times = 0
-        """How often the training was resumed."""
+        """Number of times that the training was resumed."""
 
     @property
     def state_key(self) -> str:
-        """Name of this callback's part of a checkpoint."""
+        """Key of this callback's state in a checkpoint."""
         return _KEY
 
     def join(self, trainer: pl.Trainer) -> Path | None:
-        """Take part in a training; return the checkpoint to resume from, if there is one."""
+        """Add this callback to a Trainer; return the checkpoint to resume from, if there is one."""
         trainer.callbacks.append(self)  # type: ignore[attr-defined]
         return self._checkpoint()
 
     def noted(self, result: Result) -> Result:
-        """A result with the seconds of earlier runs in its total, and how often it was resumed."""
+        """Add to a result the seconds of earlier runs and the number of resumptions."""
         total = result.seconds["total"] + self.seconds
         return replace(
             result,
@@ -73,24 +79,24 @@ class TrainingCheckpoint(Checkpoint):
         )
 
     def _checkpoint(self) -> Path | None:
-        """The checkpoint that can be resumed from; one of other software or device is removed.
+        """Find the checkpoint to resume from; one of other software or device is removed.
 
-        A training that changed hands in its midst would be that of neither. Plugins are software: a
-        file that is not what it was counts as another.
+        A training continued with other software would be reproducible with neither. Plugins count
+        as software, by the digest of their files.
         """
         try:
-            known = torch.load(self._path, map_location="cpu", weights_only=True, mmap=True)
-            if known["callbacks"][_KEY]["made_with"] == self._made_with:
+            checkpoint = torch.load(self._path, map_location="cpu", weights_only=True, mmap=True)
+            if checkpoint["callbacks"][_KEY]["made_with"] == self._made_with:
                 return self._path
         except FileNotFoundError:
             return None
-        except Exception:  # torch.load names no exceptions for files that are not whole
+        except Exception:  # torch.load documents no exceptions for incomplete files
             pass
         self._path.unlink()
         return None
 
     def state_dict(self) -> dict[str, Any]:
-        """What is kept beside the Trainer's own state."""
+        """Return the state that is saved beside the Trainer's own."""
         return {
             "made_with": self._made_with,
             "random": _random_states(),
@@ -100,19 +106,19 @@ class TrainingCheckpoint(Checkpoint):
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take it back."""
+        """Restore the state that was saved."""
         self.seconds, self.times = state_dict["seconds"], state_dict["times"] + 1
         self._data_seconds, self._random = state_dict["data_seconds"], state_dict["random"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Charge to this run what earlier ones spent on batches."""
+        """Add the seconds that earlier runs spent on loading batches."""
         trainer.datamodule.seconds += self._data_seconds  # type: ignore[attr-defined]
         self._last = time.monotonic()
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Put the global random state back, once: what came before may have drawn from it."""
+        """Restore the global random state, once: setting up the training may have drawn from it."""
         if self._random:
             _restore(self._random)
             self._random = []
@@ -125,7 +131,8 @@ class TrainingCheckpoint(Checkpoint):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Write a checkpoint when it is time; not after an epoch's last batch, which ends more."""
+        """Write a checkpoint when one is due; not after the last batch of an epoch, whose
+        evaluation is still to come."""
         if time.monotonic() - self._last < self.every or trainer.is_last_batch:
             return
         pl_module.phase_timer.stop("train", pl_module)
@@ -134,7 +141,7 @@ class TrainingCheckpoint(Checkpoint):
         self._last = time.monotonic()
 
     def _write(self, trainer: pl.Trainer) -> None:
-        """Write a checkpoint whole or not at all; a full disk is no reason to end a training."""
+        """Write a checkpoint atomically; where the disk is full, training continues without."""
         beside = self._path.with_suffix(f".{os.getpid()}")
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -146,16 +153,16 @@ class TrainingCheckpoint(Checkpoint):
 
 
 def path(runs: Path, bundle: Bundle) -> Path:
-    """Where the checkpoint of a bundle lies while it is under way."""
+    """Path of the checkpoint of a bundle."""
     return runs / FOLDER / f"{bundle.id}.ckpt"
 
 
 def discard(runs: Path, bundle: Bundle) -> None:
-    """Remove the checkpoint of a bundle, also what was half written: its cells have results."""
+    """Remove the checkpoint of a finished bundle, and partly written ones."""
     for file in (runs / FOLDER).glob(f"{bundle.id}.*"):
         file.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
-        (runs / FOLDER).rmdir()  # the last one leaves no empty folder
+        (runs / FOLDER).rmdir()  # Only an empty folder can be removed.
 
 
 def _digest(path: Path) -> str:
@@ -163,7 +170,7 @@ def _digest(path: Path) -> str:
 
 
 def _random_states() -> list[Tensor]:
-    """Torch's global generators: of the CPU, and of each GPU."""
+    """States of torch's global generators: of the CPU, and of each GPU."""
     gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     return [torch.get_rng_state(), *gpus]
 

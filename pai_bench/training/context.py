@@ -1,4 +1,4 @@
-"""What a method is given beside the network: how sparse, how to train, where chance is from."""
+"""What a method gets besides its network: density, recipe, random streams, search cache."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ from pai_bench.store.search_cache import SearchCache
 
 @dataclass(frozen=True)
 class MethodContext:
-    """Density, recipe and random streams of the cell that a method trains."""
+    """The settings of a cell that its method needs."""
 
     density: float
-    """Share of the prunable weights that is kept in the end."""
+    """Share of the prunable weights that is kept after training."""
     recipe: Recipe
     classes: int
+    """Number of classes of the data set."""
     rng: RandomStreams
-    """The random streams of the cell's seed."""
+    """Named random streams of the cell's seed."""
     sanity_check: str = ""
-    """The sanity check to make of the method (training/sanity_checks.py)."""
+    """Name of the sanity check to run on the method (training/sanity_checks.py); "" for none."""
     other_start: Callable[[], nn.Module] | None = None
-    """Builds the network with other initial weights, for the check `reinitialise`."""
+    """Builds the network with other initial weights, for the sanity check `reinitialise`."""
     search_cache: SearchCache | None = None
-    """Where searches are stored that cells share; without it each method runs its own."""
+    """Cache of searches that cells share; without it each method runs its own."""
     initialise: Callable[[nn.Module], None] | None = None
-    """Draws the initial weights of a network as PyTorch made it; without it they stay as made."""
+    """Redraws the weights of a network in place by the network's initialisation; None: PyTorch's
+    default initialisation stays."""

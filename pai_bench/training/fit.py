@@ -1,4 +1,4 @@
-"""Bundles to outcomes: the only place that runs the Trainer."""
+"""Train bundles into outcomes: the only place that runs the Trainer."""
 
 from __future__ import annotations
 
@@ -37,29 +37,32 @@ def fit(
     on_progress: OnProgress = ignore,
     runs: Path | None = None,
 ) -> list[Outcome]:
-    """Train the networks of a bundle, one after another, in one process.
+    """Train the networks of a bundle, one after another, in this process.
 
-    An exception becomes a failed result of its cell, with its reason; an interrupt passes through.
+    An exception in a training becomes a failed result of its cell; KeyboardInterrupt is raised.
 
     Args:
         bundle: The cells to train.
         settings: Data sets, networks and threads.
-        hardware: What to train on; any device unless given.
+        hardware: Device to train on; any unless given.
         plugins: Files with methods, networks or data sets of one's own.
-        on_progress: Is called after each epoch, and with messages while masks are chosen.
-        runs: Folder of results: under it lie searches that cells share and checkpoints of
-            trainings that are under way. A bundle resumes where an earlier run was interrupted.
+        on_progress: Callback after each epoch, and for progress messages while masks are chosen.
+        runs: Folder of results, which holds the search cache and checkpoints. A bundle resumes
+            from its checkpoint if an earlier run was interrupted. Without it nothing is cached.
 
     Returns:
-        One outcome for each cell, in their order.
+        One outcome per cell, in the bundle's order.
 
     Raises:
-        BenchError: Accelerator, devices, strategy or precision are not to be had here. That is no
-            result of a cell.
+        BenchError: Accelerator, devices, strategy or precision are not available on this machine,
+            which says nothing about the cells.
     """
     quiet()
-    chosen = hardware or Hardware()
-    return [_fit_alone(one, settings, chosen, plugins, on_progress, runs) for one in bundle.alone()]
+    hardware = hardware or Hardware()
+    return [
+        _fit_alone(single, settings, hardware, plugins, on_progress, runs)
+        for single in bundle.alone()
+    ]
 
 
 def fit_cell(
@@ -98,9 +101,11 @@ def _fit_alone(
 
 def _failed(error: BaseException, seconds: float) -> Outcome:
     reason = f"{type(error).__name__}: {first_line(error)}"
-    where = environment.describe("unknown", torch.get_num_threads())
+    software = environment.describe("unknown", torch.get_num_threads())
     trace = "" if isinstance(error, BenchError) else traceback.format_exc()
-    return Outcome(Result("failed", reason, trace, seconds={"total": seconds}, environment=where))
+    return Outcome(
+        Result("failed", reason, trace, seconds={"total": seconds}, environment=software)
+    )
 
 
 def _fit(
@@ -115,7 +120,7 @@ def _fit(
     torch.set_num_threads(settings.threads)
     environment.peak_memory_reset()
     (data,) = build_data(bundle, settings)
-    loaded = time.perf_counter() - started
+    loading_seconds = time.perf_counter() - started
     module = build_module(cell, settings, plugins, runs)
     device = trainer.strategy.root_device
     checkpoint = TrainingCheckpoint(runs, bundle, device_name(device), plugins) if runs else None
@@ -124,11 +129,11 @@ def _fit(
             torch.cuda.reset_peak_memory_stats(device)
         skipped = _train(module, data, trainer, checkpoint)
         if trainer.global_step % len(data.train_dataloader()):
-            # `steps` ended in the midst of an epoch: the Trainer evaluates after whole ones only.
+            # `steps` ended within an epoch: the Trainer evaluates after whole epochs only.
             trainer.validate(module, datamodule=data, verbose=False)
     module.cpu()
     module.set_masks(module.masks)
-    seconds = {**module.phase_timer.seconds, "data": loaded + data.seconds}
+    seconds = {**module.phase_timer.seconds, "data": loading_seconds + data.seconds}
     seconds["train"] -= data.seconds
     seconds["score"] += module.reused_seconds
     seconds["total"] = time.perf_counter() - started + module.reused_seconds
@@ -146,7 +151,7 @@ def _train(
     trainer: pl.Trainer,
     checkpoint: TrainingCheckpoint | None,
 ) -> str:
-    """Train, and return ""; or only evaluate what is not to be trained, and return why."""
+    """Train and return ""; evaluate a collapsed network that is skipped, and return the reason."""
     path = checkpoint.join(trainer) if checkpoint else None
     try:
         trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
@@ -158,7 +163,7 @@ def _train(
 
 @contextmanager
 def _released(data: DataModule) -> Iterator[None]:
-    """Let worker processes go at the end, also when the Trainer does not (after an exception)."""
+    """Stop the data module's worker processes; after an exception the Trainer does not."""
     try:
         yield
     finally:
@@ -166,7 +171,7 @@ def _released(data: DataModule) -> Iterator[None]:
 
 
 def quiet() -> None:
-    """Silence what Lightning says at every fit; it would be said once per cell."""
+    """Silence Lightning's messages and warnings, which would be repeated for every cell."""
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     logging.getLogger("lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="pytorch_lightning")

@@ -1,4 +1,4 @@
-"""Training in the midst of choosing masks: for methods that prune what they have trained."""
+"""A plain training loop, for methods that train before they prune."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from pai_bench.config.schema import Recipe
 from pai_bench.sparsity.account import macs_by_layer
 from pai_bench.sparsity.masks import Masks, prunable
-from pai_bench.training import optimizer
+from pai_bench.training.optimizer import build_optimizer, build_schedule, clip_gradients
 
 
 class Passes(Iterable[tuple[Tensor, Any]], Sized, Protocol):
@@ -22,11 +22,11 @@ class Passes(Iterable[tuple[Tensor, Any]], Sized, Protocol):
 
 @dataclass(frozen=True)
 class Effort:
-    """What a training took."""
+    """Cost of a training."""
 
     steps: int
     flops: float
-    """Of the dense network: 2 per multiply-accumulate, forward and twice that backward."""
+    """Of the dense network: 2 per multiply-accumulate forward, and twice that backward."""
 
 
 def train(
@@ -37,16 +37,23 @@ def train(
     after_step: Callable[[int], None] = lambda _step: None,
     by: torch.optim.Optimizer | None = None,
 ) -> Effort:
-    """Train the masked `network` in place by the recipe, `recipe.epochs` passes over `batches`.
+    """Train the masked `network` in place, with the same steps as the training of a cell.
 
-    The same steps as a cell's own training takes: gradients of masked weights are 0, and so are
-    the weights. `after_step` is told the number of steps taken so far; `by` is an optimizer of the
-    network's parameters instead of the recipe's.
+    Args:
+        network: On the device of the batches; left in training mode.
+        masks: Weights that are not kept are set to 0 and stay 0.
+        recipe: Epochs or steps, optimizer, schedule, clipping and label smoothing.
+        batches: (images, labels), shaped (N, C, H, W) and (N,); an iteration is an epoch.
+        after_step: Callback after each step, with the number of steps taken so far.
+        by: Optimizer of the network's parameters to use instead of the recipe's.
+
+    Returns:
+        Number of steps, and FLOPs.
     """
     masks.apply(network)
     network.train()
-    chosen = optimizer.optimizer(network, recipe) if by is None else by
-    schedule = optimizer.schedule(chosen, recipe, len(batches))
+    optimizer = build_optimizer(network, recipe) if by is None else by
+    schedule = build_schedule(optimizer, recipe, len(batches))
     weights = prunable(network)
     factors = [masks[name].to(weight.dtype) for name, weight in weights]
     step = seen = 0
@@ -55,12 +62,12 @@ def train(
         for images, labels in batches:
             if step == recipe.steps:
                 break
-            chosen.zero_grad()
+            optimizer.zero_grad()
             logits = network(images.to(weights[0][1].dtype))
             cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing).backward()
             _mask([weight for _, weight in weights], factors)
-            optimizer.clip(network, recipe)
-            chosen.step()
+            clip_gradients(network, recipe)
+            optimizer.step()
             step, seen, shape = step + 1, seen + len(images), tuple(images.shape[1:])
             after_step(step)
             if schedule["interval"] == "step":

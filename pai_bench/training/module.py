@@ -1,4 +1,4 @@
-"""The contract of a method: a LightningModule that overrides as little as possible."""
+"""The contract of a method: a LightningModule with its facts, hooks and helpers."""
 
 from __future__ import annotations
 
@@ -17,65 +17,67 @@ from pai_bench.core.errors import BenchError
 from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.sparsity.training_cost import TrainingCost
 from pai_bench.store.search_cache import Search
-from pai_bench.training import optimizer
 from pai_bench.training.callbacks.learning_curves import LearningCurves
 from pai_bench.training.callbacks.mask_enforcement import MaskEnforcement
 from pai_bench.training.callbacks.mask_selection import MaskSelection
 from pai_bench.training.callbacks.phase_timer import PhaseTimer
 from pai_bench.training.context import MethodContext
+from pai_bench.training.optimizer import build_optimizer, build_schedule, clip_gradients
 from pai_bench.training.restricted_batches import Batches, RestrictedBatches
 from pai_bench.training.sanity_checks import inverted
 
 _SPENT = ("scoring_flops", "reused_seconds", "search_ids")
-"""What choosing masks has cost so far, and which stored searches were used."""
+"""Attributes that account for the choice of masks; part of every checkpoint."""
 
 
 def _ignore(_message: str) -> None:
-    """Where nobody asks how far a method is."""
+    """Discard a message: the progress callback of a module that no Trainer runs."""
 
 
 class SparseClassifier(pl.LightningModule):
     """A network, its masks, and the recipe that trains it.
 
-    The harness reads the facts below from a method and holds it to them. What happens around a
-    method while the Trainer runs is done by callbacks that come with it (`configure_callbacks`):
-    masks are chosen before the first step and enforced in each, phases are timed, curves noted.
-    Weights at masked positions are exactly 0 in the parameters, so the state_dict is that of the
-    plain network, under `network.`; checkpoints hold the masks beside it.
+    A method is a subclass. The class attributes below are facts that it declares, and the harness
+    enforces them. Callbacks that come with the module (`configure_callbacks`) do what is the same
+    for every method: they choose the masks before the first step, enforce them in each, time the
+    phases and record learning curves. Weights at masked positions are exactly 0 in the parameters,
+    so the state_dict is that of the plain network, under `network.`; a checkpoint of the Trainer
+    also holds the masks.
 
-    The class is longer than others because it is the whole contract in one place: facts, the few
-    methods that a method may override, and what it may call.
+    The class is longer than others because it is the whole contract in one place: facts, the hooks
+    that a method may override, and the helpers that it may call.
 
     Args:
         network: The network to train, with its initial weights.
         context: Density, recipe and random streams of the cell.
-        **hyper: Hyper-parameters, fields of `Hyper`.
+        **hyper: Hyper-parameters: fields of `Hyper`, defaults for those not given.
     """
 
     name: ClassVar[str]
     version: ClassVar[int] = 1
-    """Raised on any change of behaviour; results of two versions are never ranked together."""
+    """Incremented on any change of behaviour; results of two versions are never compared."""
     paper: ClassVar[str | None] = None
+    """Folder of the reproduced paper, or a reference (venue and year, arXiv number)."""
     when: ClassVar[Literal["init", "during", "path"]] = "init"
-    """When weights are chosen: before, during, or along the path of training."""
+    """When weights are chosen: before training, during it, or by a training of their own."""
     prunes: ClassVar[bool] = True
-    """False for the dense reference, which runs at density 1 only."""
+    """False: the dense reference, which runs at density 1 only."""
     needs_data: ClassVar[bool] = True
     """False: scoring batches arrive as zeros of their shape."""
     needs_labels: ClassVar[bool] = True
     """False: scoring batches arrive with None for labels."""
     trains_to_score: ClassVar[bool] = False
-    """True: masks are chosen by training, on all training batches instead of a few."""
+    """True: masks are chosen by training; `sparsify` gets all training batches, not a few."""
     changes_weights: ClassVar[bool] = False
     """True: training may start from other weights than the initial ones."""
     progress_interval: ClassVar[float] = 1.0
-    """Seconds between two messages on how far the choice of masks is."""
+    """Least seconds between two progress messages while masks are chosen."""
     exact_density: ClassVar[bool] = True
-    """False: masks come in steps, and the density that is asked for is their upper bound."""
+    """False: masks come in steps (whole filters, say); the target density is an upper bound."""
 
     @dataclass(frozen=True)
     class Hyper:
-        """Hyper-parameters: frozen, with literal defaults; part of the identity of a cell."""
+        """Hyper-parameters: a frozen dataclass with literal defaults; part of a cell's identity."""
 
     def __init__(self, network: nn.Module, context: MethodContext, **hyper: Any) -> None:
         super().__init__()
@@ -87,23 +89,24 @@ class SparseClassifier(pl.LightningModule):
         self.training_cost = TrainingCost()
         self.masks = Masks.ones(network)
         self.initial_nonzero = self.masks.kept_by_layer()
-        """Kept weights by layer when training began."""
+        """Number of kept weights by weight name when training began."""
         self.training_cost.use(self.initial_nonzero)
         self.scoring_flops = 0.0
         self.reused_seconds = 0.0
-        """Of searches that another cell ran: charged here, though not spent here."""
+        """Seconds of cached searches that another cell ran: charged to this cell as well."""
         self.search_ids: list[str] = []
-        """Ids of the stored searches that were used."""
+        """Ids of the cached searches that were used."""
         self.resumed = False
-        """True: a checkpoint brought the masks."""
+        """True: the masks were loaded from a checkpoint."""
         self.progress_callback: Callable[[str], None] = _ignore
-        """Is called with how far the choice of masks is."""
+        """Called with each progress message while masks are chosen."""
         self._passes, self._last_report = 0, 0.0
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute; the Trainer notes the current hook here some 40 times a step.
+        """Set an attribute, the name of the current hook without `nn.Module`'s bookkeeping.
 
-        torch's own way for modules is slow enough to make that a tenth of a small network's step.
+        The Trainer sets that name some 40 times a step, which took a tenth of a small network's
+        step.
         """
         if name == "_current_fx_name":
             object.__setattr__(self, name, value)
@@ -111,43 +114,67 @@ class SparseClassifier(pl.LightningModule):
             super().__setattr__(name, value)
 
     def configure_callbacks(self) -> list[pl.Callback]:
-        """What the Trainer runs beside the method, in this order."""
+        """Return the callbacks that the Trainer runs for every method, in this order."""
         return [MaskSelection(), self.mask_enforcement, self.learning_curves, self.phase_timer]
 
     # What a method may override ------------------------------------------------------------------
 
     def sparsify(self, batches: Batches) -> Masks:
-        """Choose the masks to start training with.
+        """Choose the masks to start training with; everything is kept unless overridden.
+
+        Runs once, before the first step, on the Trainer's device. It may change the weights of
+        `self.network` only if the class declares `changes_weights`.
 
         Args:
-            batches: Images (N, C, H, W) and labels (N,), without what the method does not need.
+            batches: (images, labels), shaped (N, C, H, W) and (N,): a few batches for scoring, or
+                all training batches, one epoch an iteration, if the class declares
+                `trains_to_score`. Without `needs_data` images are zeros; without `needs_labels`
+                labels are None.
 
         Returns:
-            One bool tensor per prunable weight, True where the weight is kept.
+            One bool tensor per prunable weight, of its shape, True where the weight is kept.
+
+        Raises:
+            BenchError: The method cannot prune this network, or not at this density.
         """
         return Masks.ones(self.network)
 
     def on_dense_gradients(self) -> None:
-        """Look at the gradients of all weights, before they are masked for the optimizer's step.
+        """Use the dense gradients of a step; a hook, called before they are masked.
 
-        They are those of the batch, averaged over ranks. Count with `count_dense_gradient` what a
-        real sparse training would have had to compute.
+        `weight.grad` holds, for masked weights too, the gradient of the batch, averaged over ranks
+        and not yet clipped. A method that uses it calls `count_dense_gradient`, so that the
+        training FLOPs are those of a real sparse training.
         """
 
     def batch_loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """Mean cross-entropy of one batch, its labels smoothed as the recipe says."""
+        """Compute the training loss: the mean cross-entropy, with the recipe's label smoothing.
+
+        Args:
+            batch: Images (N, C, H, W) and labels (N,).
+
+        Returns:
+            A scalar tensor, in nats.
+        """
         images, labels = batch
         smoothing = self.context.recipe.label_smoothing
         return cross_entropy(self.network(images), labels, label_smoothing=smoothing)
 
     def progress_message(self) -> str:
-        """Say how far the choice of masks is, beside passes over batches; "" for nothing."""
+        """Describe how far the choice of masks is; passes over batches are counted anyway.
+
+        Returns:
+            A short message such as "round 3 of 20", or "" if there is nothing to report.
+        """
         return ""
 
     # What a method may call ----------------------------------------------------------------------
 
     def set_masks(self, masks: Masks) -> None:
-        """Take `masks` as the masks of the network from now on.
+        """Replace the masks of the network, and set the weights that they remove to 0.
+
+        Args:
+            masks: One bool tensor per prunable weight, of its shape, on any device.
 
         Raises:
             BenchError: A layer's mask is missing, unknown, or of another shape than its weight.
@@ -160,17 +187,22 @@ class SparseClassifier(pl.LightningModule):
     def get_or_compute(
         self, settings: Mapping[str, Any], compute: Callable[[], Search]
     ) -> Mapping[str, Any]:
-        """Return what a search found: from the cache that cells share, or by running it.
+        """Return the state of a search, from the search cache or by running it.
 
-        What the search took is charged to this cell, whoever ran it.
+        Several cells may need the same search (a training before pruning, say). The first one runs
+        it; its FLOPs and seconds are charged to every cell that uses it.
 
         Args:
-            settings: All that the search depends on beside method, network, data, recipe and seed,
-                as plain JSON data; the density only if it is in there.
+            settings: All that the search depends on besides method, network, data, recipe, seed
+                and precision, as plain JSON data. The density belongs there only if the search
+                depends on it.
             compute: Runs the search.
 
         Returns:
-            The state of the search: tensors and plain data.
+            The state of the search: tensors and plain data, by name.
+
+        Raises:
+            BenchError: A cached search cannot be read.
         """
         started = time.perf_counter()
         if self.context.search_cache is None:
@@ -185,67 +217,90 @@ class SparseClassifier(pl.LightningModule):
     def ranked(
         self, scores: Mapping[str, Tensor], alive: Masks | None = None
     ) -> Mapping[str, Tensor]:
-        """Scores as they are to be ranked: the lowest first under the sanity check `invert`.
+        """Return scores as they are to be ranked: inverted under the sanity check `invert`.
+
+        Every method that ranks scores outside `PruneAtInit.keep` passes them through here.
 
         Args:
-            scores: By weight name; high scores are kept.
-            alive: Weights that may be kept; the others stay last. All of them unless given.
+            scores: One tensor per prunable weight, by name; the highest are kept.
+            alive: Weights that may be kept, the others rank last; all of them unless given.
+
+        Returns:
+            The same scores, or under `invert` their negatives.
         """
         return inverted(scores, alive) if self.context.sanity_check == "invert" else scores
 
     def count_dense_gradient(self, images: int) -> None:
-        """Count that the last gradient, of a batch of `images`, was that of all weights.
+        """Count a gradient of all weights, masked ones included, in the training FLOPs.
 
-        Called before the masks change. The batch itself is counted by `training_step`; one that
-        a method runs by itself is counted with `self.training_cost.count(images)`.
+        Call it before the masks change. The pass over the batch is counted by `training_step`; for
+        a batch that a method runs by itself call `self.training_cost.count(images)` too.
+
+        Args:
+            images: Number of images in the batch.
         """
         self.training_cost.count(0, dense=images)
 
     def restrict_inputs(self, batches: Batches) -> Batches:
-        """Hide from the method what it declares not to need; give images the weights' type."""
+        """Restrict batches to what the method declares to need, in the dtype of its weights.
+
+        Args:
+            batches: (images, labels), shaped (N, C, H, W) and (N,).
+
+        Returns:
+            The same batches: images are zeros without `needs_data`, labels None without
+            `needs_labels`. Iterating over them reports progress.
+        """
         dtype = next(self.network.parameters()).dtype
         return RestrictedBatches(
             batches, dtype, self.needs_data, self.needs_labels, self._report_batch
         )
 
-    def report_progress(self, *more: str) -> None:
-        """Say how far the choice of masks is, not more often than a person reads."""
-        now, parts = time.monotonic(), [part for part in (self.progress_message(), *more) if part]
-        if parts and now - self._last_report >= self.progress_interval:
-            self._last_report = now
-            self.progress_callback(", ".join(parts))
+    def report_progress(self, *details: str) -> None:
+        """Send `progress_message()` and `details` to the progress callback, rarely enough to read.
 
-    def _report_batch(self, number: int, of: int) -> None:
+        At most one message is sent in `progress_interval` seconds.
+
+        Args:
+            *details: Further parts of the message.
+        """
+        now = time.monotonic()
+        messages = [message for message in (self.progress_message(), *details) if message]
+        if messages and now - self._last_report >= self.progress_interval:
+            self._last_report = now
+            self.progress_callback(", ".join(messages))
+
+    def _report_batch(self, number: int, total: int) -> None:
         self._passes += number == 0
-        self.report_progress(f"pass {self._passes}, batch {number + 1} of {of}")
+        self.report_progress(f"pass {self._passes}, batch {number + 1} of {total}")
 
     # What the Trainer calls ----------------------------------------------------------------------
 
     def forward(self, images: Tensor) -> Tensor:
-        """Map images (N, C, H, W) to logits (N, classes); sequences to (N, classes, L)."""
+        """Map images (N, C, H, W) to logits (N, classes), sequences to (N, classes, L)."""
         logits: Tensor = self.network(images)
         return logits
 
     def configure_optimizers(self) -> Any:
-        """Build the optimizer and the schedule of the recipe."""
+        """Build the optimizer and the learning-rate schedule of the recipe."""
         recipe, data = self.context.recipe, self.trainer.datamodule  # type: ignore[attr-defined]
-        chosen = optimizer.optimizer(self.network, recipe)
-        steps = math.ceil(data.train_size / recipe.batch_size)
-        schedule = optimizer.schedule(chosen, recipe, steps)
-        return {"optimizer": chosen, "lr_scheduler": schedule}
+        optimizer = build_optimizer(self.network, recipe)
+        steps_per_epoch = math.ceil(data.train_size / recipe.batch_size)
+        schedule = build_schedule(optimizer, recipe, steps_per_epoch)
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def configure_gradient_clipping(self, *_args: Any, **_kwargs: Any) -> None:
-        """Clip gradients, as the recipe says; the Trainer asks for it after they were masked."""
-        optimizer.clip(self.network, self.context.recipe)
+        """Clip gradients as the recipe says; the Trainer calls this after they are masked."""
+        clip_gradients(self.network, self.context.recipe)
 
     def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
-        """Loss of one batch."""
+        """Return the loss of one batch, and count its pass."""
         loss = self.batch_loss(batch)
         self.training_cost.count(len(batch[1]))
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _index: int) -> dict[str, Tensor]:
-        """Which test images of a batch are classified correctly, and their mean loss."""
+        """Evaluate one batch of test images: `correct` (N,), 0 or 1 each, and their mean `loss`."""
         images, labels = batch
         logits = self.network(images)
         # A network may have more outputs than the data has classes (NTK-SAP on Tiny-ImageNet).
@@ -253,10 +308,13 @@ class SparseClassifier(pl.LightningModule):
         return {"correct": correct, "loss": cross_entropy(logits.float(), labels)}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put masks and what they cost into a checkpoint; curves and seconds are the callbacks'.
+        """Save masks and costs in a checkpoint; callbacks save curves and seconds.
 
-        A method that remembers more while it trains adds it, and takes it back on loading: an
-        interrupted training resumes from here.
+        A method that has more state than weights and optimizer extends this hook and
+        `on_load_checkpoint`, and calls super() in both: interrupted trainings resume from it.
+
+        Args:
+            checkpoint: The Trainer's dictionary; add tensors and plain data only.
         """
         checkpoint["masks"] = dict(self.masks)
         checkpoint["initial_nonzero"] = dict(self.initial_nonzero)
@@ -264,13 +322,17 @@ class SparseClassifier(pl.LightningModule):
         checkpoint["spent"] = {name: copy.copy(getattr(self, name)) for name in _SPENT}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take them out of a checkpoint: a training that is resumed keeps its masks."""
+        """Restore masks and costs from a checkpoint; masks are not chosen again.
+
+        Args:
+            checkpoint: What `on_save_checkpoint` filled.
+        """
         self.set_masks(Masks(checkpoint["masks"]))
         self.initial_nonzero = checkpoint["initial_nonzero"]
         self.training_cost.segments = dict(checkpoint["training_cost"])
         self.resumed = True
-        for name, spent in checkpoint["spent"].items():
-            setattr(self, name, spent)
+        for name, value in checkpoint["spent"].items():
+            setattr(self, name, value)
 
 
 def check_layers(tensors: Mapping[str, Tensor], weights: Mapping[str, Tensor], what: str) -> None:

@@ -12,7 +12,7 @@ from pai_bench.config.schema import Recipe
 from pai_bench.sparsity.masks import PRUNABLE, prunable
 
 
-def optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def build_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Build the optimizer of the recipe for all parameters of `network`."""
     groups = _groups(network, recipe)
     first = next(network.parameters())
@@ -29,11 +29,11 @@ def optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def _groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """Parameters that decay, and those that do not."""
+    """Parameter groups with and without weight decay; an empty one is left out."""
     parameters = list(network.parameters())
-    chosen = {id(parameter) for parameter in _decaying(network, recipe)}
-    decaying = [p for p in parameters if id(p) in chosen]
-    others = [p for p in parameters if id(p) not in chosen]
+    decaying_ids = {id(parameter) for parameter in _decaying(network, recipe)}
+    decaying = [p for p in parameters if id(p) in decaying_ids]
+    others = [p for p in parameters if id(p) not in decaying_ids]
     groups = [
         {"params": decaying, "weight_decay": recipe.weight_decay},
         {"params": others, "weight_decay": 0.0},
@@ -49,8 +49,8 @@ def _decaying(network: nn.Module, recipe: Recipe) -> list[torch.Tensor]:
     return list(network.parameters())
 
 
-def clip(network: nn.Module, recipe: Recipe) -> None:
-    """Clip the gradients of all parameters of `network`, as the recipe says."""
+def clip_gradients(network: nn.Module, recipe: Recipe) -> None:
+    """Clip the gradients of all parameters of `network` as the recipe says."""
     if recipe.clip_at is None:
         return
     if recipe.clip == "norm":
@@ -59,20 +59,24 @@ def clip(network: nn.Module, recipe: Recipe) -> None:
         nn.utils.clip_grad_value_(network.parameters(), recipe.clip_at)
 
 
-def schedule(of: torch.optim.Optimizer, recipe: Recipe, steps_per_epoch: int) -> dict[str, Any]:
-    """Build the schedule of the recipe, as Lightning wants it.
+def build_schedule(
+    optimizer: torch.optim.Optimizer, recipe: Recipe, steps_per_epoch: int
+) -> dict[str, Any]:
+    """Build the learning-rate schedule of the recipe, as Lightning's `lr_scheduler` dictionary.
 
-    It moves once per epoch, unless the recipe warms up or counts in steps.
+    It steps once per epoch, unless the recipe warms up or counts in steps.
     """
     by_step = recipe.warmup > 0 or recipe.schedule_unit == "step"
     in_epochs = by_step and recipe.schedule_unit == "epoch"
-    count = steps_per_epoch if in_epochs else 1
-    scheduler = torch.optim.lr_scheduler.LambdaLR(of, lambda done: factor(recipe, done / count))
+    steps_per_unit = steps_per_epoch if in_epochs else 1
+    scheduler = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda count: factor(recipe, count / steps_per_unit)
+    )
     return {"scheduler": scheduler, "interval": "step" if by_step else "epoch"}
 
 
 def factor(recipe: Recipe, done: float) -> float:
-    """What the learning rate is multiplied with after `done` units of the schedule.
+    """Factor of the learning rate after `done` units of the schedule, epochs or steps.
 
     >>> recipe = Recipe(epochs=100, batch_size=1, lr=1.0, schedule="step", milestones=(30,),
     ...     warmup=5)
@@ -84,11 +88,11 @@ def factor(recipe: Recipe, done: float) -> float:
     if recipe.schedule == "step":
         return float(recipe.gamma ** sum(done >= milestone for milestone in recipe.milestones))
     if recipe.schedule == "cosine":
-        part = (done - recipe.warmup) / (_length(recipe) - recipe.warmup)
-        return (1 + math.cos(math.pi * min(1.0, part))) / 2
+        progress = (done - recipe.warmup) / (_length(recipe) - recipe.warmup)
+        return (1 + math.cos(math.pi * min(1.0, progress))) / 2
     return 1.0
 
 
 def _length(recipe: Recipe) -> int:
-    """The whole training in units of the schedule."""
+    """Length of the training in units of the schedule."""
     return (recipe.steps or recipe.epochs) if recipe.schedule_unit == "step" else recipe.epochs

@@ -1,4 +1,4 @@
-"""What became of a cell: the result that is stored, its curves and its masks."""
+"""The outcome of a cell: the result that is stored, its curves and its masks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from pai_bench.training.module import SparseClassifier
 
 @dataclass(frozen=True)
 class Outcome:
-    """All that is stored of a cell."""
+    """Everything that is stored for a cell."""
 
     result: Result
     curves: Curves | None = None
@@ -40,20 +40,20 @@ def result_of(
     seconds: dict[str, float],
     device: torch.device,
 ) -> Result:
-    """Collect all that is known of a network that was trained.
+    """Build the result of a trained network.
 
     Args:
-        cell: What was asked for.
-        settings: Of the cell's data set.
+        cell: The cell that was trained.
+        settings: The benchmark, with the cell's data set.
         module: The method, on the CPU, with its curves, masks and costs.
-        batches: The data it was trained on.
+        batches: The data module that it was trained on.
         seconds: Wall-clock seconds by phase, and `total`.
-        device: What it was trained on.
+        device: Device that it was trained on.
     """
     data = settings.data[cell.data]
-    known = environment.describe(device_name(device), torch.get_num_threads())
+    software = environment.describe(device_name(device), torch.get_num_threads())
     macs = account.macs_by_layer(module.network, data.shape)
-    reached = account.effective(module.network, module.masks, data.shape)
+    effective = account.effective(module.network, module.masks, data.shape)
     accuracies = module.learning_curves.points["test_accuracy"]
     best = max(accuracies)
     return Result(
@@ -63,16 +63,16 @@ def result_of(
         if data.text
         else None,
         density=module.masks.density(),
-        effective=reached.density(),
+        effective=effective.density(),
         collapsed=tuple(module.masks.collapsed()),
-        layers=_layers(module, reached),
+        layers=_layers(module, effective),
         flops=_flops(module, macs),
         compacted=None if module.exact_density else _compacted(module, data.shape),
         architecture=_architecture(module.masks, macs),
         seconds=seconds,
         memory_mb=_memory(device),
         hyper=asdict(module.hyper),
-        environment={**known, "data": batches.provenance(), **_searches(module)},
+        environment={**software, "data": batches.provenance(), **_searches(module)},
     )
 
 
@@ -80,11 +80,11 @@ def _searches(module: SparseClassifier) -> dict[str, list[str]]:
     return {"searches": module.search_ids} if module.search_ids else {}
 
 
-def _layers(module: SparseClassifier, reached: Masks) -> tuple[Layer, ...]:
+def _layers(module: SparseClassifier, effective: Masks) -> tuple[Layer, ...]:
     start, end, alive = (
         module.initial_nonzero,
         module.masks.kept_by_layer(),
-        reached.kept_by_layer(),
+        effective.kept_by_layer(),
     )
     return tuple(
         Layer(name, tuple(mask.shape), mask.numel(), start[name], end[name], alive[name])
@@ -103,22 +103,22 @@ def _flops(module: SparseClassifier, macs: dict[str, int]) -> Flops:
 
 
 def _compacted(module: SparseClassifier, shape: tuple[int, ...]) -> CompactedNetwork | None:
-    """What is left when dead units are removed; None where the network cannot be followed."""
+    """Size of the network without dead units; None where it cannot be compacted."""
     try:
-        small = compact_network(module.network, module.masks, shape)
+        compacted = compact_network(module.network, module.masks, shape)
     except BenchError:
         return None
     return CompactedNetwork(
-        units=_units(small),
+        units=_units(compacted),
         units_dense=_units(module.network),
-        parameters=_parameters(small),
+        parameters=_parameters(compacted),
         parameters_dense=_parameters(module.network),
-        flops=2.0 * sum(account.macs_by_layer(small, shape).values()),
+        flops=2.0 * sum(account.macs_by_layer(compacted, shape).values()),
     )
 
 
 def _architecture(masks: Masks, macs: dict[str, int]) -> Architecture | None:
-    """What is left without dead neurons, where masked linear layers in a row are all there is."""
+    """Architecture without dead neurons; None for other networks than multilayer perceptrons."""
     if sum(macs.values()) != masks.total:
         return None
     try:
@@ -142,5 +142,5 @@ def _memory(device: torch.device) -> float | None:
 
 
 def device_name(device: torch.device) -> str:
-    """Name the device as results do: the model of a GPU, else its type."""
+    """Name of a device in results: the model of a GPU, else the type."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

@@ -1,4 +1,4 @@
-"""How far a bundle is: the one kind of event that a training sends. Imports no torch."""
+"""Progress of a bundle: the event that a training emits. Imports no torch."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from pai_bench.experiment.bundle import Bundle
 
 @dataclass(frozen=True)
 class Progress:
-    """Where the training of a bundle stands."""
+    """State of the training of a bundle."""
 
     bundle: Bundle
     epoch: int
-    """Epochs that have ended; 0 while masks are chosen."""
+    """Number of finished epochs; 0 while masks are chosen."""
     epochs: int
+    """Number of epochs of the training."""
     message: str = ""
-    """While masks are chosen: rounds, passes and batches."""
+    """Round, pass and batch while masks are chosen."""
 
 
 OnProgress = Callable[[Progress], None]
 
 
 def ignore(_progress: Progress) -> None:
-    """Where nobody asks."""
+    """Discard progress: the default callback."""

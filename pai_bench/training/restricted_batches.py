@@ -1,4 +1,4 @@
-"""Batches as a method may see them: what it declares not to need is withheld."""
+"""Batches restricted to what a method declares to need."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import torch
 from torch import Tensor
 
 Batches = Sequence[tuple[Tensor, Any]]
-"""Images (N, C, H, W) and labels (N,), or None for labels that a method does without.
+"""(images, labels), shaped (N, C, H, W) and (N,); labels are None for a method without them.
 
-Of text, sequences of symbols (N, 1, 1, L) and the symbols that follow (N, L).
+For text, sequences of symbols (N, 1, 1, L) and the next symbols (N, L).
 """
 
 
 @dataclass(frozen=True)
 class RestrictedBatches(Sequence[tuple[Tensor, Any]]):
-    """Batches without what is withheld, made when asked for: they may not all fit in memory."""
+    """Lazily restricted batches: all of them at once may not fit in memory."""
 
     batches: Batches
     dtype: torch.dtype
-    """Type of the network's weights, which images are given."""
+    """Dtype of the network's weights, to which images are converted."""
     data: bool
     """False: images are zeros of their shape."""
     labels: bool
     """False: labels are None."""
     on_batch: Callable[[int, int], None]
-    """Called with the number of each batch of a pass, from 0, and how many there are."""
+    """Called with the index of each batch of a pass, from 0, and the number of batches."""
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -44,5 +44,5 @@ class RestrictedBatches(Sequence[tuple[Tensor, Any]]):
             yield self._restricted(images, labels)
 
     def _restricted(self, images: Tensor, labels: Any) -> tuple[Tensor, Any]:
-        seen = images.to(self.dtype) if self.data else torch.zeros_like(images, dtype=self.dtype)
-        return seen, labels if self.labels else None
+        pixels = images.to(self.dtype) if self.data else torch.zeros_like(images, dtype=self.dtype)
+        return pixels, labels if self.labels else None

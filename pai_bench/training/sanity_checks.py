@@ -1,9 +1,9 @@
 """Sanity checks for any method: does the mask matter beyond its densities by layer?
 
-After Su et al. (2020) and Frankle et al. (2021). Each takes away what a method claims to use, and
-leaves the rest as it is:
+After Su et al. (2020) and Frankle et al. (2021). Each removes something that a method claims to
+use, and leaves the rest unchanged:
 
-- `layerwise-shuffle`: each layer keeps as many weights as the method gave it, at random places;
+- `layerwise-shuffle`: each layer keeps as many weights, at random positions;
 - `reinitialise`: the masks stay, training starts from other initial weights;
 - `invert`: in each round the weights with the lowest scores are kept;
 - `random-labels`: the batches that are scored have labels drawn at random;
@@ -29,16 +29,16 @@ Batch = tuple[Tensor, Any]
 
 
 def corrupted(context: MethodContext, batches: Any) -> Any:
-    """Batches that are scored, spoiled where the check of the cell says so."""
+    """Corrupt the batches for scoring, if the sanity check of the cell does so."""
     if context.sanity_check not in CORRUPTING:
         return batches
     return Corrupted(batches, context.sanity_check, context.classes, context.rng)
 
 
 def after_selection(context: MethodContext, masks: Masks, network: nn.Module) -> Masks:
-    """Do the part of a check that comes after the masks were chosen; return those to train with.
+    """Apply a sanity check that comes after the choice of masks; return the masks to train with.
 
-    `reinitialise` gives `network` other initial weights, in place.
+    `reinitialise` replaces the weights of `network` in place.
     """
     if context.sanity_check == "layerwise-shuffle":
         return shuffled(masks, context.rng)
@@ -48,7 +48,7 @@ def after_selection(context: MethodContext, masks: Masks, network: nn.Module) ->
 
 
 def inverted(scores: Mapping[str, Tensor], alive: Masks | None = None) -> dict[str, Tensor]:
-    """Make the lowest scores the highest; weights that are not `alive` stay last."""
+    """Negate scores, so that the lowest rank first; weights that are not `alive` stay last."""
     if alive is None:
         return {name: -score for name, score in scores.items()}
     last = -1.0 - max(float(score.max()) for score in scores.values())
@@ -56,23 +56,23 @@ def inverted(scores: Mapping[str, Tensor], alive: Masks | None = None) -> dict[s
 
 
 def shuffled(masks: Masks, rng: RandomStreams) -> Masks:
-    """Move the kept weights of each layer to random places in it, by the stream `ablation`."""
+    """Permute the mask of each layer at random; draws come from the stream `ablation`."""
     generator = rng.generator("ablation")
-    moved = {}
+    permuted = {}
     for name, mask in masks.items():
         order = torch.randperm(mask.numel(), generator=generator).to(mask.device)
-        moved[name] = mask.flatten()[order].view_as(mask)
-    return Masks(moved)
+        permuted[name] = mask.flatten()[order].view_as(mask)
+    return Masks(permuted)
 
 
 class Corrupted(Sequence[Batch]):
-    """Batches with random labels or random pixels, made when asked for.
+    """Batches with random labels or shuffled pixels, corrupted lazily.
 
-    What a batch becomes depends on (seed, its number) alone.
+    The corruption of a batch depends on (seed, its index) alone.
     """
 
-    def __init__(self, batches: Any, what: str, classes: int, rng: RandomStreams) -> None:
-        self._batches, self._what = batches, what
+    def __init__(self, batches: Any, check: str, classes: int, rng: RandomStreams) -> None:
+        self._batches, self._check = batches, check
         self._classes, self._rng = classes, rng
 
     def __len__(self) -> int:
@@ -87,9 +87,9 @@ class Corrupted(Sequence[Batch]):
 
     def _corrupt(self, number: int, images: Tensor, labels: Tensor) -> Batch:
         generator = self._rng.generator(f"ablation/{number}")
-        if self._what == "random-labels":
-            drawn = torch.randint(0, self._classes, labels.shape, generator=generator)
-            return images, drawn.to(labels.device)
+        if self._check == "random-labels":
+            random_labels = torch.randint(0, self._classes, labels.shape, generator=generator)
+            return images, random_labels.to(labels.device)
         flat = images.flatten(1)
         order = torch.rand(flat.shape, generator=generator).argsort(1).to(images.device)
         return flat.gather(1, order).view_as(images), labels

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from pai_bench.config.schema import Recipe
-from pai_bench.training import optimizer
+from pai_bench.training.optimizer import build_optimizer, build_schedule, factor
 
 
 def recipe(**changes):
@@ -21,8 +21,8 @@ def network():
 
 
 def rates(one, steps, per_epoch=1):
-    chosen = optimizer.optimizer(network(), one)
-    scheduler = optimizer.schedule(chosen, one, per_epoch)["scheduler"]
+    chosen = build_optimizer(network(), one)
+    scheduler = build_schedule(chosen, one, per_epoch)["scheduler"]
     found = []
     for _ in range(steps):
         found.append(chosen.param_groups[0]["lr"])
@@ -83,7 +83,7 @@ def test_a_cosine_in_steps_ends_with_the_steps():
 )
 def test_the_schedule_moves_in_the_unit_it_needs(changes, unit):
     one = recipe(**changes)
-    assert optimizer.schedule(optimizer.optimizer(network(), one), one, 1)["interval"] == unit
+    assert build_schedule(build_optimizer(network(), one), one, 1)["interval"] == unit
 
 
 DECAYING = {
@@ -97,7 +97,7 @@ DECAYING = {
 @pytest.mark.parametrize("kind", ["sgd", "adam"])
 def test_only_what_the_recipe_names_decays(rule, kind):
     net = network()
-    chosen = optimizer.optimizer(
+    chosen = build_optimizer(
         net, recipe(decay=rule, weight_decay=0.5, optimizer=kind, momentum=0.9)
     )
     decays = {
@@ -113,7 +113,7 @@ def test_adam_with_decay_is_coupled():
     """NTT's loss has the squared weights in it: their gradient goes through Adam's moments."""
     net = nn.Linear(1, 1, bias=False)
     nn.init.constant_(net.weight, 2.0)
-    chosen = optimizer.optimizer(net, recipe(optimizer="adam", weight_decay=0.5, decay="kernels"))
+    chosen = build_optimizer(net, recipe(optimizer="adam", weight_decay=0.5, decay="kernels"))
     net.weight.grad = torch.zeros(1, 1)
     chosen.step()
     assert net.weight.item() == pytest.approx(2.0 - 0.1)
@@ -122,4 +122,4 @@ def test_adam_with_decay_is_coupled():
 def test_factors_are_finite_to_the_end_of_every_schedule():
     for kind in ("constant", "step", "cosine"):
         one = recipe(schedule=kind, warmup=3)
-        assert all(math.isfinite(optimizer.factor(one, t / 2)) for t in range(330))
+        assert all(math.isfinite(factor(one, t / 2)) for t in range(330))

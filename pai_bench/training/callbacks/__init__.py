@@ -1,1 +1,1 @@
-"""What the Trainer does around a method, one job each: masks, curves, clocks, progress."""
+"""Callbacks around a method, one job each: masks, learning curves, phase times, progress."""

@@ -1,4 +1,4 @@
-"""Masked weights stay exactly 0 while the optimizer steps."""
+"""Keep masked weights exactly 0 while the optimizer steps."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pai_bench.sparsity.masks import Masks, prunable
 
 
 class MaskEnforcement(pl.Callback):
-    """Takes masked weights out of the gradient before each optimizer step.
+    """Masks the gradients before each optimizer step.
 
-    Weights are multiplied by the masks once, when these are set; with their gradients 0, momentum
-    and weight decay keep them 0. So the state_dict is that of the plain network, and the dense
-    gradient is there for methods that look at it: they are called first.
+    Weights are multiplied by the masks once, when the masks are set; with gradients 0, momentum and
+    weight decay keep them 0. So the state_dict is that of the plain network, and methods can use
+    the dense gradients: their hook is called before the gradients are masked.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class MaskEnforcement(pl.Callback):
         self._factors: list[Tensor] = []
 
     def use(self, masks: Masks, network: nn.Module) -> None:
-        """Multiply the weights of `network` by `masks`, and their gradients from now on."""
+        """Set the masks: apply them to the weights of `network` now, to gradients in each step."""
         masks.apply(network)
         weights = dict(prunable(network))
         self._weights = list(weights.values())
@@ -33,14 +33,14 @@ class MaskEnforcement(pl.Callback):
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: Any, optimizer: torch.optim.Optimizer
     ) -> None:
-        """Show the method its dense gradients, then mask them."""
+        """Call the method's hook with dense gradients in place, then mask them."""
         pl_module.on_dense_gradients()
         if pl_module.prunes:
             self.mask_gradients()
 
     def mask_gradients(self) -> None:
-        """Multiply the gradients of all weights that have one by the masks."""
-        pairs = zip(self._weights, self._factors, strict=True)
-        live = [(w.grad, factor) for w, factor in pairs if w.grad is not None]
-        if live:  # A method that skips the step leaves no gradient.
-            torch._foreach_mul_([grad for grad, _ in live], [factor for _, factor in live])
+        """Multiply the gradients of all weights by the masks."""
+        weights = zip(self._weights, self._factors, strict=True)
+        pairs = [(w.grad, factor) for w, factor in weights if w.grad is not None]
+        if pairs:  # A method that skips the step sets gradients to None.
+            torch._foreach_mul_([grad for grad, _ in pairs], [factor for _, factor in pairs])

@@ -1,4 +1,4 @@
-"""Wall-clock seconds by phase: choosing masks, training, evaluation."""
+"""Wall-clock seconds by phase: `score` (choosing masks), `train` and `eval`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 
 class PhaseTimer(pl.Callback):
-    """Adds up the seconds of each phase; on a GPU it waits for the device at their ends only."""
+    """Sums the seconds of each phase; on a GPU it synchronises only at the ends of phases."""
 
     def __init__(self) -> None:
         self.seconds = {"score": 0.0, "train": 0.0, "eval": 0.0}
@@ -20,39 +20,39 @@ class PhaseTimer(pl.Callback):
 
     @contextmanager
     def phase(self, name: str, module: pl.LightningModule) -> Iterator[None]:
-        """Count what happens inside as part of `name`."""
+        """Add the time of a `with` block to phase `name`."""
         started = _now(module)
         yield
         self.seconds[name] += _now(module) - started
 
     def restart(self, module: pl.LightningModule) -> None:
-        """Begin a phase: what was before is counted elsewhere, or not at all."""
+        """Start timing a phase, without adding the time before to any."""
         self._started = _now(module)
 
     def stop(self, name: str, module: pl.LightningModule) -> None:
-        """Add to `name` the time since the last start, and begin another phase."""
+        """Add the time since the last start to phase `name`, and start timing the next."""
         now = _now(module)
         self.seconds[name] += now - self._started
         self._started = now
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Begin the training part of an epoch."""
+        """Start timing the training of an epoch."""
         self.restart(pl_module)
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """End the training part: the Trainer evaluates inside the epoch."""
+        """Stop timing training: the Trainer validates before the epoch ends."""
         self.stop("train", pl_module)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """End the evaluation."""
+        """Stop timing evaluation."""
         self.stop("eval", pl_module)
 
     def state_dict(self) -> dict[str, Any]:
-        """Seconds so far, for a checkpoint."""
+        """Return the seconds so far, for a checkpoint."""
         return {"seconds": dict(self.seconds)}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Go on from the seconds of a checkpoint."""
+        """Restore the seconds of a checkpoint."""
         self.seconds = dict(state_dict["seconds"])
 
 

@@ -1,4 +1,4 @@
-"""Progress of a bundle, reported while the Trainer runs."""
+"""Report the progress of a bundle while the Trainer runs."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from pai_bench.training.progress import OnProgress, Progress
 
 
 class ProgressReporter(pl.Callback):
-    """Reports each epoch that has ended, and the messages of a method that chooses masks."""
+    """Calls `on_progress` after each epoch, and with each message while masks are chosen."""
 
     def __init__(self, bundle: Bundle, on_progress: OnProgress) -> None:
         self._bundle, self._on_progress = bundle, on_progress
-        self._before: Callable[[str], None]
+        self._previous: Callable[[str], None]
 
     def setup(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
-        """Let the method report through this callback while it chooses masks."""
+        """Install this callback as the method's progress callback."""
 
         def report(message: str) -> None:
             self._report(trainer, 0, message)
 
-        self._before = pl_module.progress_callback
+        self._previous = pl_module.progress_callback
         pl_module.progress_callback = report
 
     def teardown(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
-        """Leave nothing of the Trainer in the module."""
-        pl_module.progress_callback = self._before
+        """Restore the method's progress callback: the module must not hold the Trainer."""
+        pl_module.progress_callback = self._previous
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Report the start."""
         self._report(trainer, 0)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Report where a training is resumed."""
+        """Report the epoch that a resumed training starts from."""
         if trainer.current_epoch:
             self._report(trainer, trainer.current_epoch)
 
