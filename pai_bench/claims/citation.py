@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
-
 from pai_bench.claims.schema import ClaimsFile
 from pai_bench.config.schema import Paper
+from pai_bench.core.project import VERSION
 
 TITLE = "PaI-Bench: a reproducibility benchmark for papers that train sparse neural networks"
 AUTHORS = "The PaI-Bench authors"
@@ -24,7 +23,7 @@ def of_benchmark() -> str:
     fields = {
         "author": f"{{{AUTHORS}}}",
         "title": f"{{{TITLE}}}",
-        "version": version("pai-bench"),
+        "version": VERSION,
     }
     return _entry("software", "pai-bench", fields)
 

@@ -13,9 +13,10 @@ from pai_bench.claims.schema import Claim, MethodSpec, hyper_of
 from pai_bench.config.overrides import with_overrides
 from pai_bench.config.schema import Benchmark
 from pai_bench.core.errors import BenchError
+from pai_bench.core.project import ROOT
 from pai_bench.experiment import cost, grid
 from pai_bench.experiment.cell import Cell
-from pai_bench.registry.declaration import ROOT, MethodInfo
+from pai_bench.registry.declaration import MethodInfo
 from pai_bench.store import comparable
 from pai_bench.store.store import Store, StoredResult
 

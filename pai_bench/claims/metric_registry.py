@@ -18,8 +18,8 @@ from typing import Literal
 
 from pai_bench.core import import_utils
 from pai_bench.core.errors import BenchError, first_line, unknown
+from pai_bench.core.project import ROOT
 from pai_bench.core.registry import Registry
-from pai_bench.registry.declaration import ROOT
 from pai_bench.store.result import Result
 
 Epoch = Literal["last", "best"]

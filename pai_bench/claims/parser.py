@@ -40,7 +40,7 @@ from pai_bench.claims.schema import (
 )
 from pai_bench.config.document import Document, Location
 from pai_bench.core.errors import BenchError, did_you_mean, unknown
-from pai_bench.registry.declaration import ROOT
+from pai_bench.core.project import ROOT
 
 
 def available(root: Path = ROOT) -> dict[str, Claims]:

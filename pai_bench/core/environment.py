@@ -13,9 +13,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from pai_bench.core.project import VERSION
+
 _COMMAND = "PAI_BENCH_COMMAND"
 PACKAGES = (
-    "pai-bench", "torch", "pytorch-lightning", "torchmetrics", "numpy", "datasets",
+    "torch", "pytorch-lightning", "torchmetrics", "numpy", "datasets",
     "scikit-learn", "safetensors", "wandb",
 )  # fmt: skip
 
@@ -36,8 +38,9 @@ def describe(device: str, threads: int) -> dict[str, Any]:
 
 @cache
 def packages() -> dict[str, str]:
-    """Versions of the packages that results depend on."""
-    return {name: found for name in PACKAGES if (found := version_of(name))}
+    """Versions of the packages that results depend on, this one first."""
+    versions = {name: found for name in PACKAGES if (found := version_of(name))}
+    return {"pai-bench": VERSION, **versions}
 
 
 def version_of(package: str) -> str | None:

@@ -23,7 +23,8 @@ class Registry(Mapping[str, Info]):
     """What is declared of each name; the thing itself is imported when it is loaded.
 
     A mapping from name to what is declared (`Info`): facts, settings, a function's description.
-    Listing and looking up import nothing. A name belongs to whoever declared it first.
+    Listing and looking up import nothing. A name belongs to whoever declared it first; who declares
+    it again from the same place (a file that is named twice) changes nothing.
 
     >>> fruit = Registry[str]("fruit")
     >>> fruit.declare("apple", "round", origin="garden.py:1", load=lambda: "an apple")
@@ -45,7 +46,7 @@ class Registry(Mapping[str, Info]):
         info: Info,
         *,
         origin: str,
-        load: Callable[[], Any],
+        load: Callable[[], Any] | None = None,
         required: bool = True,
     ) -> None:
         """Take a name, unless somebody has it.
@@ -54,7 +55,7 @@ class Registry(Mapping[str, Info]):
             name: What users write.
             info: What is known of it without importing it.
             origin: File and line, or package, that declares it.
-            load: Imports and returns the thing itself.
+            load: Imports and returns the thing itself; without it, `info` is all there is.
             required: True raises where the name is taken (a file that the user named); False
                 passes over it with one line on standard error (an installed package).
 
@@ -63,12 +64,19 @@ class Registry(Mapping[str, Info]):
         """
         taken = self._declared.get(name)
         if taken is None:
-            self._declared[name] = _Declared(info, origin, load)
+            self._declared[name] = _Declared(info, origin, load or (lambda: info))
+        if taken is None or taken.origin == origin:
             return
         problem = f'{origin}: the {self.kind} "{name}" is taken by {taken.origin}'
         if required:
             raise BenchError(f"{problem}; choose another name")
         print(f"pai-bench: {problem}; passed over", file=sys.stderr)
+
+    def copy(self) -> Registry[Info]:
+        """Start another registry with the same names: what it is told later, this one is not."""
+        other = Registry[Info](self.kind)
+        other._declared.update(self._declared)
+        return other
 
     def load(self, name: str) -> Any:
         """Import and return what `name` stands for. Raises BenchError for an unknown name."""

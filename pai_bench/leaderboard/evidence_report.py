@@ -29,12 +29,13 @@ from pai_bench.claims.verdicts import Verdict, tally
 from pai_bench.config.overrides import with_overrides
 from pai_bench.config.schema import Benchmark
 from pai_bench.core.errors import BenchError
+from pai_bench.core.project import ROOT
 from pai_bench.leaderboard import markdown
 from pai_bench.leaderboard.claims_table import NUMBERS, legend, numbers, title
 from pai_bench.leaderboard.kept import PAGE, kept_leaderboard
 from pai_bench.leaderboard.stored import stored_board
 from pai_bench.leaderboard.terminal import print_board
-from pai_bench.registry.declaration import ROOT, MethodInfo
+from pai_bench.registry.declaration import MethodInfo
 from pai_bench.store.store import Store
 
 BLOCK = re.compile(r"(<!-- evidence: (\S+) (\S+) -->\n```\n)(.*?)(```)", re.DOTALL)

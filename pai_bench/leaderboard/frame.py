@@ -10,10 +10,10 @@ from pai_bench.claims.metric_registry import MetricContext, available, measured
 from pai_bench.config import loader
 from pai_bench.config.schema import Benchmark
 from pai_bench.core.errors import BenchError
+from pai_bench.core.project import PACKAGE
 from pai_bench.experiment.cell import Cell
 from pai_bench.experiment.cost import ordinary_images
 from pai_bench.registry import methods
-from pai_bench.registry.declaration import PACKAGE
 from pai_bench.store.result import Result
 from pai_bench.store.store import Store, StoredResult
 

@@ -10,11 +10,12 @@ from pai_bench.claims.lookup import ResultLookup, evidence_folders
 from pai_bench.claims.parser import of_papers
 from pai_bench.config.overrides import with_overrides
 from pai_bench.config.schema import Benchmark
+from pai_bench.core.project import ROOT
 from pai_bench.leaderboard import markdown
 from pai_bench.leaderboard.board import Board, Row
 from pai_bench.leaderboard.stored import stored_board
 from pai_bench.leaderboard.summary import Summary, summarise
-from pai_bench.registry.declaration import ROOT, MethodInfo
+from pai_bench.registry.declaration import MethodInfo
 from pai_bench.store.store import Store
 
 PAGE = Path("reproductions") / "LEADERBOARD.md"

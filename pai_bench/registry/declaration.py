@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import ast
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pai_bench.core.errors import BenchError, did_you_mean
+from pai_bench.core.project import at
+from pai_bench.registry import source
+from pai_bench.registry.inheritance import Bases, ClassSource
+from pai_bench.registry.source import Binding, Imported, SourceFile
 
 FACTS = (
     "version", "paper", "when", "prunes", "needs_data", "needs_labels", "trains_to_score",
     "changes_weights",
 )  # fmt: skip
-PACKAGE = Path(__file__).parents[1]
-"""Folder of the package."""
-ROOT = PACKAGE.parent
-"""Folder that holds it: of the checkout, where there is one."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +73,7 @@ class MethodInfo:
     @property
     def origin(self) -> str:
         """File and line, relative to the project where it lies inside."""
-        path = Path(self.path)
-        shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
-        return f"{shown}:{self.line}"
+        return at(Path(self.path), self.line)
 
     def check(self, given: Mapping[str, Any]) -> None:
         """Raise BenchError unless every hyper-parameter in `given` exists and has its type."""
@@ -99,96 +96,111 @@ class MethodInfo:
         return {k: v for k, v in spelled.items() if v != self.hyper[k].default}
 
 
-@dataclass(frozen=True)
-class _Declaration:
-    """One class statement: its bases by name, its literal attributes, its hyper-parameters."""
+def describe(module: str, path: Path) -> list[MethodInfo]:
+    """Read the methods that a file registers, and what they inherit, without running anything.
 
-    node: ast.ClassDef
-    bases: tuple[str, ...]
-    facts: Mapping[str, Any]
-    hyper: Mapping[str, HyperParameter]
-    registered: str | None
+    Args:
+        module: Its importable name, or the path of a plugin file.
+        path: The file.
 
-
-def describe(module: str, path: Path, places: Sequence[Path]) -> list[MethodInfo]:
-    """Read the methods that the file at `path` registers.
-
-    Bases are looked up by name, in the file itself and then in `places`.
-    Raises BenchError when the file is not Python.
+    Raises:
+        BenchError: The file is no Python, a base cannot be followed to the file it is written in,
+            or something that must be declared is no literal. One line: file, line, what to do.
     """
+    alone = module.endswith(".py")
+    file = source.read(path, "" if alone else module)
+    bases = Bases(path.resolve().parent if alone else None)
     return [
-        MethodInfo(
-            name=declared.registered,
-            module=module,
-            path=str(path.resolve()),
-            line=declared.node.lineno,
-            about=(ast.get_docstring(declared.node) or "").partition("\n")[0],
-            hyper=_inherited(name, [path, *places], "hyper"),
-            **_inherited(name, [path, *places], "facts"),
-        )
-        for name, declared in _declarations(path).items()
-        if declared.registered is not None
+        _method(ClassSource.of(file, statement), _name(file, call), module, bases)
+        for _, call, statement in source.decorators(file, ("register",))
+        if isinstance(statement, ast.ClassDef) and _is_ours(file, call)
     ]
 
 
-def _inherited(name: str, places: Sequence[Path], what: str) -> dict[str, Any]:
-    """Merge what a class and its bases declare, nearest first."""
-    for place in places:
-        declared = _declarations(place).get(name)
-        if declared is not None:
-            merged: dict[str, Any] = {}
-            for base in reversed(declared.bases):
-                merged.update(_inherited(base, [place, *places], what))
-            return {**merged, **getattr(declared, what)}
-    return {}
+def _is_ours(file: SourceFile, call: ast.Call) -> bool:
+    """Tell our decorator from another one of this name, which may take something else."""
+    return _literal_name(call) is not None or "pai_bench" in {
+        binding.value.module.partition(".")[0]
+        for binding in file.bindings
+        if binding.name == ast.unparse(call.func).partition(".")[0]
+        and isinstance(binding.value, Imported)
+    }
 
 
-@cache
-def _declarations(path: Path) -> dict[str, _Declaration]:
-    """Parse the class statements at the top of a file."""
-    try:
-        tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-    except (OSError, SyntaxError, ValueError) as error:
-        line = getattr(error, "lineno", None) or 1
-        raise BenchError(f"{path}:{line}: cannot be read as Python: {error}") from None
-    return {node.name: _declaration(node) for node in tree.body if isinstance(node, ast.ClassDef)}
+def _name(file: SourceFile, call: ast.Call) -> str:
+    name = _literal_name(call)
+    if name is None:
+        raise BenchError(f'{file.at(call.lineno)}: write @register("name") with the name itself')
+    return name
 
 
-def _declaration(node: ast.ClassDef) -> _Declaration:
-    hyper = [n for n in node.body if isinstance(n, ast.ClassDef) and n.name == "Hyper"]
-    return _Declaration(
-        node=node,
-        bases=tuple(ast.unparse(base).rpartition(".")[2] for base in node.bases),
-        facts={k: v for k, (_, v) in _literals(node).items() if k in FACTS},
-        hyper={k: HyperParameter(*v) for n in hyper for k, v in _literals(n).items()},
-        registered=next(filter(None, map(_registered_name, node.decorator_list)), None),
+def _literal_name(call: ast.Call) -> str | None:
+    match call.args:
+        case [ast.Constant(value=str(name))]:
+            return name
+    return None
+
+
+def _method(cls: ClassSource, name: str, module: str, bases: Bases) -> MethodInfo:
+    return MethodInfo(
+        name=name,
+        module=module,
+        path=str(cls.file.path),
+        line=cls.node.lineno,
+        about=(ast.get_docstring(cls.node) or "").partition("\n")[0],
+        hyper=_hyper(cls, bases),
+        **{
+            key: _literal(*declared)
+            for key, declared in _declared(cls, bases).items()
+            if key in FACTS
+        },
     )
 
 
-def _literals(node: ast.ClassDef) -> dict[str, tuple[str, Any]]:
-    """Collect `name: kind = literal` and `name = literal` of a class body."""
-    found: dict[str, tuple[str, Any]] = {}
-    for statement in node.body:
-        if isinstance(statement, ast.AnnAssign):
-            targets: list[ast.expr] = [statement.target]
-            kind = ast.unparse(statement.annotation)
-        elif isinstance(statement, ast.Assign):
-            targets, kind = statement.targets, ""
-        else:
-            continue
-        if statement.value is not None:
-            with contextlib.suppress(ValueError):
-                value = ast.literal_eval(statement.value)
-                found |= {ast.unparse(target): (kind, value) for target in targets}
-    return found
+_Declared = tuple[SourceFile, Binding]
 
 
-def _registered_name(decorator: ast.expr) -> str | None:
-    """Return the name in `@register("name")`."""
-    if not isinstance(decorator, ast.Call) or len(decorator.args) != 1:
-        return None
-    function = ast.unparse(decorator.func).rpartition(".")[2]
-    name = decorator.args[0]
-    if function == "register" and isinstance(name, ast.Constant) and isinstance(name.value, str):
-        return name.value
-    return None
+def _declared(cls: ClassSource, bases: Bases) -> dict[str, _Declared]:
+    """Find what the body of a class and those of its bases bind; the nearest counts."""
+    return {
+        binding.name: (owner.file, binding)
+        for owner in reversed(bases.mro(cls))
+        for binding in source.bindings(owner.node.body)
+    }
+
+
+def _hyper(cls: ClassSource, bases: Bases) -> dict[str, HyperParameter]:
+    """Read the fields of a method's `Hyper`, with those that it inherits."""
+    found = bases.member(cls, "Hyper")
+    if not isinstance(found, ClassSource):
+        return {}
+    fields: dict[str, _Declared] = {}
+    for owner in reversed(bases.mro(found)):
+        for binding in source.bindings(owner.node.body):
+            if _is_field(binding):
+                fields[binding.name] = owner.file, binding
+            elif binding.name in fields:
+                raise BenchError(
+                    f"{owner.file.at(binding.line)}: {binding.name} is a hyper-parameter of a "
+                    f"base: write `{binding.name}: type = value` to change its default"
+                )
+    return {
+        name: HyperParameter(declared[1].kind, _literal(*declared))
+        for name, declared in fields.items()
+    }
+
+
+def _is_field(binding: Binding) -> bool:
+    """Tell a field of a dataclass from a plain attribute, by its annotation."""
+    return bool(binding.kind) and "ClassVar" not in binding.kind
+
+
+def _literal(file: SourceFile, binding: Binding) -> Any:
+    """Evaluate what a statement declares."""
+    with contextlib.suppress(ValueError, TypeError):
+        if isinstance(binding.value, ast.expr) and not binding.conditional:
+            return ast.literal_eval(binding.value)
+    raise BenchError(
+        f"{file.at(binding.line)}: {binding.name} must be a literal, as in `{binding.name} = 1`, "
+        "written in the class without a condition: it is read without running the file"
+    )

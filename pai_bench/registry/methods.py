@@ -9,79 +9,121 @@ a method whose module cannot be imported is still listed; `load` imports.
 from __future__ import annotations
 
 import dataclasses
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pai_bench.core import import_utils
 from pai_bench.core.errors import BenchError, first_line, unknown
-from pai_bench.registry.declaration import PACKAGE, MethodInfo, describe
+from pai_bench.core.project import PACKAGE
+from pai_bench.core.registry import Registry
+from pai_bench.registry import source
+from pai_bench.registry.declaration import FACTS, MethodInfo, describe
 
 T = TypeVar("T", bound=type)
 
-_registered: dict[str, type] = {}
+_decorated: dict[tuple[str, str], type] = {}
+"""What the decorator has been put on in this process, by module and name: imported from a file, or
+written by hand in a notebook."""
 BASE = "pai_bench.training.module:SparseClassifier"
 """What a method is: named, since listing methods imports no torch."""
 
 
 def register(name: str) -> Callable[[T], T]:
-    """Class decorator: make a method known by `name`."""
+    """Class decorator: make a method known by `name`.
+
+    The class is read before it is run: what it declares about itself (`version`, `needs_data` and
+    so on, and the fields of its `Hyper`) is written as literals, in its file or in that of a base.
+
+    Args:
+        name: What users write, as in `--methods my-method`. Written as a literal too.
+
+    Returns:
+        The decorator; it returns the class itself, with `name` as its attribute.
+    """
 
     def keep(cls: T) -> T:
         cls.name = name  # type: ignore[attr-defined]
-        _registered[f"{cls.__module__}:{name}"] = cls
+        _decorated[cls.__module__, name] = cls
         return cls
 
     return keep
 
 
-@cache
-def available(plugins: tuple[Path, ...] = ()) -> dict[str, MethodInfo]:
+def available(plugins: tuple[Path, ...] = ()) -> Registry[MethodInfo]:
     """Describe every method that can be found, by name.
 
     A name that stands in two places belongs to the first: built in, then entry points, then
-    plugin files. A plugin that tries to take a known name is an error that names both places.
+    plugin files.
+
+    Args:
+        plugins: Files with methods of one's own.
+
+    Raises:
+        BenchError: A plugin is not there, declares nothing, cannot be read, or takes a name that
+            is known.
     """
-    found: dict[str, MethodInfo] = {}
-    bases = [
-        PACKAGE / name for name in ("training/module.py", "methods/base.py", "methods/dynamic.py")
-    ]
-    places = [*bases, *(path for _, path in _built_in())]
-    for module, path in _built_in():
-        found |= {info.name: info for info in describe(module, path, places)}
-    for module, path in import_utils.installed("pai_bench.methods"):
-        for info in _described(module, path, places):
-            if info.name in found:
-                taken = f'the name "{info.name}" is taken by {found[info.name].origin}'
-                print(f"pai-bench: {info.origin}: {taken}; passed over", file=sys.stderr)
-            else:
-                found[info.name] = info
+    if not plugins:
+        return _without_plugins()
+    methods = _without_plugins().copy()
     for plugin in plugins:
         if not plugin.is_file():
             raise BenchError(f"--plugin {plugin}: no such file")
-        described = describe(str(plugin), plugin, places)
+        described = describe(str(plugin), plugin)
         if not described and not _declares_else(plugin):
             raise BenchError(
                 f'{plugin}: nothing here is decorated with @register("name"), @network or @dataset'
             )
-        for info in described:
-            if info.name in found:
-                raise BenchError(
-                    f'{info.origin}: the name "{info.name}" is taken by '
-                    f"{found[info.name].origin}; choose another"
-                )
-            found[info.name] = info
-    return found
+        _declare(methods, described)
+    return methods
+
+
+@cache
+def _without_plugins() -> Registry[MethodInfo]:
+    methods = Registry[MethodInfo]("method")
+    for module, path in _built_in():
+        _declare(methods, describe(module, path))
+    _declare(methods, import_utils.declared("pai_bench.methods", describe), required=False)
+    return methods
+
+
+def _declare(
+    methods: Registry[MethodInfo], described: Iterable[MethodInfo], required: bool = True
+) -> None:
+    for info in described:
+        load = partial(_imported, info)
+        methods.declare(info.name, info, origin=info.origin, load=load, required=required)
+
+
+def _built_in() -> Iterator[tuple[str, Path]]:
+    for path in sorted((PACKAGE / "baselines").glob("[!_]*.py")):
+        yield f"pai_bench.baselines.{path.stem}", path
+    for path in sorted((PACKAGE / "reproductions").glob("*/method.py")):
+        yield f"pai_bench.reproductions.{path.parent.name}.method", path
+
+
+def _declares_else(plugin: Path) -> bool:
+    """Tell whether a file without methods declares a network or a data set."""
+    return any(source.decorators(source.read(plugin), ("network", "dataset")))
+
+
+def load(name: str, plugins: tuple[Path, ...] = ()) -> type[Any]:
+    """Import the method called `name` and check that it is one.
+
+    Raises BenchError when the name is unknown, the import fails, the class is no method, or it is
+    not what its source declares.
+    """
+    method: type[Any] = available(plugins).load(name)
+    return method
 
 
 def find(name: str) -> type[Any]:
     """Return the class called `name`: one that this process has registered itself, else load it."""
     if name not in available():
-        for key, cls in _registered.items():
-            if key.endswith(f":{name}"):
-                return cls
+        own = [cls for (_, known), cls in _decorated.items() if known == name]
+        if own:
+            return own[-1]
     return load(name)
 
 
@@ -92,61 +134,55 @@ def check_hyper(cls: type[Any], given: Mapping[str, Any]) -> None:
     """
     info = available().get(cls.name)
     if info is not None and cls.__module__ == info.module:
-        return info.check(given)
+        info.check(given)
+        return
     known = [field.name for field in dataclasses.fields(cls.Hyper)]
     for key in given:
         if key not in known:
             raise unknown("hyper-parameter", key, known, f"{cls.name}: ")
-    return None
 
 
-def _declares_else(plugin: Path) -> bool:
-    """Tell whether a file without methods declares a network or a data set."""
-    from pai_bench.registry.plugins import declarations
-
-    return bool(declarations(str(plugin), plugin))
-
-
-def _described(module: str, path: Path, places: list[Path]) -> list[MethodInfo]:
-    """Describe an installed package's methods; one that cannot be read stops nothing else."""
-    try:
-        return describe(module, path, places)
-    except BenchError as error:
-        print(f"pai-bench: {error}", file=sys.stderr)
-        return []
-
-
-def load(name: str, plugins: tuple[Path, ...] = ()) -> type[Any]:
-    """Import the method called `name` and check that it is one.
-
-    Raises BenchError when the name is unknown, the import fails, or the class is no method.
-    """
-
-    methods = available(plugins)
-    if name not in methods:
-        raise unknown("method", name, methods)
-    info = methods[name]
+def _imported(info: MethodInfo) -> type[Any]:
+    """Import the method that was described. Raises BenchError where it is no such method."""
     try:
         module = import_utils.load(info.module)
     except Exception as error:
         said = f"{type(error).__name__}: {first_line(error)}"
         raise BenchError(f"{info.origin}: {said}") from error
-    cls: Any = _registered[f"{module}:{name}"]
+    cls: Any = _decorated.get((module, info.name))
+    if cls is None:
+        raise BenchError(f"{info.origin}: its decorator is not pai_bench.register, or was not run")
     base: Any = import_utils.resolve(BASE)
     if not issubclass(cls, base):
         raise BenchError(f"{info.origin}: {cls.__name__} must be a subclass of SparseClassifier")
     if not dataclasses.is_dataclass(cls.Hyper):
         raise BenchError(f"{info.origin}: Hyper must be a frozen dataclass")
-    for field_ in dataclasses.fields(cls.Hyper):
-        if field_.name not in info.hyper:
-            problem = "must be written in this file with a literal default"
-            raise BenchError(f"{info.origin}: hyper-parameter {field_.name} {problem}")
-    chosen: type[Any] = cls
-    return chosen
+    problem = _unlike_source(cls, info)
+    if problem:
+        raise BenchError(f"{info.origin}: {problem}")
+    method: type[Any] = cls
+    return method
 
 
-def _built_in() -> Iterator[tuple[str, Path]]:
-    for path in sorted((PACKAGE / "baselines").glob("[!_]*.py")):
-        yield f"pai_bench.baselines.{path.stem}", path
-    for path in sorted((PACKAGE / "reproductions").glob("*/method.py")):
-        yield f"pai_bench.reproductions.{path.parent.name}.method", path
+def _unlike_source(cls: type[Any], info: MethodInfo) -> str:
+    """Say in what a class differs from what its source, and that of its bases, declares."""
+    for fact in FACTS:
+        real, read = getattr(cls, fact), getattr(info, fact)
+        if not _same(real, read):
+            mend = "write it as a literal in the class"
+            return f"{fact} is {real!r}, its source reads as {read!r}; {mend}"
+    fields = {field.name: field.default for field in dataclasses.fields(cls.Hyper)}
+    for key in fields.keys() - info.hyper.keys():
+        return f"hyper-parameter {key} must be written with its type and a literal default"
+    mend = "decorate Hyper with @dataclass(frozen=True)"
+    for key, declared in info.hyper.items():
+        if key not in fields:
+            return f"hyper-parameter {key} is no field of the class; {mend}"
+        if not _same(fields[key], declared.default):
+            said = f"is {fields[key]!r}, its source reads as {declared.default!r}"
+            return f"hyper-parameter {key} {said}; {mend}"
+    return ""
+
+
+def _same(real: object, read: object) -> bool:
+    return type(real) is type(read) and real == read

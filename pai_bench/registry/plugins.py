@@ -9,8 +9,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,8 +17,11 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from pai_bench.config.schema import Benchmark, Data, Network
+from pai_bench.core import import_utils
 from pai_bench.core.errors import BenchError
-from pai_bench.core.import_utils import installed
+from pai_bench.core.project import at
+from pai_bench.core.registry import Registry
+from pai_bench.registry import source
 
 F = TypeVar("F", bound=Callable[..., Any])
 KINDS: dict[str, type[BaseModel]] = {"network": Network, "dataset": Data}
@@ -28,8 +30,17 @@ KINDS: dict[str, type[BaseModel]] = {"network": Network, "dataset": Data}
 def network(name: str, **settings: Any) -> Callable[[F], F]:
     """Declare a function of (shape, classes) as the network called `name`.
 
-    `settings` are those of a network in benchmark.yaml, written as literals: `init`, `dense`,
-    `version`, `macs`.
+    The function is given the shape of an image, (channels, height, width), and the number of
+    classes; it returns an `nn.Module` that maps images (N, C, H, W) to logits (N, classes).
+
+    Args:
+        name: What users write, as in `--network my-net`.
+        **settings: Those of a network in benchmark.yaml, all written as literals, since the file is
+            read before it is run: `init`, `dense` (layers that are never pruned), `version`, `macs`
+            (multiply-adds of one image).
+
+    Returns:
+        The decorator; it returns the function as it is.
     """
     return lambda function: function
 
@@ -37,9 +48,17 @@ def network(name: str, **settings: Any) -> Callable[[F], F]:
 def dataset(name: str, **settings: Any) -> Callable[[F], F]:
     """Declare a function without arguments as the data set called `name`.
 
-    It returns ((train images, train labels), (test images, test labels)), arrays or tensors: images
-    uint8 (N, C, H, W), labels integers (N,). `settings` are those of a data set in benchmark.yaml,
-    written as literals: `classes`, `shape`, `images`, `mean`, `std`, and `digest` if it is pinned.
+    The function returns ((train images, train labels), (test images, test labels)), arrays or
+    tensors: images uint8 (N, C, H, W), labels integers (N,).
+
+    Args:
+        name: What users write, as in `--data my-data`.
+        **settings: Those of a data set in benchmark.yaml, all written as literals: `classes`,
+            `shape` (C, H, W), `images` (train, test), `mean` and `std` (of each channel, of pixels
+            from 0 to 1), and `digest` if it is pinned.
+
+    Returns:
+        The decorator; it returns the function as it is.
     """
     return lambda function: function
 
@@ -61,30 +80,23 @@ def extend(settings: Benchmark, plugins: Iterable[Path]) -> Benchmark:
     installed package that wants it is passed over with a line that names both; for a plugin file
     that is an error.
     """
-    known: dict[str, dict[str, Any]] = {
-        "network": dict(settings.networks),
-        "dataset": dict(settings.data),
-    }
-    origins = {(kind, name): "benchmark.yaml" for kind, names in known.items() for name in names}
-    for found, from_file in _all(plugins):
-        key = found.kind, found.name
-        if key in origins:
-            problem = f'{found.origin}: the {found.kind} "{found.name}" is taken by {origins[key]}'
-            if from_file:
-                raise BenchError(f"{problem}; choose another name")
-            print(f"pai-bench: {problem}; passed over", file=sys.stderr)
-            continue
-        known[found.kind][found.name] = found.settings
-        origins[key] = found.origin
-    return settings.model_copy(update={"networks": known["network"], "data": known["dataset"]})
-
-
-def _all(plugins: Iterable[Path]) -> Iterator[tuple[Declaration, bool]]:
+    known: dict[str, Registry[Any]] = {kind: Registry(kind) for kind in KINDS}
+    for kind, named in (("network", settings.networks), ("dataset", settings.data)):
+        for name, one in named.items():
+            known[kind].declare(name, one, origin="benchmark.yaml")
     for group in ("pai_bench.networks", "pai_bench.data"):
-        for module, path in installed(group):
-            yield from ((found, False) for found in declarations(module, path))
+        for found in import_utils.declared(group, declarations):
+            _declare(known, found, required=False)
     for path in plugins:
-        yield from ((found, True) for found in declarations(str(path), path))
+        for found in declarations(str(path), path):
+            _declare(known, found, required=True)
+    return settings.model_copy(
+        update={"networks": dict(known["network"]), "data": dict(known["dataset"])}
+    )
+
+
+def _declare(known: Mapping[str, Registry[Any]], found: Declaration, required: bool) -> None:
+    known[found.kind].declare(found.name, found.settings, origin=found.origin, required=required)
 
 
 def declarations(module: str, path: Path) -> list[Declaration]:
@@ -92,24 +104,17 @@ def declarations(module: str, path: Path) -> list[Declaration]:
 
     Raises BenchError, with file and line, for settings that are no literals or not allowed.
     """
-    try:
-        content = path.read_bytes()
-        tree = ast.parse(content, filename=str(path))
-    except (OSError, SyntaxError, ValueError) as error:
-        line = getattr(error, "lineno", None) or 1
-        raise BenchError(f"{path}:{line}: cannot be read as Python: {error}") from None
-    digest = hashlib.sha256(content).hexdigest()
-    found = []
-    for function in (node for node in tree.body if isinstance(node, ast.FunctionDef)):
-        for call in (node for node in function.decorator_list if isinstance(node, ast.Call)):
-            kind = ast.unparse(call.func).rpartition(".")[2]
-            if kind in KINDS:
-                found.append(_declaration(kind, call, f"{module}:{function.name}", path, digest))
-    return found
+    decorated = source.decorators(source.read(path), KINDS)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return [
+        _declaration(kind, call, f"{module}:{function.name}", path, digest)
+        for kind, call, function in decorated
+        if isinstance(function, ast.FunctionDef)
+    ]
 
 
 def _declaration(kind: str, call: ast.Call, target: str, path: Path, digest: str) -> Declaration:
-    origin = f"{path}:{call.lineno}"
+    origin = at(path, call.lineno)
     try:
         (name,) = (ast.literal_eval(argument) for argument in call.args)
         given = {str(key.arg): ast.literal_eval(key.value) for key in call.keywords}

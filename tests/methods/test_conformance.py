@@ -396,26 +396,6 @@ class TakesAnyRounds(Good):
             pass
 
 
-@register("no-dataclass")
-class NoDataclass(Good):
-    """Forget the decorator."""
-
-    class Hyper(PruneAtInit.Hyper):
-        """Not what it seems."""
-
-        rounds: int = 7
-
-
-@register("undecorated")
-class Undecorated(Good):
-    """Forget the decorator on a key of its own."""
-
-    class Hyper(PruneAtInit.Hyper):
-        """Not what it seems."""
-
-        taste: float = 0.5
-
-
 @register("thaws")
 class Thaws(SparseClassifier):
     """Have hyper-parameters that can be changed afterwards."""
@@ -459,13 +439,6 @@ class VersionZero(Good):
     """Have no version."""
 
     version = 0
-
-
-@register("computed-fact")
-class ComputedFact(Good):
-    """Compute what cannot be read without running it."""
-
-    paper = "The paper ".strip()
 
 
 @register("some-time")
@@ -606,11 +579,8 @@ ONE_EACH = [
 ]
 """Caught by this check, and by no other."""
 MORE = [
-    (ComputedFact, "declaration", "paper is 'The paper', its source reads as None"),
     (SomeTime, "declaration", "when is 'later'; it must be one of init, during, path"),
     (Wordless, "declaration", "no docstring"),
-    (NoDataclass, "hyper-parameters", "rounds is 1, its source reads as 7; decorate Hyper"),
-    (Undecorated, "hyper-parameters", "taste is no field; decorate Hyper"),
     (Thaws, "hyper-parameters", "Thaws.Hyper is no frozen dataclass; decorate it"),
     (Mistyped, "hyper-parameters", "steps is 0.5, annotated int"),
     (PeeksAtLabels, "labels", "other labels give other masks; declare needs_labels = True"),
@@ -722,14 +692,32 @@ def test_what_cannot_be_imported_ends_there(tmp_path, capsys, line, says):
     assert capsys.readouterr().out == ""
 
 
-def test_a_default_that_is_not_literal_is_caught_on_import(tmp_path):
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (
+            "    @dataclass(frozen=True)\n{}        rounds: int = 1 / 3\n",
+            "rounds must be a literal",
+        ),
+        ("    paper = ' The paper'.strip()\n", "mine.py:8: paper must be a literal"),
+    ],
+)
+def test_what_is_no_literal_is_an_error_not_a_finding(tmp_path, body, says):
+    plugin = tmp_path / "mine.py"
+    body = body.format("    class Hyper(PruneAtInit.Hyper):\n")
+    plugin.write_text(f'{HEAD}@register("mine")\nclass Mine(PruneAtInit):\n{body}')
+    with pytest.raises(BenchError, match=says):
+        list(check("mine", (plugin,)))
+
+
+def test_a_forgotten_decorator_is_caught_on_import(tmp_path):
     plugin = tmp_path / "mine.py"
     plugin.write_text(
-        f'{HEAD}@register("mine")\nclass Mine(PruneAtInit):\n    @dataclass(frozen=True)\n'
-        "    class Hyper(PruneAtInit.Hyper):\n        taste: float = 1 / 3\n"
+        f'{HEAD}@register("mine")\nclass Mine(PruneAtInit):\n'
+        "    class Hyper(PruneAtInit.Hyper):\n        rounds: int = 7\n"
     )
     (finding,) = check("mine", (plugin,))
-    assert "hyper-parameter taste must be written in this file with a literal" in finding.said
+    assert "rounds is 1, its source reads as 7; decorate Hyper" in finding.said
 
 
 def test_a_plugin_is_checked_by_name(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 
 from pai_bench.cli.main import main
 from pai_bench.config.overrides import with_overrides
+from pai_bench.core import import_utils
 from pai_bench.core.errors import BenchError
 from pai_bench.experiment import grid
 from pai_bench.registry import plugins
@@ -132,7 +133,7 @@ def test_an_installed_package_that_wants_a_known_name_is_passed_over(
 ):
     own.write_text(OWN.replace('"tiny-net"', '"resnet-20"'))
     found = {"pai_bench.networks": [("own", own)], "pai_bench.data": []}
-    monkeypatch.setattr(plugins, "installed", found.get)
+    monkeypatch.setattr(import_utils, "installed", found.get)
     extended = plugins.extend(settings, ())
     assert extended.networks["resnet-20"] == settings.networks["resnet-20"]
     assert "stripes" in extended.data
