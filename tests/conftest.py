@@ -1,6 +1,10 @@
 """What several tests share."""
 
 import os
+import site
+import subprocess
+import sys
+import sysconfig
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,6 +40,35 @@ def call(tmp_path, monkeypatch, capfd):
         return code, captured.out, captured.err
 
     return run
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory):
+    """Make an environment with the dependencies of PaI-Bench: environment(*projects, see=folder).
+
+    Projects (folders or wheels) are installed; `see` is a folder to import from. PaI-Bench itself
+    is in there only if it is one of these. Nothing is downloaded; returns the path of its python.
+    """
+    dependencies = tmp_path_factory.mktemp("dependencies")
+    for packages in dict.fromkeys([sysconfig.get_path("purelib"), *site.getsitepackages()]):
+        for path in Path(packages).iterdir():
+            ours = path.name.startswith(("pai_bench", "__editable__")) or path.suffix == ".pth"
+            if not ours and not (dependencies / path.name).exists():
+                (dependencies / path.name).symlink_to(path)
+
+    def make(*projects, see=None):
+        folder = tmp_path_factory.mktemp("environment")
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+        (packages,) = folder.glob("lib/python*/site-packages")
+        seen = [dependencies, *([see] if see else [])]
+        (packages / "seen.pth").write_text("".join(f"{path}\n" for path in seen))
+        if projects:
+            how = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--prefix", folder]
+            pip = [sys.executable, "-m", "pip", "install", "--ignore-installed", *how, *projects]
+            subprocess.run(pip, check=True, capture_output=True, text=True)
+        return folder / "bin" / "python"
+
+    return make
 
 
 @pytest.fixture(scope="session")

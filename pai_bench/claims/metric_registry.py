@@ -18,7 +18,7 @@ from typing import Literal
 
 from pai_bench.core import import_utils
 from pai_bench.core.errors import BenchError, first_line, unknown
-from pai_bench.core.project import ROOT
+from pai_bench.core.project import ROOT, at
 from pai_bench.core.registry import Registry
 from pai_bench.store.result import Result
 
@@ -141,7 +141,6 @@ def metric(
     def made(function: Callable[..., float | None]) -> Metric:
         takes_context = len(inspect.signature(function).parameters) > 1
         path, line = Path(function.__code__.co_filename), function.__code__.co_firstlineno
-        shown = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
         return Metric(
             name=name,
             measure=function if takes_context else lambda result, _: function(result),
@@ -153,7 +152,7 @@ def metric(
             scale=scale,
             aliases=aliases,
             module=function.__module__,
-            origin=f"{shown}:{line}",
+            origin=at(path, line),
         )
 
     return made

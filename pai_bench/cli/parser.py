@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from pai_bench.cli import authoring, data, listing, publish, results, run
 from pai_bench.config import schema
 from pai_bench.core.errors import BenchError, did_you_mean
+from pai_bench.core.project import SETTINGS
 from pai_bench.launch.launcher import LOCAL
 from pai_bench.leaderboard.formats import FORMATS
 
@@ -107,8 +108,9 @@ _MODES = ("auto", "online", "offline", "disabled")
 
 def _common(sub: _Parser) -> None:
     sub.add_argument(
-        "--config", type=Path, default=Path("benchmark.yaml"), help="settings (benchmark.yaml)"
-    )
+        "--config", type=Path, default=_settings(), metavar="FILE.yaml",
+        help="settings (benchmark.yaml in this folder, else PaI-Bench's own)",
+    )  # fmt: skip
     sub.add_argument(
         "--runs", type=Path, action="append", metavar="FOLDER", help="folder of results (runs)"
     )
@@ -116,6 +118,11 @@ def _common(sub: _Parser) -> None:
         "--plugin", type=Path, action="append", default=[], metavar="FILE.py",
         help="a file with methods of your own; may be given again",
     )  # fmt: skip
+
+
+def _settings() -> Path:
+    here = Path("benchmark.yaml")
+    return here if here.is_file() else SETTINGS
 
 
 def _choice(sub: _Parser) -> None:

@@ -52,8 +52,8 @@ def pages(paper: str | None, root: Path = ROOT) -> list[Path]:
     of_all = [root / "README.md", root / "baselines" / "README.md"]
     every = found if paper else [*of_all, *found]
     existing = [path for path in every if path.is_file()]
-    if not existing:
-        raise BenchError(f"{every[0]}: not there; reports are written in a checkout of PaI-Bench")
+    if not existing or not evidence_folders(root):
+        raise BenchError(f"{root}: no evidence; reports are written in a checkout of PaI-Bench")
     return existing
 
 

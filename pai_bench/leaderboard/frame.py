@@ -10,7 +10,7 @@ from pai_bench.claims.metric_registry import MetricContext, available, measured
 from pai_bench.config import loader
 from pai_bench.config.schema import Benchmark
 from pai_bench.core.errors import BenchError
-from pai_bench.core.project import PACKAGE
+from pai_bench.core.project import SETTINGS
 from pai_bench.experiment.cell import Cell
 from pai_bench.experiment.cost import ordinary_images
 from pai_bench.registry import methods
@@ -62,7 +62,7 @@ def load_results(runs: str | Path = "runs", config: str | Path | None = None) ->
     folder = Path(runs)
     if not folder.is_dir():
         raise BenchError(f"{folder}: no such folder of results")
-    settings = loader.load(Path(config or PACKAGE / "benchmark.yaml"), methods.available())
+    settings = loader.load(Path(config or SETTINGS), methods.available())
     rows = list(_rows(folder, settings))
     of_some = {name for row in rows for name in row}
     hyper = sorted(name for name in of_some if name.startswith("hyper."))

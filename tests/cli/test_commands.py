@@ -69,8 +69,16 @@ def test_bad_input_is_one_line_and_exit_code_2(call, arguments, says):
 
 def test_a_missing_config_says_what_to_do(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert main(["methods"]) == 2
+    assert main(["methods", "--config", "absent.yaml"]) == 2
     assert "name the file with --config" in capsys.readouterr().err
+
+
+def test_settings_are_those_of_the_folder_or_else_our_own(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["plan", "quick"]) == 0
+    (tmp_path / "benchmark.yaml").write_text("suites: {}\n")
+    assert main(["plan", "quick"]) == 2
+    assert "quick" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

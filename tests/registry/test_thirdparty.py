@@ -6,10 +6,7 @@ nothing is downloaded.
 
 import json
 import shutil
-import site
 import subprocess
-import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
@@ -17,21 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGES = Path(__file__).parents[1] / "thirdparty"
 pytestmark = pytest.mark.slow
-
-
-def environment(folder, package):
-    """Make an environment with `package` installed; return its python."""
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder / "env"], check=True)
-    python = folder / "env" / "bin" / "python"
-    name = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    packages = folder / "env" / "lib" / name / "site-packages"
-    paths = [sysconfig.get_path("purelib"), *site.getsitepackages(), str(ROOT)]
-    (packages / "ours.pth").write_text("\n".join(dict.fromkeys(paths)) + "\n")
-    shutil.copytree(PACKAGES / package, folder / package)
-    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
-    to = ["--no-build-isolation", "--target", packages, folder / package]
-    subprocess.run([*install, *to], check=True, capture_output=True, text=True)
-    return python
+OURS = ("checkerboard", "gradient-power", "inherits")
 
 
 SESSION = """
@@ -48,30 +31,35 @@ print(json.dumps(answers))
 """
 
 
-def session(folder, package, commands):
-    """Run commands in the environment of a package, in one process: exit code, output, errors."""
-    given = [[*arguments, "--config", str(ROOT / "benchmark.yaml")] for arguments in commands]
-    done = subprocess.run(
-        [environment(folder, package), "-c", SESSION],
-        cwd=folder, input=json.dumps(given), capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+@pytest.fixture(scope="module")
+def session(tmp_path_factory, environment):
+    """Run commands where a package is installed, in one process: exit code, output, errors."""
+
+    def run(package, commands):
+        folder = tmp_path_factory.mktemp(package)
+        shutil.copytree(PACKAGES / package, folder / package)
+        python = environment(folder / package, see=ROOT)
+        done = subprocess.run(
+            [python, "-c", SESSION], cwd=folder, input=json.dumps(list(commands)),
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
 
 
 @pytest.fixture(scope="module")
-def good(tmp_path_factory):
+def good(session):
     """What each of three commands says of a package in which all is well, by the command's name."""
     choice = ("--methods", "dense,magnitude,checkerboard,gradient-power", "--seeds", "1")
     other = ("--network", "narrow", "--data", "bars", "--densities", "0.5", "--set", "epochs=3")
     commands = {
         "methods": ("methods", "--json"),
         "run": ("run", "quick", *choice, *other, "--jobs", "1", "--wandb", "disabled"),
-        "check checkerboard": ("check", "checkerboard"),
-        "check gradient-power": ("check", "gradient-power"),
+        **{f"check {name}": ("check", name) for name in OURS},
     }
-    answers = session(tmp_path_factory.mktemp("good"), "good", commands.values())
-    return dict(zip(commands, answers, strict=True))
+    return dict(zip(commands, session("good", commands.values()), strict=True))
 
 
 def test_it_is_listed_with_what_it_declares(good):
@@ -81,6 +69,10 @@ def test_it_is_listed_with_what_it_declares(good):
     assert found["gradient-power"]["version"] == 2
     assert found["gradient-power"]["paper"] == "Sparse Ideas (2026)"
     assert found["checkerboard"]["needs_data"] is False
+    assert found["inherits"]["version"] == 6
+    assert found["inherits"]["needs_labels"] is False
+    assert found["inherits"]["hyper"]["power"]["default"] == 2.0
+    assert found["inherits"]["hyper"]["rounds"]["default"] == 1
     assert "sparse_ideas/methods.py:" in found["checkerboard"]["origin"]
 
 
@@ -92,23 +84,24 @@ def test_its_methods_network_and_data_set_are_ranked_by_one_command(good):
     assert "failed" not in out
 
 
-@pytest.mark.parametrize("name", ["checkerboard", "gradient-power"])
+@pytest.mark.parametrize("name", OURS)
 def test_its_methods_conform(good, name):
     code, out, err = good[f"check {name}"]
     assert code == 0, out + err
 
 
-def test_a_broken_package_gives_one_clear_line_each_and_stops_nothing_else(tmp_path):
+def test_a_broken_package_gives_one_clear_line_each_and_stops_nothing_else(session):
     names = "magnitude,raises-on-import,no-method,wrong-shapes,writes-nan"
     cut = ("--densities", "0.5", "--seeds", "1", "--set", "epochs=1", "--wandb", "disabled")
     command = ("run", "quick", "--methods", names, *cut, "--jobs", "1")
-    ((code, out, err),) = session(tmp_path, "broken", [command])
+    ((code, out, err),) = session("broken", [command])
     assert code == 1
     assert "Traceback" not in out + err
     said = err.splitlines()
     assert any("no module broken_ideas.absent" in line for line in said)
-    assert any('the name "snip" is taken by baselines/snip.py' in line for line in said)
+    assert any('the method "snip" is taken by baselines/snip.py' in line for line in said)
     assert any("syntax.py:3: cannot be read as Python" in line for line in said)
+    assert any("inherits.py:3: no module broken_ideas.gone" in line for line in said)
     flat = " ".join(out.split())
     assert "RuntimeError: the licence server does not answer" in flat
     assert "NoMethod must be a subclass of SparseClassifier" in flat

@@ -44,7 +44,7 @@ DIGITS = Data(
     mean=(0.0192,),
     std=(0.0236,),
 )
-"""As in the shipped benchmark.yaml, which an installed package does not see."""
+"""As in the shipped benchmark.yaml, whatever the one in use says."""
 TRAINING = Recipe(epochs=2, batch_size=64, lr=0.1, momentum=0.9, weight_decay=1e-4, holdout=0.8)
 """On a fifth of the images: enough to see that weights move and masks do not."""
 SETTINGS = Benchmark(
