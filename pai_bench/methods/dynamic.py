@@ -19,7 +19,7 @@ from pai_bench.training.restricted_batches import Batches
 
 
 class MovingMasks(SparseClassifier):
-    """Changes its masks during training, with `change_masks`.
+    """A method that changes its masks during training, with `change_masks`.
 
     What `sparsify` needs is declared, as everywhere: in training, all methods see all data.
     """
@@ -39,6 +39,12 @@ class MovingMasks(SparseClassifier):
 
         New connections start from weight 0, momentum 0 and second moment 0; what is pruned is 0 in
         all of these and stays there. Weights that are kept, and their state, are not touched.
+
+        Args:
+            masks: One bool tensor per prunable weight, True where the weight is kept.
+
+        Raises:
+            BenchError: A layer's mask is missing, unknown, or of another shape than its weight.
         """
         before = self.masks
         self.set_masks(masks)
@@ -53,8 +59,10 @@ class MovingMasks(SparseClassifier):
 class DynamicSparse(MovingMasks):
     """Sparse from the first step on: now and then the smallest weights make room for others.
 
-    A method overrides `growth`, the score by which weights are grown. All else is RigL's, whose
-    paper compares methods in this way (sections 1.2 to 1.6 of its specification).
+    A method overrides `growth`, the score by which weights are grown, and sets `looks_at_gradients`
+    where that needs them. All else is RigL's (Evci et al., ICML 2020, section 3 and algorithm 1),
+    whose paper compares methods in this way: weights of least magnitude are dropped, as many are
+    grown, every `delta_t` steps until `end`, fewer and fewer of them.
     """
 
     @dataclass(frozen=True)
@@ -96,20 +104,43 @@ class DynamicSparse(MovingMasks):
         self._images = 0
 
     def growth(self, step: int, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Score each prunable weight, high scores are grown: name -> tensor of its shape.
+        """Score the weights that may be grown; those with high scores are. To be overridden.
 
-        `gradients` are those of the loss alone, without L2, for all weights, masked or not.
+        Args:
+            step: Optimizer steps so far.
+            gradients: Of the loss alone, without L2, for all weights, masked or not: parameter name
+                -> tensor of its shape. Empty unless `looks_at_gradients`.
+
+        Returns:
+            Parameter name of each prunable weight -> scores of its shape. Those of weights that are
+            kept do not matter. Where any is not finite, the update is left out.
         """
         raise NotImplementedError(f"{type(self).__name__} must define growth()")
 
     def counts(self, fraction: float) -> dict[str, tuple[int, int]]:
-        """How many weights of each layer are dropped, and how many grown: as many."""
+        """Say how many weights of each layer are dropped, and how many grown: as many.
+
+        A method may override it to move density between layers; the sums must stay equal.
+
+        Args:
+            fraction: Of the kept weights of a layer, that move in this update; from 0 to 1.
+
+        Returns:
+            Parameter name -> (weights to drop, weights to grow).
+        """
         kept = self.masks.kept_by_layer()
         moved = {name: moved_count(count, fraction) for name, count in kept.items()}
         return {name: (count, count) for name, count in moved.items()}
 
     def sparsify(self, batches: Batches) -> Masks:
-        """Keep weights at random, from the stream `mask`: the same as the method `random`."""
+        """Keep weights at random, from the stream `mask`: the same as the method `random`.
+
+        Args:
+            batches: Not looked at.
+
+        Returns:
+            Masks of the density that is asked for, spread over layers as `scope` says.
+        """
         scores = random_scores(self.network, self.context.rng.generator("mask"))
         return topk_masks(scores, self.context.density, scope=self.hyper.scope)
 
@@ -121,7 +152,12 @@ class DynamicSparse(MovingMasks):
         return Schedule(hyper.alpha, hyper.delta_t, end, hyper.anneal, hyper.power)
 
     def update_masks(self, step: int, gradients: Mapping[str, Tensor]) -> None:
-        """Drop and grow weights in each layer; nothing happens where a gradient is not finite."""
+        """Drop and grow weights in each layer; nothing happens where a gradient is not finite.
+
+        Args:
+            step: Optimizer steps so far; says how many weights move.
+            gradients: What `growth` is given.
+        """
         scores = self.growth(step, gradients)
         if not bool(torch.stack([score.sum() for score in scores.values()]).isfinite().all()):
             return
@@ -160,7 +196,11 @@ class DynamicSparse(MovingMasks):
             self._gradients = {}
 
     def dense_gradients(self) -> dict[str, Tensor]:
-        """Gradients of the batch, averaged over ranks, until they are masked for the step."""
+        """Look at the gradients of the batch, averaged over ranks; later they are masked.
+
+        Returns:
+            Parameter name -> tensor of its shape, the gradient itself: clone what is to be kept.
+        """
         weights = prunable(self.network)
         return {n: torch.zeros_like(w) if w.grad is None else w.grad for n, w in weights}
 
@@ -171,9 +211,15 @@ class DynamicSparse(MovingMasks):
         return self.dense_gradients()
 
     def gradients_of_another_batch(self, number: int) -> dict[str, Tensor]:
-        """Dense gradients of extra batch `number`, in training mode, averaged over ranks.
+        """Compute dense gradients of a batch that is not trained on, in training mode.
 
         They depend on the network and `number` alone: chance (dropout) has a stream of its own.
+
+        Args:
+            number: Of the extra batch, from 0.
+
+        Returns:
+            Parameter name -> tensor of its shape, averaged over ranks.
         """
         plugin, strategy = self.trainer.precision_plugin, self.trainer.strategy
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""The functional door: masks for anybody's network, without the harness."""
+"""The functional API: masks for anybody's network, without the harness."""
 
 from __future__ import annotations
 
@@ -27,18 +27,29 @@ def prune(
     recipe: Recipe | None = None,
     **hyper: Any,
 ) -> Masks:
-    """Score the weights of `network` by a method and return its masks at `density`.
+    """Score the weights of a network by a method and return its masks at a density.
 
-    `method` is the name of a method, also of one that was registered in one's own code, or a class.
-    `batches` are (inputs, labels) on the network's device; of what the method does not need, only
-    the shapes are used. `hyper` are the method's hyper-parameters (`rounds`, `scope`, `selection`,
-    ...). A method that prunes what it has trained (`imp`) trains by `recipe`, on `batches` as one
-    epoch; its masks are for the weights as they are now, unless it rewinds to a later step. The
-    network's weights, buffers, modes and the global random state stay as they are: call
+    The network's weights, buffers and modes and the global random state stay as they are: call
     `.apply(network)` on the result to prune.
 
-    Raises BenchError for an unknown method or hyper-parameter, a density outside (0, 1], a network
-    without conv or linear layers, or a method that does not prune at initialisation.
+    Args:
+        network: Any module with linear or convolutional layers. A method that looks at data runs
+            it on `batches`.
+        method: The name of a method, also of one that was registered in one's own code, or a class.
+        density: Kept over prunable weights, above 0 and at most 1.
+        batches: (inputs, labels) on the network's device, as the network takes them: images
+            (N, C, H, W) and labels (N,). Of what the method does not need only shapes are used.
+        seed: Of all that is drawn at random; the same seed gives the same masks.
+        recipe: How a method trains that prunes what it has trained (`imp`), with `batches` as one
+            epoch. Its masks are for the weights as they are now, unless it rewinds to a later step.
+        **hyper: The method's hyper-parameters: `rounds`, `scope`, `selection` and so on.
+
+    Returns:
+        Parameter name -> bool tensor of the parameter's shape, True where the weight is kept.
+
+    Raises:
+        BenchError: The method or a hyper-parameter is unknown, the density is outside of (0, 1],
+            the network has no conv or linear layer, or the method does not prune at initialisation.
 
     >>> masks = prune(nn.Linear(10, 10), "random", 0.25, [])
     >>> masks.kept, masks.density()

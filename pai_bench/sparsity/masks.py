@@ -30,8 +30,11 @@ def prunable(network: nn.Module) -> list[tuple[str, Tensor]]:
     network in benchmark.yaml, or by the builder. Biases and normalisation are never pruned
     (NTK-SAP's code, and design choice of this benchmark).
 
+    Args:
+        network: Any module.
+
     Returns:
-        Pairs of parameter name, as in `named_parameters`, and weight.
+        (name, weight) as in `network.named_parameters()`: the parameters themselves, no copies.
 
     >>> [name for name, _ in prunable(nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)))]
     ['0.weight']
@@ -74,8 +77,13 @@ def weight_name(layer: str) -> str:
 class Masks(Mapping[str, Tensor]):
     """Masks of a network: parameter name -> bool tensor of the parameter's shape.
 
+    True where the weight is kept. A mapping that does not change; its tensors are not copied.
+
+    Args:
+        tensors: A mask for each prunable weight, by parameter name.
+
     Raises:
-        TypeError: A tensor is not bool.
+        TypeError: A mask is not of dtype bool.
     """
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
@@ -86,7 +94,14 @@ class Masks(Mapping[str, Tensor]):
 
     @classmethod
     def ones(cls, network: nn.Module) -> Masks:
-        """Build masks that keep every prunable weight of `network`."""
+        """Keep everything.
+
+        Args:
+            network: Its prunable weights get masks, on the same device.
+
+        Returns:
+            Masks of nothing but True.
+        """
         return cls({n: torch.ones_like(w, dtype=torch.bool) for n, w in prunable(network)})
 
     def __getitem__(self, name: str) -> Tensor:
@@ -109,23 +124,42 @@ class Masks(Mapping[str, Tensor]):
         return sum(self.kept_by_layer().values())
 
     def kept_by_layer(self) -> dict[str, int]:
-        """Parameter name -> number of weights kept."""
+        """Count the weights that are kept.
+
+        Returns:
+            Parameter name -> number of True values.
+        """
         return {name: int(mask.count_nonzero()) for name, mask in self.items()}
 
     def weights_by_layer(self) -> dict[str, int]:
-        """Parameter name -> number of weights, kept or not."""
+        """Count the weights, kept or not.
+
+        Returns:
+            Parameter name -> number of weights.
+        """
         return {name: mask.numel() for name, mask in self.items()}
 
     def density(self) -> float:
-        """Fraction of the prunable weights that is kept."""
+        """Compute the density of the whole network.
+
+        Returns:
+            Kept over prunable weights, from 0 to 1; sparsity is 1 - density.
+        """
         return self.kept / self.total
 
     def collapsed(self) -> list[str]:
-        """Names of the weights of which nothing is kept."""
+        """Find the layers of which nothing is kept.
+
+        Returns:
+            Their parameter names.
+        """
         return [name for name, kept in self.kept_by_layer().items() if kept == 0]
 
     def summary(self) -> str:
-        """Format one line per layer: name, kept, total, density.
+        """Describe the masks.
+
+        Returns:
+            A line per layer: name, kept, total, density.
 
         >>> print(Masks({"fc.weight": torch.tensor([[True, False]])}).summary())
         fc.weight  1 of 2 kept  density 0.5
@@ -138,16 +172,34 @@ class Masks(Mapping[str, Tensor]):
 
     @torch.no_grad()
     def apply(self, network: nn.Module) -> None:
-        """Set the weights at masked positions of `network` to exactly 0, in place."""
+        """Set the weights at masked positions to exactly 0, in place.
+
+        Args:
+            network: Has all the parameters that there are masks for, on any device.
+
+        Raises:
+            KeyError: It lacks one.
+        """
         weights = dict(prunable(network))
         for name, mask in self.items():
             weights[name].mul_(mask.to(weights[name].device))
 
     def save(self, path: Path) -> None:
-        """Write the masks as a safetensors file of bool tensors."""
+        """Write the masks as a safetensors file of bool tensors.
+
+        Args:
+            path: The file; one that is there is replaced.
+        """
         save_file({name: mask.contiguous().cpu() for name, mask in self.items()}, path)
 
     @classmethod
     def load(cls, path: Path) -> Masks:
-        """Read masks from a file that `save` wrote."""
+        """Read what `save` wrote.
+
+        Args:
+            path: The file.
+
+        Returns:
+            The masks, on the CPU.
+        """
         return cls(load_file(path))

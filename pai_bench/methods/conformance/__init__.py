@@ -2,7 +2,7 @@
 
 `pai-bench check my-method` prints one line per check. In the tests of a package with methods:
 
-    from pai_bench.methods.check import assert_conforms
+    from pai_bench import assert_conforms
 
     def test_my_method():
         assert_conforms("my-method")      # or the class itself: assert_conforms(MyMethod)
@@ -117,10 +117,17 @@ def check(method: str | type, plugins: tuple[Path, ...] = ()) -> Iterator[Findin
 
 
 def assert_conforms(method: str | type, plugins: tuple[Path, ...] = ()) -> None:
-    """Raise AssertionError with one line per failed check of a method, given by name or as a class.
+    """Hold a method to the contract, in a test: some seconds on the CPU, no network needed.
 
-    The class must be decorated with `@register("name")` at the top of a file that can be imported
-    by itself, or be found through an entry point of the group `pai_bench.methods`.
+    Args:
+        method: A name, or a class that is decorated with `@register("name")` at the top of a file
+            that can be imported by itself, or that an entry point of the group `pai_bench.methods`
+            leads to.
+        plugins: Files in which the name may be found.
+
+    Raises:
+        AssertionError: Some checks fail; it has one line for each.
+        BenchError: There is no such method, or its file cannot be read.
     """
     failed = [str(finding) for finding in check(method, plugins) if finding.ok is False]
     if failed:

@@ -32,9 +32,11 @@ def empirical_ntk(
     memory_mb: float = MEMORY_MB,
     parameters: Mapping[str, Tensor] | None = None,
 ) -> Tensor:
-    """Compute the kernel between inputs `x1` (n1, ...) and `x2` (n2, ...): (n1, n2, k, k).
+    """Compute the empirical neural tangent kernel between two batches of inputs.
 
-    All parameters count, biases and the scales and shifts of batch norms included.
+    K[i, j, a, b] is the sum over all parameters p of (d f_a(x1_i) / dp) (d f_b(x2_j) / dp) (Jacot,
+    Gabriel and Hongler 2018, section 4, for a finite network). Biases and the scales and shifts of
+    batch norms count too.
 
     Args:
         network: A network with outputs (n, k), in evaluation mode.
