@@ -1,4 +1,4 @@
-"""What our own paths cost, as ratios measured in one run (imports leaderboard and below)."""
+"""Benchmarks of the harness itself, as ratios within one run (imports leaderboard and below)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pai_bench.training import fit
 
 
 def measure(console: Console, settings: Benchmark) -> None:
-    """Measure every path in turn, on as many threads as a cell has, and print the tables."""
+    """Run all benchmarks, on as many threads as a cell has, and print their tables."""
     from pai_bench.bench import batches, dynamic, kernels, pages, photographs, scoring, training
 
     torch.set_num_threads(settings.threads)

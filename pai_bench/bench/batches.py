@@ -1,4 +1,4 @@
-"""An epoch of augmented CIFAR-10 batches: ours, and one image at a time in a DataLoader."""
+"""Speed of augmented CIFAR-10 batches: ours, and image by image in a DataLoader."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def measure(console: Console, settings: Benchmark) -> None:
         PLAIN: partial(_plain, arrays, data, recipe),
         OURS: partial(_ours, arrays, data, recipe),
     }
-    taken = interleaved.take(ways, repeats=5)
+    turns = interleaved.take(ways, repeats=5)
     title = "One epoch of CIFAR-10 batches, augmented"
-    interleaved.print_turns(console, title, "ms per batch", taken, OURS)
+    interleaved.print_turns(console, title, "ms per batch", turns, OURS)
 
 
 def _ours(arrays: Arrays, data: Data, recipe: Recipe) -> float:
@@ -47,7 +47,7 @@ def _ours(arrays: Arrays, data: Data, recipe: Recipe) -> float:
 
 
 class _Images(Dataset[tuple[Tensor, int]]):
-    """What tutorials do with each image: to Pillow, pad, crop, flip, to a tensor, normalise."""
+    """A data set as in tutorials: each image to Pillow, pad, crop, flip, to a tensor, normalise."""
 
     def __init__(self, arrays: Arrays, data: Data) -> None:
         self._pixels = arrays.train_images.permute(0, 2, 3, 1).contiguous().numpy()

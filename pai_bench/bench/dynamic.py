@@ -1,4 +1,4 @@
-"""What it costs to move masks: RigL's updates beside the hundred steps from one to the next."""
+"""Cost of mask updates: RigL's, relative to the hundred steps between two of them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ STEPS = f"{DELTA_T} steps"
 
 @dataclass(frozen=True)
 class UpdateCase:
-    """A network, its data and recipe; of how many steps the time of one is taken."""
+    """A network, its data and recipe, and the number of steps to time."""
 
     network: str
     data: str
@@ -47,28 +47,28 @@ CASES = (
 def measure(console: Console, settings: Benchmark) -> None:
     """Print the time of an update at density 0.1, and that of the steps between two updates.
 
-    Drop, growth, new masks and the optimizer's state are the update; the dense gradient of the
-    extra batch, a training step by itself, stands apart. Pixels are random: time does not depend
-    on them.
+    The update consists of drop, growth, new masks and the optimizer's state; the dense gradient of
+    the extra batch, which costs a training step, is timed separately. Pixels are random: time does
+    not depend on them.
     """
     for case in CASES:
         arrays = random_arrays(settings.data[case.data])
         cell = _cell(case, settings)
-        taken = interleaved.take(_ways(case, cell, settings, arrays), case.repeats)
+        turns = interleaved.take(_ways(case, cell, settings, arrays), case.repeats)
         title = f"Moving masks: {case.network} at density {cell.density:g}"
-        interleaved.print_turns(console, title, "ms", taken, STEPS)
+        interleaved.print_turns(console, title, "ms", turns, STEPS)
 
 
 def _ways(
     case: UpdateCase, cell: Cell, settings: Benchmark, arrays: Arrays
 ) -> dict[str, Callable[[], float]]:
-    moving, _ = _trained(replace(cell, method="rigl"), settings, arrays, steps=2)
-    assert isinstance(moving, DynamicSparse)
-    gradients = moving.gradients_of_another_batch(0)
+    module, _ = _trained(replace(cell, method="rigl"), settings, arrays, steps=2)
+    assert isinstance(module, DynamicSparse)
+    gradients = module.gradients_of_another_batch(0)
     return {
         STEPS: partial(_steps, cell, settings, arrays, case.steps),
-        "an update": partial(_timed, partial(moving.update_masks, 0, gradients)),
-        "its dense gradient": partial(_timed, partial(moving.gradients_of_another_batch, 0)),
+        "an update": partial(_timed, partial(module.update_masks, 0, gradients)),
+        "its dense gradient": partial(_timed, partial(module.gradients_of_another_batch, 0)),
     }
 
 
@@ -81,7 +81,7 @@ def _cell(case: UpdateCase, settings: Benchmark) -> Cell:
 def _trained(
     cell: Cell, settings: Benchmark, arrays: Arrays, steps: int
 ) -> tuple[SparseClassifier, float]:
-    """Train for so many steps; returns the module, and the seconds of its steps."""
+    """Train for `steps` steps; return the module, and the seconds of its steps."""
     module = build_module(cell, settings, ())
     data = InMemoryData(
         ImageTensors(arrays, settings.data[cell.data], cell.recipe), RandomStreams(cell.seed)
@@ -93,7 +93,7 @@ def _trained(
 
 
 def _steps(cell: Cell, settings: Benchmark, arrays: Arrays, steps: int) -> float:
-    """Milliseconds from update to update, without one: the masks of `random` stay."""
+    """Milliseconds of the steps between two updates, with the static masks of `random`."""
     return 1e3 * DELTA_T * _trained(cell, settings, arrays, steps)[1] / steps
 
 

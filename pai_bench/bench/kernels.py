@@ -1,4 +1,4 @@
-"""What a tangent kernel costs: a step that matches kernels, in units of a training step."""
+"""Cost of tangent kernels: a kernel-matching step, in units of a training step."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ DENSITY = 0.03
 def measure(console: Console, settings: Benchmark) -> None:
     """Print the time of NTT's step on LeNet-300-100, and the memory of that on LeNet-5.
 
-    A step takes the kernel of the dense network and that of a sparse one between the halves of a
-    batch of 64, and the gradient of their distance; the other way to it goes by whole Jacobians,
-    three times.
+    A step computes the kernels of the dense and of a sparse network between the halves of a batch
+    of 64, and the gradient of their distance; the alternatives compute derivatives by autograd, or
+    whole Jacobians.
     """
     task = _KernelTask("lenet-300-100-ntt", settings)
     fast = {
@@ -39,8 +39,8 @@ def measure(console: Console, settings: Benchmark) -> None:
         "NTT step, by autograd": lambda: task.match("hooks"),
     }
     title = f"LeNet-300-100, {IMAGES} images, density {DENSITY}"
-    taken = interleaved.take({name: _several(step, 10) for name, step in fast.items()})
-    interleaved.print_turns(console, title, "ms", taken, "training step")
+    turns = interleaved.take({name: _several(step, 10) for name, step in fast.items()})
+    interleaved.print_turns(console, title, "ms", turns, "training step")
     slow = interleaved.take(
         {
             "NTT step": _several(lambda: task.match("auto"), 10),
@@ -53,7 +53,7 @@ def measure(console: Console, settings: Benchmark) -> None:
 
 
 class _KernelTask:
-    """A sparse copy of a dense network, and a batch on which to match it to that."""
+    """A dense network, a sparse copy of it, and a batch on which to match their kernels."""
 
     def __init__(self, name: str, settings: Benchmark) -> None:
         data = settings.data["mnist"]
@@ -65,35 +65,37 @@ class _KernelTask:
         parameters = self.network.named_parameters()
         self.student = {n: p.detach().clone().requires_grad_() for n, p in parameters}
         self.adam = torch.optim.Adam(list(self.student.values()), 5e-4, fused=True)
-        own = list(self.network.parameters())
-        self.own_adam = torch.optim.Adam(own, 1e-3, fused=True)
+        dense = list(self.network.parameters())
+        self.dense_adam = torch.optim.Adam(dense, 1e-3, fused=True)
 
     def train(self) -> None:
-        """A training step of the dense network, without the Trainer."""
-        self.own_adam.zero_grad()
+        """Take a training step of the dense network, without the Trainer."""
+        self.dense_adam.zero_grad()
         labels = torch.arange(IMAGES) % 10
         cross_entropy(self.network(self.images), labels).backward()
-        self.own_adam.step()
+        self.dense_adam.step()
 
     def match(self, method: ntk.Method) -> None:
-        """One step of the student."""
+        """Take one kernel-matching step of the sparse copy."""
         with torch.no_grad():
-            target = self._look(dict(self.network.named_parameters()), method)
+            target = self._outputs_and_kernel(dict(self.network.named_parameters()), method)
         masked = {n: p * self.masks[n] if n in self.masks else p for n, p in self.student.items()}
-        found = self._look(masked, method)
+        student = self._outputs_and_kernel(masked, method)
         self.adam.zero_grad()
-        distances = [(one - two).square().mean() for one, two in zip(found, target, strict=True)]
+        distances = [(one - two).square().mean() for one, two in zip(student, target, strict=True)]
         (distances[0] + 1e-3 * distances[1]).backward()
         self.adam.step()
 
-    def _look(self, parameters: dict[str, Tensor], method: ntk.Method) -> tuple[Tensor, Tensor]:
+    def _outputs_and_kernel(
+        self, parameters: dict[str, Tensor], method: ntk.Method
+    ) -> tuple[Tensor, Tensor]:
         return ntk.outputs_and_kernel(
             self.network, self.images, IMAGES // 2, method=method, parameters=parameters
         )
 
 
 def _several(step: Callable[[], None], times: int) -> Callable[[], float]:
-    """Milliseconds of one of so many steps in a row."""
+    """Return a timer: mean milliseconds of a step, over `times` successive ones."""
 
     def measured() -> float:
         started = time.perf_counter()
@@ -105,19 +107,19 @@ def _several(step: Callable[[], None], times: int) -> Callable[[], float]:
 
 
 def _memory(console: Console, settings: Benchmark) -> None:
-    """Print what two steps on LeNet-5 add to a process's memory, where the system tells.
+    """Print the peak memory that two steps on LeNet-5 add, where the system reports it.
 
-    A process of its own: memory that an earlier measurement left free would not count again.
+    In a new process: memory that an earlier measurement has freed would not count again.
     """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
         more, seconds = fresh.submit(_two_steps, "lenet-5", settings).result()
     if more is not None:
-        said = f"LeNet-5: {more:.0f} MiB more at the peak, {seconds:.1f} s a step"
-        console.print(said, highlight=False)
+        summary = f"LeNet-5: {more:.0f} MiB more at the peak, {seconds:.1f} s a step"
+        console.print(summary, highlight=False)
 
 
 def _two_steps(network: str, settings: Benchmark) -> tuple[float | None, float]:
-    """MiB that two steps add at the peak, and seconds of one."""
+    """Return the MiB that two steps add to the peak memory, and the seconds of one step."""
     torch.set_num_threads(settings.threads)
     task = _KernelTask(network, settings)
     environment.peak_memory_reset()

@@ -1,4 +1,4 @@
-"""How fast photographs become batches: images per second of one thread, plain way and ours."""
+"""Decoding speed of photographs: images per second of one thread, plain Pillow and ours."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ from pai_bench.data.shards import Shards
 DATA, RECIPE = "imagenet-1k", "ntk-sap-imagenet"
 BATCH = 32
 MOST = {"train": 160, "validation": 48}
-MADE = 64
+SYNTHETIC = 64
 PLAIN, OURS = "plain", "ours"
 
 
 @dataclass(frozen=True)
 class Views:
-    """Both ways from the bytes of a file to pixels, with the same random numbers."""
+    """Both pipelines from the bytes of a file to pixels, with the same random numbers."""
 
     data: Data
     recipe: Recipe
     training: bool
 
     def plain(self, file: bytes, number: int) -> Image.Image:
-        """Decode all, convert, crop and resize with Pillow: what everyone writes."""
+        """Decode at full size, convert, crop and resize with Pillow."""
         image = Image.open(io.BytesIO(file)).convert("RGB")
         return self._cropped(image, number) if self.training else self._centre(image)
 
     def ours(self, file: bytes, number: int) -> Tensor:
-        """Make pixels as the workers of a training do."""
+        """Decode as the data loader's workers do."""
         if not self.training:
             return photographs.evaluation_pixels(file, self.data.shape)
         draws = photographs.uniforms(0, number)
@@ -72,8 +72,8 @@ class Views:
 def measure_photographs(console: Console, settings: Benchmark) -> None:
     """Print images per second of the calling thread, for training and evaluation batches.
 
-    Both ways end with what a training step needs, a normalised float32 batch. They are timed in
-    turn; ratios are taken within each turn.
+    Both end with what a training step needs, a normalised float32 batch. Their timings are
+    interleaved; ratios are taken within each turn.
     """
     data, recipe = settings.data[DATA], settings.recipes[RECIPE]
     files, source = _files(data, settings.mirror)
@@ -100,15 +100,15 @@ def measure_photographs(console: Console, settings: Benchmark) -> None:
 
 def _measured(views: Views, files: Sequence[bytes]) -> list[str]:
     pixels = Pixels(views.data, views.recipe)
-    taken = interleaved.take(
+    turns = interleaved.take(
         {
             PLAIN: lambda: _seconds(lambda batch: _plain_batch(views, batch), files),
             OURS: lambda: _seconds(lambda batch: pixels(_our_batch(views, batch)), files),
         }
     )
-    speeds = [len(files) / statistics.median(turn[way] for turn in taken) for way in (PLAIN, OURS)]
-    found = interleaved.ratios(taken, PLAIN, OURS)
-    figures = statistics.median(found), min(found), max(found)
+    speeds = [len(files) / statistics.median(turn[way] for turn in turns) for way in (PLAIN, OURS)]
+    ratios = interleaved.ratios(turns, PLAIN, OURS)
+    figures = statistics.median(ratios), min(ratios), max(ratios)
     rounded = [f"{speed:.0f}" for speed in speeds] + [f"{ratio:.2f}" for ratio in figures]
     return [*rounded, f"{_difference(views, files):.3f}"]
 
@@ -141,7 +141,7 @@ def _our_batch(views: Views, files: Sequence[bytes]) -> Tensor:
 
 
 def _difference(views: Views, files: Sequence[bytes]) -> float:
-    """Mean absolute difference of the pixels that both ways make of the same crops."""
+    """Mean absolute difference of the pixels of both pipelines, for the same crops."""
     differences = [
         np.abs(np.asarray(views.plain(f, n), np.int16) - views.ours(f, n).permute(1, 2, 0).numpy())
         for n, f in enumerate(files)
@@ -150,21 +150,23 @@ def _difference(views: Views, files: Sequence[bytes]) -> float:
 
 
 def _files(data: Data, mirror: str | None) -> tuple[list[bytes], str]:
-    """Photographs of the first row groups in the mirror; made ones where there is none."""
+    """Photographs of the first row groups in the mirror; synthetic ones without a mirror."""
     root = mirror_folder(mirror)
     folder = root / (data.folder or DATA) if root else None
-    found: list[bytes] = []
+    files: list[bytes] = []
     for split, most in MOST.items():
         for path in sorted(folder.rglob(f"{split}-*.parquet"))[:1] if folder else ():
             group = Shards([path], data).read(0)
-            read = (group.bytes_of(row) for row in range(min(most, len(group.labels))))
-            found += [file for file in read if file is not None]
-    if found:
-        return found, f"{data.hub} in {folder}"
-    return [_made(number) for number in range(MADE)], "made of noise: no mirror holds ImageNet"
+            images = (group.bytes_of(row) for row in range(min(most, len(group.labels))))
+            files += [image for image in images if image is not None]
+    if files:
+        return files, f"{data.hub} in {folder}"
+    return [
+        _synthetic(number) for number in range(SYNTHETIC)
+    ], "made of noise: no mirror holds ImageNet"
 
 
-def _made(number: int) -> bytes:
+def _synthetic(number: int) -> bytes:
     """A JPEG file of 500 x 375 pixels of noise on several scales, of ImageNet's usual size."""
     random = np.random.default_rng(number)
     image = np.full((375, 500, 3), 128, np.float32)
@@ -173,7 +175,7 @@ def _made(number: int) -> bytes:
             noise = random.uniform(-strength, strength, (cells, cells)).astype(np.float32)
             smooth = Image.fromarray(noise).resize((500, 375), Image.Resampling.BICUBIC)
             image[:, :, channel] += np.asarray(smooth)
-    written = io.BytesIO()
+    buffer = io.BytesIO()
     picture = Image.fromarray(image.clip(0, 255).astype(np.uint8))
-    picture.save(written, "JPEG", quality=95, subsampling=0)
-    return written.getvalue()
+    picture.save(buffer, "JPEG", quality=95, subsampling=0)
+    return buffer.getvalue()

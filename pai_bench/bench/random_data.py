@@ -1,4 +1,4 @@
-"""Data of the right shape for measurements that do not depend on the pixels."""
+"""Random data of a data set's shapes, for timings that do not depend on the pixels."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pai_bench.data.sources import Arrays
 
 
 def random_arrays(data: Data) -> Arrays:
-    """Training pixels of the right shape; the smallest test set, so that only steps are timed."""
+    """Draw random training images; the test set has one, so that training dominates the time."""
     generator = torch.Generator().manual_seed(0)
-    parts: dict[str, Any] = {}
+    tensors: dict[str, Any] = {}
     for split, count in (("train", data.images[0]), ("test", 1)):
         shape = (count, *data.shape)
         pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
-        parts[f"{split}_images"] = pixels
-        parts[f"{split}_labels"] = torch.randint(0, data.classes, (count,), generator=generator)
-    return Arrays(**parts)
+        tensors[f"{split}_images"] = pixels
+        tensors[f"{split}_labels"] = torch.randint(0, data.classes, (count,), generator=generator)
+    return Arrays(**tensors)

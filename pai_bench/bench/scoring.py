@@ -1,4 +1,4 @@
-"""What choosing masks costs: a round of scoring, in training steps and over its bare passes."""
+"""Cost of scoring: a round relative to a training step and to its bare passes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from pai_bench.training.context import MethodContext
 from pai_bench.training.optimizer import build_optimizer
 
 GOAL = 1.15
-"""Time of a round over that of its passes."""
+"""Largest accepted ratio of a round's time to that of its passes."""
 TURNS = 5
 Batch = tuple[Tensor, Tensor]
 Passes = Callable[[nn.Module, Batch], object]
@@ -35,30 +35,30 @@ Passes = Callable[[nn.Module, Batch], object]
 
 @dataclass(frozen=True)
 class ScoringCase:
-    """A method on ResNet-20, and the batch that one pass of its scoring looks at."""
+    """A method on ResNet-20, and the batch of one pass of its scoring."""
 
     method: str
     images: int
     theory: str
-    """The passes that the method's definition asks of one round, and nothing else."""
+    """The passes that one round needs by the method's definition."""
     passes: Passes
-    """Runs them, as anyone would write them for the plain network."""
+    """Runs these passes in plain PyTorch."""
     later: int = 0
-    """Rounds that are timed after a first one, in which FLOPs are counted too; 0: that one is."""
+    """Rounds to time after the first, which also counts FLOPs; 0 times the first itself."""
     hyper: Mapping[str, Any] = field(default_factory=dict)
     double: bool = False
-    """Scores in float64, and so do the step and the passes that it is compared with."""
+    """Whether scoring, and the step and passes that it is compared with, are in float64."""
 
 
 def measure(console: Console, settings: Benchmark) -> None:
     """Print, for each method, what a round costs: over a training step, and over its bare passes.
 
-    ResNet-20 on CIFAR-10 shapes, all in turn on the same batch; SynFlow on its one input. What the
-    theory counts is passes through the network: they are timed as plain PyTorch, without masks,
-    copies, checks and ranking, all of which are in the time of our round. Methods of one round are
-    timed with all that a cell does in it. NTK-SAP draws once a round here: what a round takes
-    beside its passes, five draws would share. Times are the processor's, so that a machine with
-    other work to do gives the same ratios.
+    ResNet-20 on CIFAR-10 shapes, with interleaved timing on the same batch; SynFlow on its one
+    input. The theoretical cost counts passes through the network: they are timed in plain PyTorch,
+    without the masks, copies, checks and ranking that a round of ours includes. Methods of one
+    round are timed with all that a cell does in it. NTK-SAP draws once a round here: five draws
+    would share the overhead of a round. Times are CPU times, so that other load on the machine
+    does not change the ratios.
     """
     table = Table(title="Scoring on ResNet-20, one round", title_justify="left")
     for heading in (
@@ -79,15 +79,15 @@ def _row(case: ScoringCase, settings: Benchmark) -> tuple[str, ...]:
         "round": partial(_round, case, copy.deepcopy(network), batch, recipe),
         "step": partial(_timed, _step(network, batch, recipe), calls),
     }
-    taken = interleaved.take(ways, repeats=TURNS)
-    overhead = interleaved.ratios(taken, "round", "passes")
+    turns = interleaved.take(ways, repeats=TURNS)
+    overhead = interleaved.ratios(turns, "round", "passes")
     return (
         case.method,
         str(case.images),
-        f"{median(turn['round'] for turn in taken):.3f}",
-        f"{median(interleaved.ratios(taken, 'round', 'step')):.2f}",
+        f"{median(turn['round'] for turn in turns):.3f}",
+        f"{median(interleaved.ratios(turns, 'round', 'step')):.2f}",
         case.theory,
-        f"{median(interleaved.ratios(taken, 'passes', 'step')):.2f}",
+        f"{median(interleaved.ratios(turns, 'passes', 'step')):.2f}",
         f"{median(overhead):.2f} ({min(overhead):.2f} to {max(overhead):.2f})",
         "met" if median(overhead) <= GOAL else "not met",
     )
@@ -100,12 +100,12 @@ def _network(case: ScoringCase, settings: Benchmark) -> nn.Module:
 
 
 def _batch(case: ScoringCase) -> Batch:
-    kind = torch.float64 if case.double else torch.float32
-    return torch.randn(case.images, 3, 32, 32, dtype=kind), torch.arange(case.images) % 10
+    dtype = torch.float64 if case.double else torch.float32
+    return torch.randn(case.images, 3, 32, 32, dtype=dtype), torch.arange(case.images) % 10
 
 
 def _step(network: nn.Module, batch: Batch, recipe: Recipe) -> Callable[[], None]:
-    """A training step as a cell takes it."""
+    """Return a training step with the recipe's optimizer."""
     optimizer = build_optimizer(network, recipe)
 
     def step() -> None:
@@ -117,7 +117,7 @@ def _step(network: nn.Module, batch: Batch, recipe: Recipe) -> Callable[[], None
 
 
 def _round(case: ScoringCase, network: nn.Module, batch: Batch, recipe: Recipe) -> float:
-    """Seconds of a round of our method: copying, scoring, checking and ranking."""
+    """CPU seconds of a round of our method: copying, scoring, checking and ranking."""
     method = registry.load(case.method)
     assert issubclass(method, PruneAtInit)
     context = MethodContext(0.1, recipe, classes=10, rng=RandomStreams(1))
@@ -135,7 +135,7 @@ def _round(case: ScoringCase, network: nn.Module, batch: Batch, recipe: Recipe) 
 
 
 def _timed(call: Callable[[], object], calls: int) -> float:
-    """Seconds of a call, of several in a row."""
+    """Mean CPU seconds of `calls` successive calls."""
     started = time.process_time()
     for _ in range(calls):
         call()

@@ -1,4 +1,4 @@
-"""How much our path costs: ratios of one training step, measured in turn in one run."""
+"""Overhead of the harness: a training step relative to a bare loop, with interleaved timing."""
 
 from __future__ import annotations
 
@@ -45,16 +45,16 @@ def measure(console: Console, settings: Benchmark) -> None:
         ),
         "Trainer + DataLoader + log": lambda: _plain(cell, settings, arrays),
     }
-    taken = interleaved.take(ways)
+    turns = interleaved.take(ways)
     title = "LeNet-300-100, MNIST shapes, batch 128, one epoch"
-    interleaved.print_turns(console, title, "ms per step", taken, "bare PyTorch loop")
-    dense = statistics.median(turn["our path, dense"] for turn in taken)
+    interleaved.print_turns(console, title, "ms per step", turns, "bare PyTorch loop")
+    dense = statistics.median(turn["our path, dense"] for turn in turns)
     upkeep = 100 * 1e3 * _upkeep(cell, settings) / dense
     console.print(f"mask upkeep alone: {upkeep:.1f} % of a dense step", highlight=False)
 
 
 def _upkeep(cell: Cell, settings: Benchmark, calls: int = 2000) -> float:
-    """Seconds that one masking of all gradients takes."""
+    """Seconds to mask all gradients once."""
     module = build_module(replace(cell, method="random", density=0.1), settings, ())
     module.set_masks(module.sparsify([]))
     for parameter in module.network.parameters():
@@ -86,7 +86,7 @@ def _optimizer(cell: Cell, network: nn.Module) -> torch.optim.Optimizer:
 
 
 def _bare(cell: Cell, settings: Benchmark, arrays: Arrays) -> float:
-    """The loop anyone would write, on the same uint8 tensors, with PyTorch's defaults."""
+    """Milliseconds per step of a plain PyTorch loop on the same uint8 tensors."""
     data, size = settings.data[cell.data], cell.recipe.batch_size
     network = _network(cell, settings)
     optimizer = _optimizer(cell, network)
@@ -103,7 +103,7 @@ def _bare(cell: Cell, settings: Benchmark, arrays: Arrays) -> float:
 
 
 def _ours(cell: Cell, settings: Benchmark, arrays: Arrays) -> float:
-    """The path of every cell: our module, our batches, our Trainer."""
+    """Milliseconds per step of a cell: the harness's module, batches and Trainer."""
     module = build_module(cell, settings, ())
     data = InMemoryData(
         ImageTensors(arrays, settings.data[cell.data], cell.recipe), RandomStreams(cell.seed)
@@ -114,7 +114,7 @@ def _ours(cell: Cell, settings: Benchmark, arrays: Arrays) -> float:
 
 
 class _PlainModule(pl.LightningModule):
-    """What tutorials show: a DataLoader, and `self.log` in each step."""
+    """A module as in tutorials, with `self.log` in each step."""
 
     def __init__(self, network: nn.Module, cell: Cell) -> None:
         super().__init__()
@@ -138,6 +138,7 @@ class _PlainModule(pl.LightningModule):
 
 
 def _plain(cell: Cell, settings: Benchmark, arrays: Arrays) -> float:
+    """Milliseconds per step of the Trainer with a DataLoader and logging."""
     data = settings.data[cell.data]
     images = (arrays.train_images.float() / 255 - data.mean[0]) / data.std[0]
     loader: DataLoader[tuple[Tensor, ...]] = DataLoader(

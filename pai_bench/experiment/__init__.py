@@ -1,1 +1,1 @@
-"""What is to be run: cells, their grid, what they cost (imports networks and below)."""
+"""Cells, their grid, bundles of them, and cost estimates (imports networks and below)."""

@@ -1,4 +1,4 @@
-"""Cells that are trained as one piece of work: what a launcher hands to a worker."""
+"""Bundles: cells that a launcher hands to a worker, to be trained together."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ SHARED = (
 class Bundle:
     """K ≥ 1 cells that share network, data, recipe and precision, and so a device.
 
-    A bundle is how work is done. It is no part of any identity: a cell has the same result in
-    whatever bundle it is trained.
+    Bundles organise work and are part of no identity: a cell has the same result in any bundle.
 
     Raises:
         BenchError: There is no cell, or two differ in what a bundle shares.
@@ -39,7 +38,7 @@ class Bundle:
 
     @property
     def id(self) -> str:
-        """Of one cell its id; else 12 hex digits that depend on the cells and their order."""
+        """The id of a single cell; else 12 hex digits that depend on the cells and their order."""
         ids = [cell.id for cell in self.cells]
         return ids[0] if len(ids) == 1 else hashlib.sha256("".join(ids).encode()).hexdigest()[:12]
 
@@ -59,17 +58,19 @@ class Bundle:
 
 
 def bundles(cells: Sequence[Cell], size: int = 1) -> list[Bundle]:
-    """Cut cells into bundles of at most `size`, in their order; only what may be shared shares.
+    """Group cells into bundles of at most `size`, in their order.
+
+    Only cells that agree in all fields of `SHARED` come into one bundle.
 
     >>> bundles([])
     []
     """
-    kinds: dict[tuple[Any, ...], list[list[Cell]]] = {}
+    by_key: dict[tuple[Any, ...], list[list[Cell]]] = {}
     groups: list[list[Cell]] = []
     for cell in cells:
-        of_kind = kinds.setdefault(tuple(getattr(cell, field) for field in SHARED), [])
-        if not of_kind or len(of_kind[-1]) == size:
-            of_kind.append([])
-            groups.append(of_kind[-1])
-        of_kind[-1].append(cell)
+        matching = by_key.setdefault(tuple(getattr(cell, field) for field in SHARED), [])
+        if not matching or len(matching[-1]) == size:
+            matching.append([])
+            groups.append(matching[-1])
+        matching[-1].append(cell)
     return [Bundle(tuple(group)) for group in groups]

@@ -12,13 +12,13 @@ from typing import Any
 from pai_bench.config.schema import Data, Recipe
 
 PROTOCOL = 1
-"""Raised on any change of the harness that may change a result, so that old results keep apart."""
+"""Raised on any change of the harness that may change a result, so that identities differ."""
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 _STORED = {"sanity_check": "ablation"}
-"""Field -> its key in what is stored, where results from before its name changed have another."""
+"""Field -> its key in stored results, where that is the field's former name."""
 _FIELDS = {stored: name for name, stored in _STORED.items()}
 _last_recipe: list[tuple[Any, Recipe]] = []
-"""The one that was read last, as JSON data and as a record."""
+"""Cache of the last recipe that was read, as JSON data and as a record."""
 
 
 @dataclass(frozen=True)
@@ -42,19 +42,23 @@ class Cell:
     network_version: int = 1
     precision: str = "32-true"
     sanity_check: str = ""
-    """The sanity check that this is, if it is one (training/sanity_checks.py)."""
+    """Name of the sanity check, empty for an ordinary run (training/sanity_checks.py)."""
 
     @cached_property
     def identity(self) -> dict[str, Any]:
         """The record that is hashed.
 
-        Defaults of the recipe, the method and the precision are left out: adding an option whose
-        default means "as before" changes no identity. The accelerator is no part of it (it is in
-        the result's environment): the same cell is the same experiment everywhere.
+        Defaults of the recipe, the method and the precision are left out, so that a new option
+        whose default keeps the behaviour changes no identity. The accelerator is not included (it
+        is in the result's environment): a cell is the same experiment on every machine.
         """
         record: dict[str, Any] = {
             "protocol": PROTOCOL,
-            "method": {"name": self.method, "version": self.method_version, **_under(self.hyper)},
+            "method": {
+                "name": self.method,
+                "version": self.method_version,
+                **_hyper_entry(self.hyper),
+            },
             "network": {"name": self.network, "version": self.network_version},
             "data": {
                 "name": self.data,
@@ -95,34 +99,34 @@ class Cell:
         return f"{self.label}{sanity_check} · density {self.density:g} · seed {self.seed}"
 
     def resolved(self) -> dict[str, Any]:
-        """All fields, defaults included, as JSON data."""
+        """Return all fields, defaults included, as JSON data."""
         fields = {_STORED.get(k, k): v for k, v in asdict(self).items()}
         return {**fields, "recipe": self.recipe.model_dump(mode="json")}
 
     @classmethod
     def from_resolved(cls, fields: Mapping[str, Any]) -> Cell:
-        """Build the cell back from `resolved()`."""
-        named = {_FIELDS.get(key, key): value for key, value in fields.items()}
-        pairs = {key: tuple(fields[key]) for key in ("mean", "std")}
-        return cls(**{**named, **pairs, "recipe": _recipe(fields["recipe"])})
+        """Restore a cell from the data of `resolved()`."""
+        values = {_FIELDS.get(key, key): value for key, value in fields.items()}
+        statistics = {key: tuple(fields[key]) for key in ("mean", "std")}
+        return cls(**{**values, **statistics, "recipe": _recipe(fields["recipe"])})
 
 
 def _recipe(fields: Any) -> Recipe:
-    """Read a recipe; thousands of cells in a row share one, and comparing takes less."""
+    """Read a recipe, cached: thousands of successive cells share one, and comparing is faster."""
     if not _last_recipe or _last_recipe[0][0] != fields:
-        _last_recipe[:] = [(fields, _known_recipe(json.dumps(fields)))]
+        _last_recipe[:] = [(fields, _parsed_recipe(json.dumps(fields)))]
     return _last_recipe[0][1]
 
 
 @lru_cache(maxsize=256)
-def _known_recipe(text: str) -> Recipe:
+def _parsed_recipe(text: str) -> Recipe:
     return Recipe.model_validate_json(text)
 
 
-def _under(hyper: Mapping[str, Any]) -> dict[str, Any]:
+def _hyper_entry(hyper: Mapping[str, Any]) -> dict[str, Any]:
     return {"hyper": dict(hyper)} if hyper else {}
 
 
 def data_fields(data: Data) -> dict[str, Any]:
-    """The part of a cell that comes from the settings of its data set."""
+    """Return the fields of a cell that come from the settings of its data set."""
     return {"digest": data.version, "mean": data.mean, "std": data.std}

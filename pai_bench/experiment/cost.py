@@ -1,4 +1,4 @@
-"""What a list of cells will take: operations and seconds."""
+"""Cost estimates of a list of cells: FLOPs and seconds."""
 
 from __future__ import annotations
 
@@ -12,31 +12,35 @@ from pai_bench.experiment.cell import Cell
 
 @dataclass(frozen=True)
 class CostEstimate:
-    """What a list of cells will take: floating-point operations, and seconds on this machine."""
+    """Estimated cost of a list of cells: FLOPs, and seconds on this machine."""
 
     flops: float
     seconds: float
     basis: str
-    """What the seconds rest on, in words."""
+    """What the seconds are based on, in words."""
 
 
 STEP_OVERHEAD = 5e-4
-"""Seconds per training step that no arithmetic explains, assumed until results say otherwise."""
+"""Overhead per training step in seconds, assumed until there are results on this machine."""
 
 
 CORE_FLOPS = 8e10
-"""Floating-point operations per second of one CPU core, assumed until results say otherwise."""
+"""FLOP/s of one CPU core, assumed until there are results on this machine."""
 
 
 def estimate_cost(
-    cells_: Sequence[Cell], settings: Benchmark, speed: float | None = None, jobs: int = 1
+    cells: Sequence[Cell], settings: Benchmark, speed: float | None = None, jobs: int = 1
 ) -> CostEstimate:
-    """Estimate the cost of `cells_`, run by `jobs` workers side by side.
+    """Estimate the cost of `cells`, run by `jobs` workers side by side.
 
-    `speed` is the ratio of measured to assumed seconds of finished cells on this machine.
+    Args:
+        cells: The cells to run.
+        settings: The benchmark.
+        speed: Ratio of measured to assumed seconds of finished cells on this machine.
+        jobs: Number of workers.
     """
-    flops = sum(training_flops(cell, settings) for cell in cells_)
-    seconds = sum(assumed_seconds(cell, settings) for cell in cells_) / max(1, jobs)
+    flops = sum(training_flops(cell, settings) for cell in cells)
+    seconds = sum(assumed_seconds(cell, settings) for cell in cells) / max(1, jobs)
     if speed is None:
         return CostEstimate(flops, seconds, "a typical CPU core")
     return CostEstimate(flops, seconds * speed, "finished cells on this machine")
@@ -57,14 +61,14 @@ def assumed_seconds(cell: Cell, settings: Benchmark) -> float:
 
 
 def training_images(cell: Cell, settings: Benchmark) -> int:
-    """Training images of one epoch: what is held out is not trained on."""
+    """Training images of one epoch, held-out images excluded."""
     return _trained_on(settings, cell.data, cell.recipe)
 
 
 def ordinary_images(settings: Benchmark, suite: str) -> int | None:
-    """Training images that one ordinary training of a suite looks at: without its `+length=`.
+    """Training images of one run of a suite at its ordinary length, without `+length=`.
 
-    None for a suite that these settings do not have.
+    Returns None for a suite that the settings do not have.
     """
     name, *changes = suite.split("+")
     if name not in settings.suites:

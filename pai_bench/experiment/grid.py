@@ -1,4 +1,4 @@
-"""Settings -> the list of cells to run, and what they will cost."""
+"""The grid of a suite: from settings to the list of cells to run."""
 
 from __future__ import annotations
 
@@ -14,22 +14,31 @@ from pai_bench.registry.declaration import MethodInfo
 
 @dataclass(frozen=True)
 class Selection:
-    """What of a suite is asked for; an empty part means all of it."""
+    """The part of a suite to run; an empty field selects everything."""
 
     methods: tuple[str, ...] = ()
     densities: tuple[float, ...] = ()
     seeds: tuple[int, ...] = ()
     precision: str = "32-true"
     sanity_checks: tuple[str, ...] = ()
-    """Sanity checks to run beside the methods, besides those of the suite."""
+    """Sanity checks to run in addition to those of the suite."""
     more: tuple[str, ...] = ()
-    """Methods to run beside those of the suite, where none is chosen."""
+    """Methods to run in addition to those of the suite, where `methods` is empty."""
 
 
 def suite_of_paper(settings: Benchmark, paper: str, short: str = "quick") -> tuple[str, Selection]:
-    """Find the suite that re-runs `paper`, and the methods to run in it.
+    """Return the suite that reproduces `paper`, and the selection of methods to run in it.
 
-    The methods are the paper's own and every baseline of the suite: all that belong to no paper.
+    The methods are the paper's own and every baseline of the suite: those of other papers are left
+    out.
+
+    Args:
+        settings: The benchmark.
+        paper: Key of the paper.
+        short: Which of the paper's suites, such as `quick`.
+
+    Raises:
+        BenchError: The paper, or such a suite of it, is unknown.
     """
     if paper not in settings.papers:
         raise unknown("paper", paper, settings.papers)
@@ -38,9 +47,9 @@ def suite_of_paper(settings: Benchmark, paper: str, short: str = "quick") -> tup
         raise unknown(f"suite of paper {paper}", short, suites)
     of_others = {
         name
-        for key, other in settings.papers.items()
+        for key, entry in settings.papers.items()
         if key != paper
-        for name in other.methods
+        for name in entry.methods
         if name not in settings.papers[paper].methods
     }
     suite = settings.suites[suites[short]]
@@ -58,9 +67,16 @@ def cells(
 
     A method that does not prune runs once per seed, at density 1. All others run below density 1:
     at density 1 each of them *is* the dense network. Methods named in `selection` that the suite
-    does not list (plugins) run with their default hyper-parameters. What is listed twice runs once.
+    does not list (plugins) run with their default hyper-parameters. Duplicates run once.
 
-    Raises BenchError for an unknown suite, method or an empty grid.
+    Args:
+        settings: The benchmark.
+        methods: Declarations of the methods, by name.
+        suite_name: Key of the suite.
+        selection: The part of the suite to run; by default all of it.
+
+    Raises:
+        BenchError: The suite or a method is unknown, a density is impossible, or the grid is empty.
     """
     if suite_name not in settings.suites:
         raise unknown("suite", suite_name, settings.suites)
@@ -80,16 +96,16 @@ def cells(
         **data_fields(data),
     )
     sanity_checks = ("", *suite.sanity_checks, *selection.sanity_checks)
-    found = [
+    grid = [
         replace(cell, seed=seed, sanity_check=sanity_check)
         for seed in selection.seeds or suite.seeds
         for line in _lines(suite, methods, selection, template)
         for cell in line
         for sanity_check in (sanity_checks if methods[cell.method].prunes else ("",))
     ]
-    if not found:
-        raise BenchError(f"suite {suite_name}: no cell is left to run by this choice")
-    return list({cell.id: cell for cell in found}.values())
+    if not grid:
+        raise BenchError(f"suite {suite_name}: no cell is left to run in this selection")
+    return list({cell.id: cell for cell in grid}.values())
 
 
 def _check_densities(densities: Iterable[float]) -> None:
@@ -101,7 +117,7 @@ def _check_densities(densities: Iterable[float]) -> None:
 def _lines(
     suite: Suite, methods: Mapping[str, MethodInfo], selection: Selection, template: Cell
 ) -> list[list[Cell]]:
-    """One list of cells, over the densities, for each chosen method."""
+    """Return one list of cells, over the densities, for each selected method."""
     entries = [pair for entry in suite.methods for pair in method_entry(entry).items()]
     listed = {name for name, _ in entries}
     for name in selection.methods or selection.more:
@@ -109,9 +125,9 @@ def _lines(
             raise unknown("method", name, methods)
         if name not in listed:
             entries.append((name, {}))
-    chosen = [e for e in entries if not selection.methods or e[0] in selection.methods]
+    selected = [e for e in entries if not selection.methods or e[0] in selection.methods]
     lines = []
-    for name, hyper in chosen:
+    for name, hyper in selected:
         info = methods[name]
         cell = replace(
             template,

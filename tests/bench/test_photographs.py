@@ -8,9 +8,9 @@ from rich.console import Console
 from pai_bench.bench import interleaved, photographs
 
 
-def test_speeds_are_measured_on_made_photographs_where_there_are_no_others(settings, monkeypatch):
+def test_speeds_are_measured_on_synthetic_photographs_where_there_are_no_others(settings, monkeypatch):
     monkeypatch.delenv("PAI_BENCH_MIRROR", raising=False)
-    monkeypatch.setattr(photographs, "MADE", 3)
+    monkeypatch.setattr(photographs, "SYNTHETIC", 3)
     monkeypatch.setattr(interleaved.take, "__defaults__", (1,))
     console = Console(file=io.StringIO(), width=150)
     photographs.measure_photographs(console, settings)
@@ -22,8 +22,8 @@ def test_speeds_are_measured_on_made_photographs_where_there_are_no_others(setti
         assert float(row[-2]) < 0.5  # levels
 
 
-def test_made_photographs_are_like_those_of_imagenet():
-    one, other = photographs._made(0), photographs._made(1)
+def test_synthetic_photographs_are_like_those_of_imagenet():
+    one, other = photographs._synthetic(0), photographs._synthetic(1)
     assert one != other
     assert 60_000 < len(one) < 250_000
     assert Image.open(io.BytesIO(one)).size == (500, 375)
