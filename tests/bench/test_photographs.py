@@ -8,7 +8,7 @@ from rich.console import Console
 from pai_bench.bench import interleaved, photographs
 
 
-def test_speeds_are_measured_on_synthetic_photographs_where_there_are_no_others(settings, monkeypatch):
+def test_speeds_are_measured_on_synthetic_photographs_without_a_mirror(settings, monkeypatch):
     monkeypatch.delenv("PAI_BENCH_MIRROR", raising=False)
     monkeypatch.setattr(photographs, "SYNTHETIC", 3)
     monkeypatch.setattr(interleaved.take, "__defaults__", (1,))
