@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import from_json
 
 from pai_bench.core.errors import BenchError, first_line
+from pai_bench.core.files import atomic_folder, remove_stale
 from pai_bench.data.locations import redact_source
 from pai_bench.experiment.cell import Cell
 from pai_bench.store.result import Result
@@ -95,16 +96,15 @@ class Store:
         self, cell: Cell, result: Result, curves: Curves | None = None, masks: Masks | None = None
     ) -> None:
         """Write a cell: all of it or nothing. A result that is there already is replaced."""
-        final, beside = self.folder / cell.id, self._beside(cell)
-        beside.mkdir()
-        if masks is not None:
-            masks.save(beside / MASKS)
-        if curves is not None:
-            _write(beside / CURVES, curves)
-        _write(beside / CELL, {"id": cell.id, "identity": cell.identity, "cell": cell.resolved()})
-        files = {p.name: _sha256(p) for p in sorted(beside.iterdir())}
-        _write(beside / RESULT, {"id": cell.id, "result": result.to_json(), "files": files})
-        _put_in_place(beside, final)
+        record = {"id": cell.id, "identity": cell.identity, "cell": cell.resolved()}
+        with atomic_folder(self.folder / cell.id) as beside:
+            if masks is not None:
+                masks.save(beside / MASKS)
+            if curves is not None:
+                _write(beside / CURVES, curves)
+            _write(beside / CELL, record)
+            files = {p.name: _sha256(p) for p in sorted(beside.iterdir())}
+            _write(beside / RESULT, {"id": cell.id, "result": result.to_json(), "files": files})
 
     def verify(self, cell_id: str) -> list[str]:
         """List what is wrong with a stored cell: a wrong id, a missing or an altered file."""
@@ -133,11 +133,11 @@ class Store:
         """
         done = [entry for entry in self.entries() if entry.result.status != "failed"]
         for entry in done:
-            beside = target._beside(entry.cell)
-            shutil.copytree(entry.folder, beside, ignore=shutil.ignore_patterns(MASKS))
-            record = _read(beside / RESULT)
-            _write(beside / RESULT, {**_published(record), "left_out": [MASKS]})
-            _put_in_place(beside, target.folder / entry.cell.id)
+            with atomic_folder(target.folder / entry.cell.id) as beside:
+                left_out = shutil.ignore_patterns(MASKS)
+                shutil.copytree(entry.folder, beside, ignore=left_out, dirs_exist_ok=True)
+                record = _read(beside / RESULT)
+                _write(beside / RESULT, {**_published(record), "left_out": [MASKS]})
         return len(done)
 
     def elsewhere(self, cell: Cell) -> Path | None:
@@ -152,24 +152,13 @@ class Store:
         """Copy a cell from a suite beside this one, if one has it; tell whether it was so."""
         found = self.elsewhere(cell)
         if found is not None:
-            beside = self._beside(cell)
-            shutil.copytree(found, beside)
-            _put_in_place(beside, self.folder / cell.id)
+            with atomic_folder(self.folder / cell.id) as beside:
+                shutil.copytree(found, beside, dirs_exist_ok=True)
         return found is not None
-
-    def _beside(self, cell: Cell) -> Path:
-        """Where a cell is put together before it is renamed into its place: nothing is there."""
-        beside = self.folder / f".{cell.id}.{os.getpid()}"
-        shutil.rmtree(beside, ignore_errors=True)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        return beside
 
     def clean_stale(self) -> None:
         """Remove what processes that died left half-written."""
-        for path in self.folder.glob(".*.*"):
-            owner = path.name.rpartition(".")[2]
-            if owner.isdigit() and not _is_alive(int(owner)):
-                shutil.rmtree(path, ignore_errors=True)
+        remove_stale(self.folder)
 
 
 _READ: dict[str, StoredResult] = {}
@@ -248,23 +237,10 @@ def find(runs: Path, prefix: str) -> StoredResult:
     return Store(runs, found[0][0]).get(found[0][1])
 
 
-def _put_in_place(beside: Path, final: Path) -> None:
-    """Rename a finished folder into its place, moving an older one out of the way."""
-    if final.exists():
-        old = final.with_name(f"{beside.name[: -len(str(os.getpid()))]}old.{os.getpid()}")
-        final.rename(old)
-        beside.rename(final)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        beside.rename(final)
-
-
 def _write(path: Path, content: Any) -> None:
     with path.open("w", encoding="utf-8") as file:
         json.dump(content, file, indent=1, allow_nan=False)
         file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _read(path: str | Path) -> dict[str, Any]:
@@ -292,13 +268,3 @@ def _sha256(path: Path) -> str:
 
 def _is_id(name: str) -> bool:
     return len(name) == 12 and all(c in "0123456789abcdef" for c in name)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
