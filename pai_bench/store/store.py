@@ -6,58 +6,40 @@
                       masks.safetensors    bool tensors, by parameter name
 
 A folder is written beside its place and renamed into it. Nothing else is stored: every table,
-page and W&B run can be rebuilt from here. What is done for each of thousands of cells joins paths
-as text: with `Path` that takes as long as reading.
+page and W&B run can be rebuilt from here, and so can the index of a suite's folder (index.py).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from os.path import isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic_core import from_json
-
-from pai_bench.core.errors import BenchError, first_line
+from pai_bench.core.errors import BenchError
 from pai_bench.core.files import atomic_folder, remove_stale
 from pai_bench.data.locations import redact_source
 from pai_bench.experiment.cell import Cell
+from pai_bench.store.index import cell_ids, updated_index
 from pai_bench.store.result import Result
+from pai_bench.store.stored_result import (
+    CELL,
+    CURVES,
+    MASKS,
+    RESULT,
+    Curves,
+    StoredResult,
+    read_json,
+    read_stored,
+)
 
 if TYPE_CHECKING:
     from pai_bench.sparsity.masks import Masks
 
-CELL, RESULT, CURVES, MASKS = "cell.json", "result.json", "curves.json", "masks.safetensors"
-Curves = Mapping[str, list[float]]
-Fingerprint = tuple[tuple[int, int, int] | None, ...]
-
-
-@dataclass(frozen=True)
-class StoredResult:
-    """One stored cell."""
-
-    folder: Path
-    cell: Cell
-    result: Result
-    fingerprint: Fingerprint = field(default=(), compare=False)
-    """What tells whether the JSON files of the cell are those that this was read from."""
-
-    def curves(self) -> Curves:
-        """Training loss, test loss and test accuracy, one value per epoch."""
-        path = f"{self.folder}/{CURVES}"
-        return _read(path) if isfile(path) else {}
-
-    def masks(self) -> Masks:
-        """The masks at the end of training."""
-        from pai_bench.sparsity.masks import Masks
-
-        return Masks.load(self.folder / MASKS)
+__all__ = ["Curves", "Store", "StoredResult", "find"]
 
 
 class Store:
@@ -69,28 +51,26 @@ class Store:
     def status(self, cell: Cell) -> str | None:
         """`done`, `failed` or `skipped`; None when the cell has no result."""
         path = self.folder / cell.id / RESULT
-        return _read(path)["result"]["status"] if path.is_file() else None
+        return read_json(path)["result"]["status"] if path.is_file() else None
 
     def get(self, cell_id: str) -> StoredResult:
         """Read one cell. Raises BenchError when it is absent, unreadable or of another format."""
-        folder = f"{self.folder}/{cell_id}"
-        fingerprint, entry = _fingerprint(folder), _READ.get(folder)
-        if entry is None or fingerprint != entry.fingerprint:
-            entry = _READ[folder] = _entry(folder, fingerprint)
-        return entry
+        return read_stored(f"{self.folder}/{cell_id}")
 
     def entries(self, ids: Iterable[str] | None = None) -> list[StoredResult]:
-        """Read all cells, or those of `ids` that are there, ordered by id."""
-        wanted = set(ids) if ids is not None else None
-        found = sorted(self.ids())
-        return [self.get(name) for name in found if wanted is None or name in wanted]
+        """Read all cells, or those of `ids` that are there, ordered by id.
+
+        Raises BenchError where one of them cannot be read.
+        """
+        index = updated_index(self.folder)
+        known = index.entries.keys() | index.unreadable.keys()
+        wanted = sorted(known if ids is None else known & set(ids))
+        return [entry for cell_id in wanted if (entry := index.get(cell_id))]
 
     def ids(self) -> list[str]:
         """Ids of all cells with a result."""
-        if not self.folder.is_dir():
-            return []
-        with os.scandir(self.folder) as found:
-            return [f.name for f in found if _is_id(f.name) and isfile(f"{f.path}/{RESULT}")]
+        folder = str(self.folder)
+        return [name for name in cell_ids(folder) if isfile(f"{folder}/{name}/{RESULT}")]
 
     def put(
         self, cell: Cell, result: Result, curves: Curves | None = None, masks: Masks | None = None
@@ -110,7 +90,7 @@ class Store:
         """List what is wrong with a stored cell: a wrong id, a missing or an altered file."""
         folder = self.folder / cell_id
         try:
-            entry, stored = self.get(cell_id), _read(folder / RESULT)
+            entry, stored = self.get(cell_id), read_json(folder / RESULT)
         except BenchError as error:
             return [str(error)]
         wrong = []
@@ -136,7 +116,7 @@ class Store:
             with atomic_folder(target.folder / entry.cell.id) as beside:
                 left_out = shutil.ignore_patterns(MASKS)
                 shutil.copytree(entry.folder, beside, ignore=left_out, dirs_exist_ok=True)
-                record = _read(beside / RESULT)
+                record = read_json(beside / RESULT)
                 _write(beside / RESULT, {**_published(record), "left_out": [MASKS]})
         return len(done)
 
@@ -159,38 +139,6 @@ class Store:
     def clean_stale(self) -> None:
         """Remove what processes that died left half-written."""
         remove_stale(self.folder)
-
-
-_READ: dict[str, StoredResult] = {}
-"""What this process has read, by folder."""
-
-
-def clear_cache() -> None:
-    """Drop what was read, as a new process has it."""
-    _READ.clear()
-
-
-def _fingerprint(folder: str) -> Fingerprint:
-    """What tells that the JSON files of a cell are those of before."""
-    return tuple(_state(f"{folder}/{name}") for name in (CELL, RESULT, CURVES))
-
-
-def _state(path: str) -> tuple[int, int, int] | None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def _entry(folder: str, fingerprint: Fingerprint) -> StoredResult:
-    record, result = _read(f"{folder}/{CELL}"), _read(f"{folder}/{RESULT}")
-    try:
-        cell, found = Cell.from_resolved(record["cell"]), Result.from_json(result["result"])
-    except (KeyError, TypeError, ValueError) as error:
-        problem = f"written by another version of PaI-Bench: {first_line(error)}"
-        raise BenchError(f"{folder}: {problem}") from error
-    return StoredResult(Path(folder), cell, found, fingerprint)
 
 
 def _published(record: dict[str, Any]) -> dict[str, Any]:
@@ -243,28 +191,5 @@ def _write(path: Path, content: Any) -> None:
         file.write("\n")
 
 
-def _read(path: str | Path) -> dict[str, Any]:
-    try:
-        with open(path, "rb", buffering=0) as file:
-            content: dict[str, Any] = _parsed(file.read())
-    except (OSError, ValueError) as error:
-        raise BenchError(
-            f"{path}: cannot be read ({error}); remove the folder {Path(path).parent} to run it "
-            "again"
-        ) from error
-    return content
-
-
-def _parsed(text: bytes) -> Any:
-    try:
-        return from_json(text)  # three times as fast as `json.loads`
-    except ValueError:
-        return json.loads(text)  # takes half surrogates too: a file's name in a reason may have one
-
-
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _is_id(name: str) -> bool:
-    return len(name) == 12 and all(c in "0123456789abcdef" for c in name)

@@ -55,7 +55,7 @@ def test_after_an_error_the_folder_is_as_before(tmp_path):
     path = tmp_path / "cell"
     with atomic_folder(path) as beside:
         (beside / "a").write_text("1")
-    with pytest.raises(OSError, match="^$"), atomic_folder(path) as beside:
+    with pytest.raises(OSError, match=r"^$"), atomic_folder(path) as beside:
         broken_off(beside / "b", OSError)
     assert names(path) == ["a"]
     assert names(tmp_path) == ["cell"]
