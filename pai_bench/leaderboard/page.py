@@ -76,9 +76,10 @@ def _shown(board: Board, settings: Benchmark) -> dict[str, Any]:
     checked: dict[tuple[str, float], dict[str, Any]] = {}
     for row in board.sanity_checked:
         checked.setdefault((row.label, row.density), {})[row.sanity_check] = _seeds(row)
-    for shown, row in zip(data["rows"], board.rows, strict=True):
+    missing = redact_data([shown["missing"] for shown in data["rows"]])
+    for shown, row, without in zip(data["rows"], board.rows, missing, strict=True):
         shown |= {**_seeds(row), "checked": checked.get((row.label, row.density), {})}
-        shown["missing"] = redact_data(shown["missing"])
+        shown["missing"] = without
         del shown["sparsity"], shown["compression"]
     return data
 

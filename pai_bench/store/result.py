@@ -61,13 +61,13 @@ class CompactedNetwork:
     flops: float
     """One image through it."""
 
-    def shares(self, flops: Flops) -> tuple[float, float, float]:
+    def shares(self, flops: Flops) -> list[float]:
         """Units, parameters and inference FLOPs, over those of the dense network."""
-        return (
+        return [
             self.units / self.units_dense,
             self.parameters / self.parameters_dense,
             self.flops / flops.inference_dense,
-        )
+        ]
 
 
 class Numbers(NamedTuple):
