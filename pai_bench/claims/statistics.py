@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
-from statistics import fmean, stdev
+from math import isqrt, sqrt
+from statistics import fmean
 
 from scipy.special import stdtrit
 
@@ -32,6 +32,33 @@ class Estimate:
         return f"{'+' if self.mean >= 0 else ''}{self}"
 
 
+def deviation(values: Sequence[float]) -> float:
+    """Standard deviation of two or more samples, exact until it is rounded, as `statistics.stdev`.
+
+    That one takes six times as long, and a page of ten thousand results needs thousands of them.
+
+    >>> deviation([1.0, 2.0, 4.0])
+    1.5275252316519468
+    """
+    ratios = [float(value).as_integer_ratio() for value in values]
+    unit, n = max(below for _, below in ratios), len(ratios)
+    whole = [above * (unit // below) for above, below in ratios]  # denominators are powers of two
+    squares = n * sum(k * k for k in whole) - sum(whole) ** 2
+    return _root(squares, n * (n - 1) * unit * unit)
+
+
+def _root(above: int, below: int) -> float:
+    """Square root of a fraction, rounded once: of 64 bits, the last says whether more follow."""
+    shift = (above.bit_length() - below.bit_length() - 129) // 2
+    if shift >= 0:
+        below <<= 2 * shift
+    else:
+        above <<= -2 * shift
+    root = isqrt(above // below)
+    root |= root * root * below != above
+    return root * 2.0**shift if shift > -1000 else root / 2**-shift
+
+
 def estimate(values: Sequence[float]) -> Estimate:
     """Mean and Student's t interval of independent values.
 
@@ -42,5 +69,5 @@ def estimate(values: Sequence[float]) -> Estimate:
     n, mean = len(values), fmean(values)
     if n < 2:
         return Estimate(mean, None, None, n)
-    half = float(stdtrit(n - 1, 0.5 + CONFIDENCE / 2)) * stdev(values) / sqrt(n)
+    half = float(stdtrit(n - 1, 0.5 + CONFIDENCE / 2)) * deviation(values) / sqrt(n)
     return Estimate(mean, mean - half, mean + half, n)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 _PATH = re.compile(r"(?<![\w.:/~])(?:~|[A-Za-z]:)?(?:[/\\][^\s/\\'\":,;=()<>]+){2,}[/\\]?")
@@ -19,21 +19,29 @@ def redact_text(text: str) -> str:
     >>> redact_text("no file '/home/me/runs/a.json' (from https://a.org/b/c)")
     "no file 'a.json' (from https://a.org/b/c)"
     """
-    if len(text) >= _SHORTEST:
-        for value in secrets():
-            text = text.replace(value, "…")
-    if "/" not in text and "\\" not in text:
-        return text
-    return _PATH.sub(lambda found: re.split(r"[/\\]", found[0].rstrip("/\\"))[-1], text)
+    return _redacted(text, secrets() if len(text) >= _SHORTEST else ())
 
 
 def redact_data(value: Any) -> Any:
     """Do the same to every text in nested records and lists."""
-    if isinstance(value, str):
-        return redact_text(value)
-    if isinstance(value, Mapping):
-        return {name: redact_data(found) for name, found in value.items()}
-    return [redact_data(found) for found in value] if isinstance(value, (list, tuple)) else value
+    keys = secrets()
+
+    def redact(value: Any) -> Any:
+        if isinstance(value, str):
+            return _redacted(value, keys)
+        if isinstance(value, Mapping):
+            return {name: redact(item) for name, item in value.items()}
+        return [redact(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+    return redact(value)
+
+
+def _redacted(text: str, keys: Iterable[str]) -> str:
+    for key in keys:
+        text = text.replace(key, "…")
+    if "/" not in text and "\\" not in text:
+        return text
+    return _PATH.sub(lambda found: re.split(r"[/\\]", found[0].rstrip("/\\"))[-1], text)
 
 
 def secrets() -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from pai_bench.config.schema import Data
 from pai_bench.core.errors import BenchError, first_line
+from pai_bench.core.files import atomic_write
 from pai_bench.data.locations import cache_folder, mirror_folder
 
 MANIFEST = "SHA256SUMS"
@@ -244,13 +244,8 @@ class _Seen:
         """Write down what was seen; a cache that cannot be written is no error."""
         if not self._now:
             return
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            beside = self.path.with_suffix(f".{os.getpid()}")
+        with contextlib.suppress(OSError), atomic_write(self.path) as beside:
             beside.write_text(json.dumps(self._now))
-            beside.replace(self.path)
-        except OSError:
-            return
 
 
 def sha256(path: Path) -> str:
@@ -292,8 +287,6 @@ def _copy(path: Path, target: Path) -> str:
     digest = sha256(path)
     if target.is_file() and sha256(target) == digest:
         return digest
-    beside = target.with_name(f".{target.name}.part")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(path, beside)
-    beside.replace(target)
+    with atomic_write(target) as beside:
+        shutil.copyfile(path, beside)
     return digest

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from torch import Tensor
 from pai_bench.config.schema import Data
 from pai_bench.core import import_utils
 from pai_bench.core.errors import BenchError, first_line
+from pai_bench.core.files import atomic_write
 from pai_bench.data import files, text
 from pai_bench.data.locations import cached_file
 
@@ -119,16 +119,10 @@ def _from_cache(path: Path, pinned: str | None) -> Arrays | None:
 
 
 def _to_cache(arrays: Arrays, path: Path) -> None:
-    """Write beside and rename, so that a reader sees all or nothing; a full disk is no error."""
-    beside = path.with_suffix(f".{os.getpid()}")
+    """Write the cache; a full disk is no error."""
     about = {"digest": arrays.digest, "source": arrays.source}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(OSError, SafetensorError), atomic_write(path) as beside:
         save_file(arrays.tensors(), beside, metadata=about)
-        beside.replace(path)
-    except (OSError, SafetensorError):
-        with contextlib.suppress(OSError):
-            beside.unlink()
 
 
 def _text(settings: Data, found: files.Files) -> Arrays:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
@@ -17,8 +17,6 @@ _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 _STORED = {"sanity_check": "ablation"}
 """Field -> its key in stored results, where that is the field's former name."""
 _FIELDS = {stored: name for name, stored in _STORED.items()}
-_last_recipe: list[tuple[Any, Recipe]] = []
-"""Cache of the last recipe that was read, as JSON data and as a record."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +81,12 @@ class Cell:
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
     @cached_property
+    def kind(self) -> tuple[Hashable, ...]:
+        """What two cells must share to stand on one board."""
+        data = self.data, self.digest, self.mean, self.std
+        return self.network, self.network_version, *data, self.recipe, self.precision
+
+    @cached_property
     def label(self) -> str:
         """Method and hyper-parameters: the line of the leaderboard that this cell belongs to.
 
@@ -108,18 +112,12 @@ class Cell:
         """Restore a cell from the data of `resolved()`."""
         values = {_FIELDS.get(key, key): value for key, value in fields.items()}
         statistics = {key: tuple(fields[key]) for key in ("mean", "std")}
-        return cls(**{**values, **statistics, "recipe": _recipe(fields["recipe"])})
-
-
-def _recipe(fields: Any) -> Recipe:
-    """Read a recipe, cached: thousands of successive cells share one, and comparing is faster."""
-    if not _last_recipe or _last_recipe[0][0] != fields:
-        _last_recipe[:] = [(fields, _parsed_recipe(json.dumps(fields)))]
-    return _last_recipe[0][1]
+        return cls(**{**values, **statistics, "recipe": _recipe(json.dumps(fields["recipe"]))})
 
 
 @lru_cache(maxsize=256)
-def _parsed_recipe(text: str) -> Recipe:
+def _recipe(text: str) -> Recipe:
+    """Read a recipe, cached: thousands of cells share one."""
     return Recipe.model_validate_json(text)
 
 

@@ -8,7 +8,6 @@ from statistics import fmean
 
 from pai_bench.claims.statistics import Estimate, estimate
 from pai_bench.experiment.cell import Cell
-from pai_bench.store.result import Result
 from pai_bench.store.store import Store, StoredResult
 
 
@@ -134,8 +133,9 @@ def _by(rows: Iterable[Row], key: Callable[[Row], Hashable]) -> dict[Hashable, l
 
 def _row(cells: Sequence[Cell], stored: Mapping[str, StoredResult]) -> Row:
     done = [stored[c.id] for c in cells if _is_done(c, stored)]
-    bits = [e.result.bits_per_step for e in done if e.result.bits_per_step is not None]
-    accuracies = [e.result.accuracy for e in done if e.result.accuracy is not None]
+    numbers = [entry.numbers for entry in done]
+    bits = [n.bits_per_step for n in numbers if n.bits_per_step is not None]
+    accuracies = [n.accuracy for n in numbers if n.accuracy is not None]
     return Row(
         label=cells[0].label,
         method=cells[0].method,
@@ -143,42 +143,36 @@ def _row(cells: Sequence[Cell], stored: Mapping[str, StoredResult]) -> Row:
         cells=tuple(cells),
         entries=tuple(done),
         missing=tuple(_missing(c, stored.get(c.id)) for c in cells if not _is_done(c, stored)),
-        accuracy=estimate([a.last for a in accuracies]) if accuracies else None,
+        accuracy=estimate(accuracies) if accuracies else None,
         bits=estimate(bits) if bits else None,
-        best_epoch=_mean_of([a.best for a in accuracies]),
-        achieved=_mean_of([e.result.density for e in done]),
-        effective=_mean_of([e.result.effective for e in done]),
-        collapsed=sum(bool(e.result.collapsed) for e in done),
-        left=_left([e.result for e in done]),
-        training_flops=_mean_of([f.training for e in done if (f := e.result.flops)]),
+        best_epoch=_mean_of(n.best_accuracy for n in numbers),
+        achieved=_mean_of(n.density for n in numbers),
+        effective=_mean_of(n.effective for n in numbers),
+        collapsed=sum(n.collapsed for n in numbers),
+        left=_left([n.left for n in numbers if n.left]),
+        training_flops=_mean_of(n.training_flops for n in numbers),
         stored=tuple(stored[c.id] for c in cells if c.id in stored),
         sanity_check=cells[0].sanity_check,
     )
 
 
-def _left(results: Sequence[Result]) -> tuple[float, float, float] | None:
+def _left(shares: Sequence[Sequence[float]]) -> tuple[float, float, float] | None:
     """What is left of networks when dead units are removed; None where that was not looked at."""
-    found = [
-        (r.compacted, r.flops) for r in results if r.compacted is not None and r.flops is not None
-    ]
-    if not found:
+    if not shares:
         return None
-    return (
-        fmean(small.units / small.units_dense for small, _ in found),
-        fmean(small.parameters / small.parameters_dense for small, _ in found),
-        fmean(small.flops / flops.inference_dense for small, flops in found),
-    )
+    units, parameters, flops = map(fmean, zip(*shares, strict=True))
+    return units, parameters, flops
 
 
 def _is_done(cell: Cell, stored: Mapping[str, StoredResult]) -> bool:
     """Tell whether there is a number: networks that collapsed and were skipped have one too."""
-    return cell.id in stored and stored[cell.id].result.accuracy is not None
+    return cell.id in stored and stored[cell.id].numbers.accuracy is not None
 
 
 def _missing(cell: Cell, entry: StoredResult | None) -> Missing:
     if entry is None:
         return Missing(cell.seed, "not run", "not run yet")
-    return Missing(cell.seed, entry.result.status, entry.result.reason)
+    return Missing(cell.seed, entry.numbers.status, entry.numbers.reason)
 
 
 def _with_delta(row: Row, rows: Sequence[Row], of_papers: frozenset[str]) -> Row:
@@ -215,9 +209,7 @@ def paired_difference(row: Row, other: Row) -> Estimate | None:
 
 def by_seed(row: Row) -> dict[int, float]:
     """Last-epoch accuracy of a row's finished cells, by seed."""
-    return {
-        e.cell.seed: e.result.accuracy.last for e in row.entries if e.result.accuracy is not None
-    }
+    return {e.cell.seed: a for e in row.entries if (a := e.numbers.accuracy) is not None}
 
 
 def _mean(row: Row) -> float:

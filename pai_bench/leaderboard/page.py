@@ -17,7 +17,6 @@ from pai_bench.core.redact import redact_data
 from pai_bench.experiment.cell import Cell
 from pai_bench.experiment.cost import ordinary_images
 from pai_bench.leaderboard.board import Board, Row
-from pai_bench.leaderboard.gc_paused import gc_paused
 from pai_bench.leaderboard.page_claims import Judged, judged
 from pai_bench.leaderboard.page_lines import lines
 from pai_bench.leaderboard.page_methods import CHECKS, kind, methods_data
@@ -46,7 +45,6 @@ class Page:
     """What the claims in `data` were made from."""
 
 
-@gc_paused()
 def page(
     heading: PageHeading,
     boards: Sequence[Board],
@@ -78,9 +76,10 @@ def _shown(board: Board, settings: Benchmark) -> dict[str, Any]:
     checked: dict[tuple[str, float], dict[str, Any]] = {}
     for row in board.sanity_checked:
         checked.setdefault((row.label, row.density), {})[row.sanity_check] = _seeds(row)
-    for shown, row in zip(data["rows"], board.rows, strict=True):
+    missing = redact_data([shown["missing"] for shown in data["rows"]])
+    for shown, row, without in zip(data["rows"], board.rows, missing, strict=True):
         shown |= {**_seeds(row), "checked": checked.get((row.label, row.density), {})}
-        shown["missing"] = redact_data(shown["missing"])
+        shown["missing"] = without
         del shown["sparsity"], shown["compression"]
     return data
 

@@ -6,7 +6,6 @@ import hashlib
 import json
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from math import isfinite
 from typing import Any
@@ -17,6 +16,7 @@ from pai_bench.core.redact import redact_data, redact_text
 from pai_bench.data.locations import redact_source
 from pai_bench.experiment.cell import Cell
 from pai_bench.leaderboard.html import embed
+from pai_bench.store.index import Line
 from pai_bench.store.result import Result
 from pai_bench.store.store import Curves, StoredResult
 
@@ -29,19 +29,11 @@ SHARED = ("environment", "recipe", "hyper", "layers")
 _CANONICAL = json.JSONEncoder(sort_keys=True, default=str)
 
 
-@dataclass(frozen=True)
-class Line:
-    """One cell as text, and the digests of the shared records that it names, by kind."""
-
-    text: str
-    shared: Mapping[str, str]
-
-
 class Lines:
     """Makes lines; `records` fills with what they share, by digest."""
 
-    def __init__(self) -> None:
-        self.records: dict[str, Any] = {}
+    def __init__(self, records: dict[str, Any]) -> None:
+        self.records = records
         self._digests: dict[str, str] = {}
         self._last: dict[str, tuple[Any, str]] = {}
 

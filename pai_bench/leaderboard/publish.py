@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pai_bench.config.schema import Benchmark
+from pai_bench.core.files import atomic_write
 from pai_bench.leaderboard import html
 from pai_bench.leaderboard.board import Board
 from pai_bench.leaderboard.page import Page
@@ -63,10 +64,7 @@ def _counted(console: Console) -> Iterator[Told]:
 
 def write_page(page: Page, folder: Path) -> Path:
     """Write a page into a folder, whole or not at all; return its path."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "leaderboard.html"
-    beside = path.with_suffix(".tmp")
-    with beside.open("w", encoding="utf-8") as file:
+    with atomic_write(path) as beside, beside.open("w", encoding="utf-8") as file:
         file.writelines(html.render(page.data, page.shared, page.cells))
-    beside.replace(path)
     return path

@@ -9,13 +9,11 @@ from pai_bench.config.schema import Benchmark
 from pai_bench.experiment import grid
 from pai_bench.experiment.grid import Selection
 from pai_bench.leaderboard.board import Board, board_of
-from pai_bench.leaderboard.gc_paused import gc_paused
 from pai_bench.registry.declaration import MethodInfo
 from pai_bench.store import comparable
 from pai_bench.store.store import Store
 
 
-@gc_paused()
 def stored_board(
     settings: Benchmark,
     methods: Mapping[str, MethodInfo],

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from pai_bench.core.errors import BenchError
 from pai_bench.experiment.cell import Cell
 from pai_bench.registry.declaration import MethodInfo
+from pai_bench.store.index import updated_index
 from pai_bench.store.store import Store, StoredResult
-
-Kind = tuple[Hashable, ...]
 
 
 @dataclass(frozen=True)
@@ -34,28 +32,27 @@ def stored_cells(
     density, seed and sanity check only, and its method has the version of today: plugins, other
     densities. Raises BenchError for a planned one that cannot be read.
     """
-    ids, kinds = {cell.id for cell in planned}, {_kind(cell) for cell in planned}
-    found = sorted(store.ids())
-    read = {i: store.get(i) if i in ids else _comparable(store, i, kinds, methods) for i in found}
-    entries = {cell_id: entry for cell_id, entry in read.items() if entry is not None}
-    others = [entry.cell for cell_id, entry in entries.items() if cell_id not in ids]
-    return Stored([*planned, *others], entries, len(read) - len(entries))
+    index = updated_index(store.folder)
+    wanted, kinds = {cell.id for cell in planned}, {cell.kind for cell in planned}
+    for cell_id in wanted:
+        index.get(cell_id)
+    entries = {
+        cell_id: entry
+        for cell_id, entry in index.entries.items()
+        if cell_id in wanted or _is_comparable(cell_id, entry.cell, kinds, methods)
+    }
+    others = [entry.cell for cell_id, entry in entries.items() if cell_id not in wanted]
+    stale = len(index.entries) + len(index.unreadable) - len(entries)
+    return Stored([*planned, *others], entries, stale)
 
 
-def _comparable(
-    store: Store, cell_id: str, kinds: set[Kind], methods: Mapping[str, MethodInfo]
-) -> StoredResult | None:
-    """Read a stored cell if it can stand beside cells of these kinds."""
-    try:
-        entry = store.get(cell_id)
-    except BenchError:
-        return None
-    cell, info = entry.cell, methods.get(entry.cell.method)
+def _is_comparable(
+    cell_id: str,
+    cell: Cell,
+    kinds: Set[tuple[Hashable, ...]],
+    methods: Mapping[str, MethodInfo],
+) -> bool:
+    """Tell whether a stored cell can stand beside cells of these kinds."""
+    info = methods.get(cell.method)
     current = info is None or info.version == cell.method_version
-    return entry if cell.id == cell_id and current and _kind(cell) in kinds else None
-
-
-def _kind(cell: Cell) -> Kind:
-    """What two cells must share to stand on one board."""
-    data = cell.data, cell.digest, cell.mean, cell.std
-    return cell.network, cell.network_version, *data, cell.recipe, cell.precision
+    return cell.id == cell_id and current and cell.kind in kinds

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pai_bench.sparsity.perceptron import Architecture
 
 Status = Literal["done", "failed", "skipped"]
-_last_environment: list[Mapping[str, Any]] = [{}]
-"""Of the result that was read last: thousands in a row have the same, and share one record."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +61,32 @@ class CompactedNetwork:
     flops: float
     """One image through it."""
 
+    def shares(self, flops: Flops) -> list[float]:
+        """Units, parameters and inference FLOPs, over those of the dense network."""
+        return [
+            self.units / self.units_dense,
+            self.parameters / self.parameters_dense,
+            self.flops / flops.inference_dense,
+        ]
+
+
+class Numbers(NamedTuple):
+    """What tables show of a result: few enough that thousands are read at once (store/index.py)."""
+
+    status: Status
+    reason: str
+    accuracy: float | None
+    """Of the last epoch."""
+    best_accuracy: float | None
+    bits_per_step: float | None
+    density: float | None
+    effective: float | None
+    collapsed: bool
+    """Whether some layer has lost all its weights."""
+    left: Sequence[float] | None
+    """Units, parameters and FLOPs without dead units, over those of the dense network."""
+    training_flops: float | None
+
 
 @dataclass(frozen=True)
 class Result:
@@ -93,6 +117,23 @@ class Result:
     """All hyper-parameters of the method, defaults included."""
     environment: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def numbers(self) -> Numbers:
+        """What tables show of it."""
+        accuracy, flops = self.accuracy, self.flops
+        return Numbers(
+            self.status,
+            self.reason,
+            accuracy.last if accuracy else None,
+            accuracy.best if accuracy else None,
+            self.bits_per_step,
+            self.density,
+            self.effective,
+            bool(self.collapsed),
+            self.compacted.shares(flops) if self.compacted and flops else None,
+            flops.training if flops else None,
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Plain data for a JSON file."""
         fields = asdict(self)
@@ -115,7 +156,4 @@ class Result:
             Layer(**{**layer, "shape": tuple(layer["shape"])}) for layer in known.get("layers", ())
         )
         known["collapsed"] = tuple(known.get("collapsed", ()))
-        if known.get("environment") != _last_environment[0]:
-            _last_environment[0] = known.get("environment", {})
-        known["environment"] = _last_environment[0]
         return cls(**known)

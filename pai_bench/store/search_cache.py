@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import pickle
 import time
 from collections.abc import Callable, Mapping
@@ -24,6 +23,7 @@ from filelock import FileLock
 
 from pai_bench.config.schema import CORRUPTING
 from pai_bench.core.errors import BenchError, first_line
+from pai_bench.core.files import atomic_write
 from pai_bench.experiment.cell import Cell
 
 FOLDER = "searches"
@@ -101,8 +101,6 @@ def read(path: Path) -> Search:
 
 
 def _write(path: Path, identity: Identity, found: Search) -> None:
-    """Write a search beside its place and rename it into it: it is there whole or not at all."""
-    beside = path.with_suffix(f".{os.getpid()}")
     known = {"state": dict(found.state), "flops": found.flops, "seconds": found.seconds}
-    torch.save({"identity": json.dumps(identity), **known}, beside)
-    beside.rename(path)
+    with atomic_write(path, sync=True) as beside:
+        torch.save({"identity": json.dumps(identity), **known}, beside)

@@ -6,57 +6,40 @@
                       masks.safetensors    bool tensors, by parameter name
 
 A folder is written beside its place and renamed into it. Nothing else is stored: every table,
-page and W&B run can be rebuilt from here. What is done for each of thousands of cells joins paths
-as text: with `Path` that takes as long as reading.
+page and W&B run can be rebuilt from here, and so can the index of a suite's folder (index.py).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from os.path import isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic_core import from_json
-
-from pai_bench.core.errors import BenchError, first_line
+from pai_bench.core.errors import BenchError
+from pai_bench.core.files import atomic_folder, remove_stale
 from pai_bench.data.locations import redact_source
 from pai_bench.experiment.cell import Cell
+from pai_bench.store.index import cell_ids, updated_index
 from pai_bench.store.result import Result
+from pai_bench.store.stored_result import (
+    CELL,
+    CURVES,
+    MASKS,
+    RESULT,
+    Curves,
+    StoredResult,
+    read_json,
+    read_stored,
+)
 
 if TYPE_CHECKING:
     from pai_bench.sparsity.masks import Masks
 
-CELL, RESULT, CURVES, MASKS = "cell.json", "result.json", "curves.json", "masks.safetensors"
-Curves = Mapping[str, list[float]]
-Fingerprint = tuple[tuple[int, int, int] | None, ...]
-
-
-@dataclass(frozen=True)
-class StoredResult:
-    """One stored cell."""
-
-    folder: Path
-    cell: Cell
-    result: Result
-    fingerprint: Fingerprint = field(default=(), compare=False)
-    """What tells whether the JSON files of the cell are those that this was read from."""
-
-    def curves(self) -> Curves:
-        """Training loss, test loss and test accuracy, one value per epoch."""
-        path = f"{self.folder}/{CURVES}"
-        return _read(path) if isfile(path) else {}
-
-    def masks(self) -> Masks:
-        """The masks at the end of training."""
-        from pai_bench.sparsity.masks import Masks
-
-        return Masks.load(self.folder / MASKS)
+__all__ = ["Curves", "Store", "StoredResult", "find"]
 
 
 class Store:
@@ -68,49 +51,46 @@ class Store:
     def status(self, cell: Cell) -> str | None:
         """`done`, `failed` or `skipped`; None when the cell has no result."""
         path = self.folder / cell.id / RESULT
-        return _read(path)["result"]["status"] if path.is_file() else None
+        return read_json(path)["result"]["status"] if path.is_file() else None
 
     def get(self, cell_id: str) -> StoredResult:
         """Read one cell. Raises BenchError when it is absent, unreadable or of another format."""
-        folder = f"{self.folder}/{cell_id}"
-        fingerprint, entry = _fingerprint(folder), _READ.get(folder)
-        if entry is None or fingerprint != entry.fingerprint:
-            entry = _READ[folder] = _entry(folder, fingerprint)
-        return entry
+        return read_stored(f"{self.folder}/{cell_id}")
 
     def entries(self, ids: Iterable[str] | None = None) -> list[StoredResult]:
-        """Read all cells, or those of `ids` that are there, ordered by id."""
-        wanted = set(ids) if ids is not None else None
-        found = sorted(self.ids())
-        return [self.get(name) for name in found if wanted is None or name in wanted]
+        """Read all cells, or those of `ids` that are there, ordered by id.
+
+        Raises BenchError where one of them cannot be read.
+        """
+        index = updated_index(self.folder)
+        known = index.entries.keys() | index.unreadable.keys()
+        wanted = sorted(known if ids is None else known & set(ids))
+        return [entry for cell_id in wanted if (entry := index.get(cell_id))]
 
     def ids(self) -> list[str]:
         """Ids of all cells with a result."""
-        if not self.folder.is_dir():
-            return []
-        with os.scandir(self.folder) as found:
-            return [f.name for f in found if _is_id(f.name) and isfile(f"{f.path}/{RESULT}")]
+        folder = str(self.folder)
+        return [name for name in cell_ids(folder) if isfile(f"{folder}/{name}/{RESULT}")]
 
     def put(
         self, cell: Cell, result: Result, curves: Curves | None = None, masks: Masks | None = None
     ) -> None:
         """Write a cell: all of it or nothing. A result that is there already is replaced."""
-        final, beside = self.folder / cell.id, self._beside(cell)
-        beside.mkdir()
-        if masks is not None:
-            masks.save(beside / MASKS)
-        if curves is not None:
-            _write(beside / CURVES, curves)
-        _write(beside / CELL, {"id": cell.id, "identity": cell.identity, "cell": cell.resolved()})
-        files = {p.name: _sha256(p) for p in sorted(beside.iterdir())}
-        _write(beside / RESULT, {"id": cell.id, "result": result.to_json(), "files": files})
-        _put_in_place(beside, final)
+        record = {"id": cell.id, "identity": cell.identity, "cell": cell.resolved()}
+        with atomic_folder(self.folder / cell.id) as beside:
+            if masks is not None:
+                masks.save(beside / MASKS)
+            if curves is not None:
+                _write(beside / CURVES, curves)
+            _write(beside / CELL, record)
+            files = {p.name: _sha256(p) for p in sorted(beside.iterdir())}
+            _write(beside / RESULT, {"id": cell.id, "result": result.to_json(), "files": files})
 
     def verify(self, cell_id: str) -> list[str]:
         """List what is wrong with a stored cell: a wrong id, a missing or an altered file."""
         folder = self.folder / cell_id
         try:
-            entry, stored = self.get(cell_id), _read(folder / RESULT)
+            entry, stored = self.get(cell_id), read_json(folder / RESULT)
         except BenchError as error:
             return [str(error)]
         wrong = []
@@ -133,11 +113,11 @@ class Store:
         """
         done = [entry for entry in self.entries() if entry.result.status != "failed"]
         for entry in done:
-            beside = target._beside(entry.cell)
-            shutil.copytree(entry.folder, beside, ignore=shutil.ignore_patterns(MASKS))
-            record = _read(beside / RESULT)
-            _write(beside / RESULT, {**_published(record), "left_out": [MASKS]})
-            _put_in_place(beside, target.folder / entry.cell.id)
+            with atomic_folder(target.folder / entry.cell.id) as beside:
+                left_out = shutil.ignore_patterns(MASKS)
+                shutil.copytree(entry.folder, beside, ignore=left_out, dirs_exist_ok=True)
+                record = read_json(beside / RESULT)
+                _write(beside / RESULT, {**_published(record), "left_out": [MASKS]})
         return len(done)
 
     def elsewhere(self, cell: Cell) -> Path | None:
@@ -152,56 +132,13 @@ class Store:
         """Copy a cell from a suite beside this one, if one has it; tell whether it was so."""
         found = self.elsewhere(cell)
         if found is not None:
-            beside = self._beside(cell)
-            shutil.copytree(found, beside)
-            _put_in_place(beside, self.folder / cell.id)
+            with atomic_folder(self.folder / cell.id) as beside:
+                shutil.copytree(found, beside, dirs_exist_ok=True)
         return found is not None
-
-    def _beside(self, cell: Cell) -> Path:
-        """Where a cell is put together before it is renamed into its place: nothing is there."""
-        beside = self.folder / f".{cell.id}.{os.getpid()}"
-        shutil.rmtree(beside, ignore_errors=True)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        return beside
 
     def clean_stale(self) -> None:
         """Remove what processes that died left half-written."""
-        for path in self.folder.glob(".*.*"):
-            owner = path.name.rpartition(".")[2]
-            if owner.isdigit() and not _is_alive(int(owner)):
-                shutil.rmtree(path, ignore_errors=True)
-
-
-_READ: dict[str, StoredResult] = {}
-"""What this process has read, by folder."""
-
-
-def clear_cache() -> None:
-    """Drop what was read, as a new process has it."""
-    _READ.clear()
-
-
-def _fingerprint(folder: str) -> Fingerprint:
-    """What tells that the JSON files of a cell are those of before."""
-    return tuple(_state(f"{folder}/{name}") for name in (CELL, RESULT, CURVES))
-
-
-def _state(path: str) -> tuple[int, int, int] | None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def _entry(folder: str, fingerprint: Fingerprint) -> StoredResult:
-    record, result = _read(f"{folder}/{CELL}"), _read(f"{folder}/{RESULT}")
-    try:
-        cell, found = Cell.from_resolved(record["cell"]), Result.from_json(result["result"])
-    except (KeyError, TypeError, ValueError) as error:
-        problem = f"written by another version of PaI-Bench: {first_line(error)}"
-        raise BenchError(f"{folder}: {problem}") from error
-    return StoredResult(Path(folder), cell, found, fingerprint)
+        remove_stale(self.folder)
 
 
 def _published(record: dict[str, Any]) -> dict[str, Any]:
@@ -248,57 +185,11 @@ def find(runs: Path, prefix: str) -> StoredResult:
     return Store(runs, found[0][0]).get(found[0][1])
 
 
-def _put_in_place(beside: Path, final: Path) -> None:
-    """Rename a finished folder into its place, moving an older one out of the way."""
-    if final.exists():
-        old = final.with_name(f"{beside.name[: -len(str(os.getpid()))]}old.{os.getpid()}")
-        final.rename(old)
-        beside.rename(final)
-        shutil.rmtree(old, ignore_errors=True)
-    else:
-        beside.rename(final)
-
-
 def _write(path: Path, content: Any) -> None:
     with path.open("w", encoding="utf-8") as file:
         json.dump(content, file, indent=1, allow_nan=False)
         file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _read(path: str | Path) -> dict[str, Any]:
-    try:
-        with open(path, "rb", buffering=0) as file:
-            content: dict[str, Any] = _parsed(file.read())
-    except (OSError, ValueError) as error:
-        raise BenchError(
-            f"{path}: cannot be read ({error}); remove the folder {Path(path).parent} to run it "
-            "again"
-        ) from error
-    return content
-
-
-def _parsed(text: bytes) -> Any:
-    try:
-        return from_json(text)  # three times as fast as `json.loads`
-    except ValueError:
-        return json.loads(text)  # takes half surrogates too: a file's name in a reason may have one
 
 
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _is_id(name: str) -> bool:
-    return len(name) == 12 and all(c in "0123456789abcdef" for c in name)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

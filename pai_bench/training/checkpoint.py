@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -23,6 +22,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from torch import Tensor
 
 from pai_bench.core import environment
+from pai_bench.core.files import atomic_write
 from pai_bench.experiment.bundle import Bundle
 from pai_bench.store.result import Result
 
@@ -142,14 +142,12 @@ class TrainingCheckpoint(Checkpoint):
 
     def _write(self, trainer: pl.Trainer) -> None:
         """Write a checkpoint atomically; where the disk is full, training continues without."""
-        beside = self._path.with_suffix(f".{os.getpid()}")
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+        # RuntimeError is how torch says that it cannot write.
+        with (
+            contextlib.suppress(OSError, RuntimeError),
+            atomic_write(self._path, sync=True) as beside,
+        ):
             trainer.save_checkpoint(beside)
-            beside.replace(self._path)
-        except (OSError, RuntimeError):  # the latter is how torch says that it cannot write
-            with contextlib.suppress(OSError):
-                beside.unlink(missing_ok=True)
 
 
 def path(runs: Path, bundle: Bundle) -> Path:
@@ -159,7 +157,7 @@ def path(runs: Path, bundle: Bundle) -> Path:
 
 def discard(runs: Path, bundle: Bundle) -> None:
     """Remove the checkpoint of a finished bundle, and partly written ones."""
-    for file in (runs / FOLDER).glob(f"{bundle.id}.*"):
+    for file in (runs / FOLDER).glob(f"*{bundle.id}.*"):
         file.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         (runs / FOLDER).rmdir()  # Only an empty folder can be removed.

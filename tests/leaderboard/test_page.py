@@ -1,6 +1,7 @@
 """What a page is made of: only what may be published, and only what its plots need."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,7 @@ from pai_bench.leaderboard import html
 from pai_bench.leaderboard.board import board
 from pai_bench.leaderboard.page import PageHeading, page
 from pai_bench.leaderboard.page_cells import LONGEST, thinned
-from pai_bench.leaderboard.page_lines import MEMORY
+from pai_bench.store import index
 from pai_bench.store.result import Accuracy, Layer, Result
 from pai_bench.store.store import Store
 
@@ -156,50 +157,68 @@ def test_paths_lose_their_folders(text, shown):
     assert redact_data({"a": [text, 1]}) == {"a": [shown, 1]}
 
 
+@pytest.fixture
+def written(monkeypatch):
+    """Indexes are written however little they hold."""
+    monkeypatch.setattr(index, "WORTH_WRITING", 1)
+
+
 def again(store_folder, settings, methods, cells):
+    """The page as a new process makes it."""
+    index.clear_cache()
     found = board(Store(store_folder, "quick"), "quick", cells, {"ntk-sap"})
     measured = ResultLookup(settings, methods, [store_folder])
     return page(PageHeading("t", "a", "c", "r"), [found], settings, methods, measured)
 
 
-def test_what_is_remembered_is_what_would_be_made_anew(made, tmp_path, settings, methods):
+def line_of(found, cell):
+    (line,) = [json.loads(text) for text in found.cells if cell.id in text]
+    return line
+
+
+def test_a_page_from_the_index_is_what_would_be_made_anew(
+    written, made, tmp_path, settings, methods, monkeypatch
+):
     first, cells = made
-    runs, memory = tmp_path / "runs", tmp_path / "runs/quick" / MEMORY
-    assert memory.is_file()
-    second = again(runs, settings, methods, cells)
-    memory.unlink()
+    runs, file = tmp_path / "runs", tmp_path / "runs/quick" / index.NAME
+    assert file.is_file()
+    with monkeypatch.context() as patch:
+        patch.setattr(index, "read_stored", None)  # nothing is read again
+        second = again(runs, settings, methods, cells)
+    file.unlink()
     third = again(runs, settings, methods, cells)
     assert list(first.cells) == list(second.cells) == list(third.cells)
     assert first.shared == second.shared == third.shared
+    assert first.data["boards"] == second.data["boards"] == third.data["boards"]
+    assert first.data["claims"] == second.data["claims"] == third.data["claims"]
 
 
-def test_a_result_that_changed_is_read_anew(made, tmp_path, settings, methods):
+def test_a_result_that_changed_is_read_anew(written, made, tmp_path, settings, methods):
     _, cells = made
-    store = Store(tmp_path / "runs", "quick")
-    entry = store.get(cells[0].id)
+    runs = tmp_path / "runs"
+    entry = Store(runs, "quick").get(cells[0].id)
     new = replace(entry.result, accuracy=Accuracy(0.5, 0.6, 1), environment={"python": "4"})
-    store.put(entry.cell, new, {"test_accuracy": [0.25]})
-    found = again(tmp_path / "runs", settings, methods, cells)
-    (line,) = [json.loads(text) for text in found.cells if entry.cell.id in text]
+    Store(runs, "quick").put(entry.cell, new, {"test_accuracy": [0.25]})
+    found = again(runs, settings, methods, cells)
+    line = line_of(found, entry.cell)
     assert line["accuracy"]["last"] == 0.5
     assert line["curves"]["test_accuracy"] == [0.25]
     assert {"python": "4"} in found.shared["environment"].values()
     curves = entry.folder / "curves.json"  # by hand, which moves no folder
     curves.write_text(json.dumps({"test_accuracy": [0.75]}))
-    found = again(tmp_path / "runs", settings, methods, cells)
-    (line,) = [json.loads(text) for text in found.cells if entry.cell.id in text]
-    assert line["curves"]["test_accuracy"] == [0.75]
+    found = again(runs, settings, methods, cells)
+    assert line_of(found, entry.cell)["curves"]["test_accuracy"] == [0.75]
+    shutil.rmtree(entry.folder)
+    found = again(runs, settings, methods, cells)
+    assert line_of(found, entry.cell)["status"] == "not run"
 
 
-def test_lines_of_another_program_are_not_trusted(made, tmp_path, settings, methods):
-    first, cells = made
-    memory = tmp_path / "runs/quick" / MEMORY
-    head, *lines = map(json.loads, memory.read_text().splitlines())
-    for _, known in lines:
-        known[1] = known[1].replace("quick", "wrong")
-    told = [json.dumps(part) + "\n" for part in ({**head, "by": "another"}, *lines)]
-    memory.write_text("".join(told))
-    assert again(tmp_path / "runs", settings, methods, cells).cells == first.cells
-    for broken in (json.dumps(head) + "\n" + "".join(told[1:])[:-20], "[]", "{", "", "{}\n{}"):
-        memory.write_text(broken)
-        assert again(tmp_path / "runs", settings, methods, cells).cells == first.cells
+def test_lines_made_with_other_keys_are_not_shown(
+    written, made, tmp_path, settings, methods, monkeypatch
+):
+    _, cells = made
+    before = again(tmp_path / "runs", settings, methods, cells)
+    assert "x.txt" in "".join(before.cells)
+    monkeypatch.setenv("OTHER_TOKEN", "no file '")
+    after = again(tmp_path / "runs", settings, methods, cells)
+    assert "no file" not in "".join(after.cells)

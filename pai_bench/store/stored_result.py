@@ -1,0 +1,125 @@
+"""One stored cell, and reading its files."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from os.path import isfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic_core import from_json
+
+from pai_bench.core.errors import BenchError, first_line
+from pai_bench.experiment.cell import Cell
+from pai_bench.store.result import Numbers, Result
+
+if TYPE_CHECKING:
+    from pai_bench.sparsity.masks import Masks
+
+CELL, RESULT, CURVES, MASKS = "cell.json", "result.json", "curves.json", "masks.safetensors"
+Curves = Mapping[str, list[float]]
+State = str
+"""Inode, size and time of change of each JSON file of a cell: nothing where one lacks."""
+
+
+@dataclass(eq=False, slots=True)
+class StoredResult:
+    """One stored cell. What tables need of thousands is at hand; the rest is read when asked for.
+
+    Paths are text: to make a `Path` takes as long as to read a file.
+    """
+
+    path: str
+    cell: Cell
+    numbers: Numbers
+    state: State = field(repr=False)
+    """Tells whether the files are those that this was read from."""
+    read: Result | None = field(default=None, repr=False)
+
+    @property
+    def folder(self) -> Path:
+        """Where its files lie."""
+        return Path(self.path)
+
+    @property
+    def result(self) -> Result:
+        """The whole record. Raises BenchError where it has become unreadable."""
+        if self.read is None:
+            self.read = _result(self.path)
+        return self.read
+
+    def curves(self) -> Curves:
+        """Training loss, test loss and test accuracy, one value per epoch."""
+        path = f"{self.path}/{CURVES}"
+        return read_json(path) if isfile(path) else {}
+
+    def masks(self) -> Masks:
+        """The masks at the end of training."""
+        from pai_bench.sparsity.masks import Masks
+
+        return Masks.load(self.folder / MASKS)
+
+
+def read_stored(path: str) -> StoredResult:
+    """Read a cell's folder. Raises BenchError: it is absent, unreadable or of another format."""
+    state = state_of(path)  # before the files: what changes meanwhile is read again next time
+    record, result = read_json(f"{path}/{CELL}"), _result(path)
+    try:
+        cell = Cell.from_resolved(record["cell"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise _other_version(path, error) from error
+    return StoredResult(path, cell, result.numbers, state, result)
+
+
+def state_of(path: str) -> State:
+    """State of the files in a cell's folder, now."""
+    return f"{_state(f'{path}/{RESULT}')} {_state(f'{path}/{CELL}')} {_state(f'{path}/{CURVES}')}"
+
+
+def _state(path: str) -> str:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return ""
+    return f"{found.st_ino}.{found.st_size}.{found.st_mtime_ns}"
+
+
+def has_result(state: State) -> bool:
+    """Tell whether there is a result among the files."""
+    return not state.startswith(" ")
+
+
+def _result(path: str) -> Result:
+    record = read_json(f"{path}/{RESULT}")
+    try:
+        return Result.from_json(record["result"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _other_version(path, error) from error
+
+
+def _other_version(path: str, error: Exception) -> BenchError:
+    return BenchError(f"{path}: written by another version of PaI-Bench: {first_line(error)}")
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """Read a JSON file of a cell. Raises BenchError where that cannot be done."""
+    try:
+        with open(path, "rb", buffering=0) as file:
+            content: dict[str, Any] = parse_json(file.read())
+    except (OSError, ValueError) as error:
+        raise BenchError(
+            f"{path}: cannot be read ({error}); remove the folder {Path(path).parent} to run it "
+            "again"
+        ) from error
+    return content
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Parse JSON. Raises ValueError."""
+    try:
+        return from_json(text)  # three times as fast as `json.loads`
+    except ValueError:
+        return json.loads(text)  # takes half surrogates too: a file's name in a reason may have one
