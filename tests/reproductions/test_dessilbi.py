@@ -155,7 +155,7 @@ def test_the_lowest_ranks_can_be_asked_for():
     best = module(0.5).sparsify(batches())
     worst = module(0.5, sanity_check="invert").sparsify(batches())
     assert not any((best[name] & worst[name]).any() for name in best)
-    with pytest.raises(BenchError, match="mode epoch ranks nothing"):
+    with pytest.raises(BenchError, match="mode=epoch ranks no weights"):
         module(mode="epoch", sanity_check="invert").sparsify(batches())
 
 

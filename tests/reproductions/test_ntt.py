@@ -65,7 +65,7 @@ def by_hand(images, steps, every, start=None):
     for step in range(1, steps + 1):
         student.step(images[(step - 1) % len(images)])
         if every and step % every == 0 and step < steps - every:
-            student.take(by_magnitude(student.parameters, student.masks))
+            student.set_masks(by_magnitude(student.parameters, student.masks))
     return student
 
 
