@@ -1,1 +1,1 @@
-"""The field's baselines, one file each."""
+"""Baseline methods, one file each."""

@@ -1,4 +1,4 @@
-"""The network with all its weights: what sparse networks are measured against."""
+"""The dense network: the reference that sparse networks are compared with."""
 
 from __future__ import annotations
 

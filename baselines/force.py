@@ -24,8 +24,8 @@ class FORCE(SNIP):
 
         rounds: int = 60
         objective: Literal["cross-entropy", "nll"] = "cross-entropy"
-        """`nll` is what the authors' code computes: minus the logit of the label, their networks
-        having no log-softmax. The paper says cross-entropy, and so do we."""
+        """Loss for scoring: that of the paper, or `nll`, which the authors' code computes: minus
+        the logit of the label, as their networks have no log-softmax."""
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Mean over a batch of the cross-entropy, or of minus the logit of the label."""

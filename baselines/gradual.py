@@ -16,64 +16,67 @@ from pai_bench.sparsity.select import topk_masks
 
 @register("gradual")
 class Gradual(MovingMasks):
-    """Start dense, and prune the smallest weights little by little while training."""
+    """Start dense, and prune the smallest weights step by step during training."""
 
     paper = "arXiv:1710.01878"
 
     @dataclass(frozen=True)
     class Hyper:
-        """Of all training steps, pruning takes the part from `begin` to `end`."""
+        """When and how weights are pruned; defaults are those of RigL's paper."""
 
         begin: float = 0.25
+        """Begin of pruning, as a fraction of all training steps."""
         end: float = 0.75
+        """End of pruning, as a fraction of all training steps."""
         frequency: int = 100
-        """Steps from one pruning to the next; the last one is at `end` in any case."""
+        """Steps between prunings; the last pruning is at `end` in any case."""
         scope: Literal["global", "local", "er", "erk", "rigl-mnist"] = "local"
         """Within each layer, all at the same density, as in RigL's code."""
         selection: Literal["exact", "histogram"] = "exact"
         """`histogram` is the rule of TensorFlow's library: a threshold at one of 256 bins."""
         pruned: Literal["zero", "remembered"] = "zero"
-        """What becomes of a pruned weight. `zero`: it is 0 from then on, as everywhere in this
-        benchmark, and gone for good. `remembered`: it is ranked by the value that it was pruned
-        with, and returns with it where others have become smaller: in TensorFlow's library that
-        can happen, but there momentum and L2 go on moving what is pruned."""
+        """Value of pruned weights in later rankings. `zero`: 0, so they stay pruned. `remembered`:
+        the last value before pruning, with which they return if others have become smaller. That
+        can happen in TensorFlow's library too, where momentum and L2 still change the value."""
 
         def __post_init__(self) -> None:
             if not 0 <= self.begin < self.end <= 1:
                 raise BenchError(
-                    f"begin and end must be parts of the training, begin first; got {self.begin} "
-                    f"and {self.end}"
+                    f"begin and end must be fractions of the training, 0 <= begin < end <= 1; got "
+                    f"{self.begin} and {self.end}"
                 )
             if self.frequency < 1:
                 raise BenchError(f"frequency must be at least 1 step, got {self.frequency}")
 
     remembered: dict[str, Tensor]
-    """Last values of pruned weights, 0 for the others; by weight name."""
+    """Weight name -> last values of pruned weights, 0 for the others."""
 
     def on_fit_start(self) -> None:
-        """Remember nothing yet, unless a checkpoint brought it."""
-        found = getattr(self, "remembered", {})
-        self.remembered = {name: found[name].to(self.device) for name in found}
+        """Start with no remembered values, or with those of a checkpoint."""
+        values = getattr(self, "remembered", {})
+        self.remembered = {name: values[name].to(self.device) for name in values}
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Take the step, and prune after it."""
         super().optimizer_step(*args, **kwargs)
-        step = self.trainer.global_step + 1  # Counted once this hook is over.
+        step = self.trainer.global_step + 1  # The Trainer counts the step after this hook.
         if self._due(step):
             self._prune(self.progress(step))
 
     def progress(self, step: int) -> float:
-        """How far the sparsities are on their way after `step` steps: fast at first, then slowly.
+        """Fraction of the final sparsity that is reached after `step` steps: the cubic schedule.
 
-        s(t) = s_final (1 - (1 - p)^3), p the part of the pruning's time that is over.
+        s(t) = s_final (1 - (1 - p)^3), with p the fraction of the steps from `begin` to `end`
+        (Zhu and Gupta, equation 1).
         """
         begin, end = self._range
-        over = min(1.0, max(0.0, (step - begin) / (end - begin)))
-        return float(1 - (1 - over) ** 3)
+        fraction = min(1.0, max(0.0, (step - begin) / (end - begin)))
+        return float(1 - (1 - fraction) ** 3)
 
     @property
     def _range(self) -> tuple[int, int]:
-        begin, end = (round(part * self.total_steps) for part in (self.hyper.begin, self.hyper.end))
+        fractions = self.hyper.begin, self.hyper.end
+        begin, end = (round(fraction * self.total_steps) for fraction in fractions)
         return begin, max(begin + 1, end)
 
     def _due(self, step: int) -> bool:
@@ -81,7 +84,7 @@ class Gradual(MovingMasks):
         return begin < step <= end and ((step - begin) % self.hyper.frequency == 0 or step == end)
 
     def _prune(self, progress: float) -> None:
-        """Prune by magnitude; weights that return do so as they were."""
+        """Prune by magnitude; weights that return get their remembered values."""
         hyper, weights = self.hyper, dict(prunable(self.network))
         values = {name: weight.detach().clone() for name, weight in weights.items()}
         for name, last in self.remembered.items():
@@ -102,11 +105,11 @@ class Gradual(MovingMasks):
             self.remembered = {n: v.masked_fill(self.masks[n], 0) for n, v in values.items()}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put what is remembered into a checkpoint, too."""
+        """Save the remembered values, too."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["remembered"] = dict(self.remembered)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take it out."""
+        """Restore the remembered values, too."""
         super().on_load_checkpoint(checkpoint)
         self.remembered = checkpoint["remembered"]

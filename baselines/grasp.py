@@ -27,7 +27,7 @@ class GraSP(PruneAtInit):
         temperature: float = 200.0
 
     def scores(self, network: nn.Module, batches: Batches) -> dict[str, Tensor]:
-        """w * H g, with g summed over all batches first; its scale does not matter.
+        """Score by w * H g, with g the gradient summed over all batches; its scale is irrelevant.
 
         Scores are signed: in later rounds pruned weights score 0, above negative ones, and may
         return, as in the authors' rule.
@@ -40,14 +40,14 @@ class GraSP(PruneAtInit):
         products: dict[str, Tensor] = {}
         for gradients, weights in self._gradients(network, batches, graph=True):
             inner = torch.stack([(total[name] * gradients[name]).sum() for name in total]).sum()
-            found = torch.autograd.grad(inner, list(weights.values()), materialize_grads=True)
-            add_into(products, dict(zip(weights, found, strict=True)))
+            product = torch.autograd.grad(inner, list(weights.values()), materialize_grads=True)
+            add_into(products, dict(zip(weights, product, strict=True)))
         return {name: weight.detach() * products[name] for name, weight in prunable(network)}
 
     def _gradients(
         self, network: nn.Module, batches: Batches, graph: bool
     ) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
-        """dL/dw of each batch, and the leaves w; `graph` keeps them differentiable."""
+        """Yield dL/dw of each batch, and the leaves w; `graph` keeps it differentiable."""
         for images, labels in batches:
             weights = {n: w.detach().clone().requires_grad_() for n, w in prunable(network)}
             logits = masked_forward(network, self.masks, weights)(images)

@@ -15,7 +15,7 @@ from pai_bench.training.loop import train
 
 @register("imp")
 class IMP(PruneAtInit):
-    """Train, drop the smallest weights, rewind the others, again; then train what is left."""
+    """Train, prune the smallest weights, rewind the others, and repeat; then train."""
 
     paper = "arXiv:1803.03635"
     when = "path"
@@ -23,11 +23,11 @@ class IMP(PruneAtInit):
 
     @dataclass(frozen=True)
     class Hyper(PruneAtInit.Hyper):
-        """Each round is a whole training. At 20 % a round, as published, density .01 takes 21."""
+        """Each round is a whole training; density .01 takes 21 at 20 % a round, as published."""
 
         rounds: int = 5
         rewind: int = 0
-        """Steps of the first training after which the weights are those that all start from."""
+        """Step of the first training to whose weights every later training rewinds."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
@@ -35,7 +35,7 @@ class IMP(PruneAtInit):
                 raise BenchError(f"rewind must be at least 0 steps, got {self.rewind}")
 
     def sparsify(self, batches: Any) -> Masks:
-        """Prune by the trained magnitudes, round by round; leave the network rewound."""
+        """Prune by the trained magnitudes in rounds; leave the network with rewound weights."""
         self.masks = Masks.ones(self.network)
         self.scoring_flops = 0.0
         with self.context.rng.as_global("score"):
@@ -46,14 +46,14 @@ class IMP(PruneAtInit):
         return self.masks
 
     def _trained(self, batches: Any) -> nn.Module:
-        """Train a copy of the network; the first one passes the point to rewind to."""
+        """Train a copy of the network; the first training provides the weights to rewind to."""
         network, recipe = copy.deepcopy(self.network), self.context.recipe
 
-        def keep(step: int) -> None:
+        def save_rewind_point(step: int) -> None:
             if self.round == 1 and step == self.hyper.rewind:
                 self.network.load_state_dict(network.state_dict())
 
-        effort = train(network, self.masks, recipe, batches, keep)
+        effort = train(network, self.masks, recipe, batches, save_rewind_point)
         if effort.steps < self.hyper.rewind:
             steps = f"the training has {effort.steps}"
             raise BenchError(f"rewind is {self.hyper.rewind} steps, {steps}")

@@ -24,5 +24,5 @@ class IterativeSNIP(SNIP):
         rounds: int = 100
 
     def scores(self, network: nn.Module, batches: Batches) -> dict[str, Tensor]:
-        """SNIP's score where a weight is kept, 0 where it is pruned: nothing returns."""
+        """SNIP's score where a weight is kept, 0 where it is pruned: no weight returns."""
         return {n: s * self.masks[n] for n, s in super().scores(network, batches).items()}

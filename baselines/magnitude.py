@@ -16,5 +16,5 @@ class Magnitude(PruneAtInit):
     needs_labels = False
 
     def scores(self, network: nn.Module, batches: Batches) -> dict[str, Tensor]:
-        """|w|, with no regard to the layer: layers with a large fan-in are thinned out first."""
+        """|w|, without scaling by layer: layers with a large fan-in lose most weights."""
         return {name: weight.detach().abs() for name, weight in prunable(network)}

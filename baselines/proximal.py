@@ -33,9 +33,10 @@ class Proximal(SparseClassifier):
 
     @dataclass(frozen=True)
     class Hyper:
-        """The strength of the penalty."""
+        """Penalty and ranking."""
 
         lam: float = 1e-4
+        """Strength of the penalty."""
         scope: Literal["global", "local"] = "global"
 
         def __post_init__(self) -> None:

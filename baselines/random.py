@@ -1,4 +1,4 @@
-"""Random pruning: what a score must beat to be worth its name."""
+"""Random pruning: the baseline that every score has to beat."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ class Random(PruneAtInit):
         """Where the scores come from."""
 
         draw: Literal["uniform", "shuffled-magnitude"] = "uniform"
-        """`uniform`: every weight has the same chance. `shuffled-magnitude`, with scope=local: the
-        baseline "rand" of NTT's code (section 2 of its specification), in which magnitudes move
-        along one axis only, that of a linear layer's inputs or of a kernel's rows: every output
-        unit keeps as many weights as pruning by magnitude leaves it."""
+        """`uniform`: every weight has the same probability. `shuffled-magnitude`, with scope=local:
+        the baseline "rand" of NTT's code, which shuffles magnitudes along one axis only, that of a
+        linear layer's inputs or of a kernel's rows: every output unit keeps as many weights as in
+        magnitude pruning."""
 
     def scores(self, network: nn.Module, batches: Batches) -> dict[str, Tensor]:
-        """Draw one standard normal per weight, from the stream `mask`; or a place for each."""
-        drawn = random_scores(network, self.context.rng.generator("mask"))
+        """Draw one standard normal per weight, from the stream `mask`; or shuffle by them."""
+        noise = random_scores(network, self.context.rng.generator("mask"))
         if self.hyper.draw == "uniform":
-            return drawn
-        return {name: _moved(weight, drawn[name]) for name, weight in prunable(network)}
+            return noise
+        return {name: _shuffled(weight, noise[name]) for name, weight in prunable(network)}
 
 
-def _moved(weight: Tensor, drawn: Tensor) -> Tensor:
-    """Magnitudes, in an order along one axis that is drawn anew at each place of the others."""
+def _shuffled(weight: Tensor, noise: Tensor) -> Tensor:
+    """Shuffle magnitudes along one axis, independently at each position of the others."""
     axis = 1 if weight.ndim == 2 else 2
-    return weight.detach().abs().gather(axis, drawn.argsort(axis))
+    return weight.detach().abs().gather(axis, noise.argsort(axis))

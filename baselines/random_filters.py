@@ -1,4 +1,4 @@
-"""Random filters: what a ranking of filters must beat."""
+"""Random filters: the baseline that every ranking of filters has to beat."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ class RandomFilters(SparseClassifier):
 
     @dataclass(frozen=True)
     class Hyper:
-        """Over all layers, or as densely in each."""
+        """How densities are spread over layers."""
 
         scope: Literal["global", "local"] = "global"
+        """Rank units over all layers, or within each at the same density."""
 
     def sparsify(self, batches: Batches) -> Masks:
         """Draw one standard normal per unit, from the stream `mask`."""

@@ -11,14 +11,14 @@ from pai_bench.training.restricted_batches import Batches
 
 @register("scaled-random")
 class ScaledRandom(Random):
-    """Keep weights at random, divided by the root of the density; biases stay as they are."""
+    """Keep weights at random, divided by the square root of the density; biases do not change."""
 
     paper = "NTT (ICML 2020)"
     changes_weights = True
 
     @torch.no_grad()
     def sparsify(self, batches: Batches) -> Masks:
-        """Choose at random, and scale: sums of as many fewer weights keep their variance."""
+        """Choose at random, and scale weights, so that sums over inputs keep their variance."""
         masks = super().sparsify(batches)
         for _, weight in prunable(self.network):
             weight.div_(self.context.density**0.5)

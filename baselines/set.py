@@ -14,7 +14,7 @@ from pai_bench.sparsity.select import random_scores
 
 @register("set")
 class SET(DynamicSparse):
-    """Drop the smallest weights, grow others at random, now and then in training."""
+    """Drop the smallest weights and grow others at random, at intervals in training."""
 
     paper = "SET (Nature Communications 2018)"
 
@@ -25,9 +25,9 @@ class SET(DynamicSparse):
         update: Literal["extra", "skip", "after"] = "after"
 
     def growth(self, step: int, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Noise, from a stream of the step's own: the same on every rank, and after a resumption.
+        """Noise from a stream of its own for each step: equal on every rank, and after resuming.
 
-        The original drops the weights closest to 0 among the positive and among the negative ones
-        apart; RigL's authors and we by magnitude alone.
+        The original drops the weights closest to 0 separately among positive and negative ones;
+        RigL's code and this one rank by magnitude alone.
         """
         return random_scores(self.network, self.context.rng.generator(f"growth/{step}"))

@@ -1,4 +1,4 @@
-"""Filters by the scales of their batch norms, after network slimming (ICCV 2017)."""
+"""Network slimming: prune filters by the scales of their batch norms (ICCV 2017)."""
 
 from __future__ import annotations
 
@@ -38,9 +38,10 @@ class Slimming(SparseClassifier):
 
     @dataclass(frozen=True)
     class Hyper:
-        """The strength of the penalty lam * sum |scale|; 1e-4 is the paper's for VGG."""
+        """The penalty lam * sum |scale|."""
 
         lam: float = 1e-4
+        """Strength of the penalty; the paper's value for VGG."""
 
         def __post_init__(self) -> None:
             if self.lam < 0:

@@ -1,4 +1,4 @@
-"""Small-dense: what sparse networks compete with is a narrower network of as many weights."""
+"""Small-dense: a narrower dense network with as many weights as the sparse ones."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from pai_bench.training.restricted_batches import Batches
 
 @register("small-dense")
 class SmallDense(SparseClassifier):
-    """Keep the first units of each hidden layer, and all that connects them: a narrow network.
+    """Keep the first units of each hidden layer, densely connected: a narrow network.
 
-    One width for all layers, int(c x width) units of c, the largest with at most as many prunable
-    weights as the density asks for (RigL, section 4: widths that match the number of parameters).
-    It starts as a network of that width would at this seed: weights are drawn anew, by the
-    network's initialisation for layers of the smaller shapes. Layers that are not prunable are
-    narrow too, but have no masks, and so their weights and FLOPs are counted whole.
+    All layers have the same relative width, int(c x width) of c units: the largest with at most the
+    target number of prunable weights (RigL, section 4: widths that match the number of parameters).
+    It starts like a network of that width at this seed: weights are drawn by the network's
+    initialisation for layers of the smaller shapes. Layers that are not prunable are narrow too,
+    but have no masks, so that their weights and FLOPs are counted as dense.
     """
 
     paper = "RigL (ICML 2020)"
@@ -35,43 +35,48 @@ class SmallDense(SparseClassifier):
     exact_density = False
 
     def sparsify(self, batches: Batches) -> Masks:
-        """Choose the width; leave the network with the narrow one's weights."""
+        """Choose the width, and copy the weights of the narrow network into the network."""
         if not len(batches):
-            raise BenchError("small-dense looks at the shape of a batch: none was given")
+            raise BenchError("small-dense needs a batch for its shape; none was given")
         masks = Masks.ones(self.network)
-        wanted = kept_count(masks.total, self.context.density)
-        if wanted == masks.total:
+        target = kept_count(masks.total, self.context.density)
+        if target == masks.total:
             return masks
         narrowing = Narrowing(self.network, tuple(batches[0][0].shape[1:]))
-        units = narrowing.units(narrowing.widest(wanted))
+        units = narrowing.units(narrowing.widest(target))
         with self.context.rng.as_global("init"):
             small = narrow(self.network, units, self.context.initialise or (lambda _network: None))
-        take_over(self.network, small, units)
+        copy_units(self.network, small, units)
         weights = prunable(self.network)
-        blocks = {weight_name(n): found.block(narrowing.layers[n]) for n, found in units.items()}
+        blocks = {weight_name(n): kept.block(narrowing.layers[n]) for n, kept in units.items()}
         return Masks({name: blocks[name].to(weight.device) for name, weight in weights})
 
 
 def narrow(
     network: nn.Module, units: Mapping[str, Units], initialise: Callable[[nn.Module], None]
 ) -> dict[str, Layer]:
-    """Draw the layers of the narrow network, by name, as building it would: PyTorch's own start in
-    module order, then the network's initialisation."""
+    """Build the layers of the narrow network, with weights drawn as in building it.
+
+    PyTorch's default initialisation comes first, in module order, then the network's.
+
+    Returns:
+        Layer name -> layer on the CPU, in float32.
+    """
     scratch = copy.deepcopy(network).cpu().float()
     for name, layer in layers(scratch):
-        parent, _, own = name.rpartition(".")
-        setattr(scratch.get_submodule(parent), own, _smaller(layer, units[name]))
+        parent, _, attribute = name.rpartition(".")
+        setattr(scratch.get_submodule(parent), attribute, _smaller(layer, units[name]))
     initialise(scratch)
     return dict(layers(scratch))
 
 
 def _smaller(layer: Layer, units: Units) -> Layer:
-    """Make a layer of the same kind between the units that are kept."""
+    """Build a layer of the same kind between the units that are kept."""
     outputs, inputs = int(units.outputs.sum()), int(units.inputs.sum())
     if isinstance(layer, nn.Linear):
         return nn.Linear(inputs, outputs, layer.bias is not None)
     kind: Any = next(kind for kind in PRUNABLE if isinstance(layer, kind))
-    made: Layer = kind(
+    smaller: Layer = kind(
         inputs,
         outputs,
         layer.kernel_size,
@@ -82,14 +87,15 @@ def _smaller(layer: Layer, units: Units) -> Layer:
         bias=layer.bias is not None,
         padding_mode=layer.padding_mode,
     )
-    return made
+    return smaller
 
 
 @torch.no_grad()
-def take_over(network: nn.Module, small: Mapping[str, Layer], units: Mapping[str, Units]) -> None:
-    """Give the units that are kept the weights and biases of the layers in `small`.
+def copy_units(network: nn.Module, small: Mapping[str, Layer], units: Mapping[str, Units]) -> None:
+    """Copy the weights and biases of the layers in `small` to the units that are kept.
 
-    What has no mask is set to 0 elsewhere, and stays so: nothing comes in and nothing goes out.
+    The other weights of layers without masks are set to 0, and stay 0: their inputs and the
+    gradients of their outputs are 0.
     """
     masked = {name for name, _ in prunable(network)}
     for name, layer in layers(network):
@@ -97,6 +103,6 @@ def take_over(network: nn.Module, small: Mapping[str, Layer], units: Mapping[str
         if weight_name(name) not in masked:
             layer.weight.zero_()
         layer.weight[block] = small[name].weight.flatten().to(layer.weight)
-        bias, drawn = layer.bias, small[name].bias
-        if bias is not None and drawn is not None:
-            bias[units[name].outputs.to(bias.device)] = drawn.to(bias)
+        bias, small_bias = layer.bias, small[name].bias
+        if bias is not None and small_bias is not None:
+            bias[units[name].outputs.to(bias.device)] = small_bias.to(bias)

@@ -26,10 +26,11 @@ class SNFS(DynamicSparse):
 
         update: Literal["skip", "after"] = "after"
         decay: float = 0.9
-        """Of the moving average of dense gradients, which starts from 0 and takes in every step."""
+        """Decay of the moving average of dense gradients, which starts from 0 and is updated in
+        every step."""
         redistribute: bool = False
-        """Grow more in layers of larger average gradient, as the original does: by the mean of the
-        kept weights' magnitudes. RigL's code leaves each layer as dense as it is, and so do we."""
+        """True: grow more weights in layers whose kept weights have a larger mean |average|, as
+        the original does. False: the density of each layer stays the same, as in RigL's code."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
@@ -40,15 +41,15 @@ class SNFS(DynamicSparse):
     """Moving average of the dense gradients, by weight name."""
 
     def on_fit_start(self) -> None:
-        """Start the average from 0, unless a checkpoint brought it."""
-        found = getattr(self, "average", {})
+        """Start the average from 0, or from that of a checkpoint."""
+        loaded = getattr(self, "average", {})
         self.average = {
-            name: found[name].to(weight.device) if name in found else torch.zeros_like(weight)
+            name: loaded[name].to(weight.device) if name in loaded else torch.zeros_like(weight)
             for name, weight in prunable(self.network)
         }
 
     def on_dense_gradients(self) -> None:
-        """Take the dense gradient into the average, before it is masked for the step."""
+        """Update the average by the dense gradients, before they are masked."""
         gradients, average = list(self.dense_gradients().values()), list(self.average.values())
         self.count_dense_gradient(self._images)
         torch._foreach_mul_(average, self.hyper.decay)
@@ -56,11 +57,11 @@ class SNFS(DynamicSparse):
         super().on_dense_gradients()
 
     def growth(self, step: int, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """|average|."""
+        """Score by |average|, the moving average of the dense gradients."""
         return {name: average.abs() for name, average in self.average.items()}
 
     def counts(self, fraction: float) -> dict[str, tuple[int, int]]:
-        """As many as are dropped are grown: in each layer, or over all layers."""
+        """Grow as many weights as are dropped: in each layer, or over all layers."""
         counts = super().counts(fraction)
         if not self.hyper.redistribute:
             return counts
@@ -70,11 +71,11 @@ class SNFS(DynamicSparse):
         return {name: (drop, grown[name]) for name, (drop, _) in counts.items()}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put the average into a checkpoint, too."""
+        """Save the average, too."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["average"] = dict(self.average)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take it out."""
+        """Restore the average, too."""
         super().on_load_checkpoint(checkpoint)
         self.average = checkpoint["average"]

@@ -23,17 +23,17 @@ class SNIP(PruneAtInit):
     class Hyper(PruneAtInit.Hyper):
         """Batch norm and weight decay while scoring.
 
-        With `scope=local` or another by layer, and one batch, this is SNIP as RigL's code has it.
+        With a `scope` by layer and one batch, this is SNIP as in RigL's code.
         """
 
         l2: bool = False
-        """Whether the loss has the L2 term of the recipe, as in RigL's code: |w (g + c w)|."""
+        """True: the loss includes the recipe's L2 term, as in RigL's code: |w (g + c w)|."""
         mode: Literal["train", "eval"] = "train"
-        """`train` normalises by the batch, as NTK-SAP's code runs it and all baselines of its
-        comparison; `eval` by the running statistics, as the original SNIP does."""
+        """`train` normalises by the batch, as NTK-SAP's code does for all its baselines; `eval`
+        by the running statistics, as the original SNIP does."""
 
     def scores(self, network: nn.Module, batches: Batches) -> dict[str, Tensor]:
-        """|sum over batches of dL/dm|, L the mean cross-entropy."""
+        """|sum over batches of dL/dm|, L the mean cross-entropy, m the masks as numbers."""
         self.check_batches(batches)
         network.train(self.hyper.mode == "train")
         total: dict[str, Tensor] = {}
@@ -46,7 +46,7 @@ class SNIP(PruneAtInit):
         return {name: gradient.abs() for name, gradient in total.items()}
 
     def _decay(self, network: nn.Module) -> dict[str, Tensor]:
-        """w times the gradient of the L2 term, 0 for what is pruned already."""
+        """w times the gradient of the L2 term; 0 for pruned weights."""
         rate = self.context.recipe.weight_decay
         weights = prunable(network)
         return {n: rate * weight.detach().square() * self.masks[n] for n, weight in weights}

@@ -20,7 +20,7 @@ class SynFlow(PruneAtInit):
     needs_labels = False
     keeps_scratch = True
     _weights: list[Tensor]
-    """Prunable weights of the copy that all rounds are scored on."""
+    """Prunable weights of the scratch copy, which all rounds share."""
 
     @dataclass(frozen=True)
     class Hyper(PruneAtInit.Hyper):
@@ -31,7 +31,7 @@ class SynFlow(PruneAtInit):
     def scores(self, network: nn.Module, batches: Batches) -> dict[str, Tensor]:
         """|w dR/dw|, R the sum of logits for an input of ones, in evaluation mode.
 
-        In float64: deep networks overflow float32 (ResNet-50 at 224 pixels does).
+        In float64, as deep networks overflow float32 (ResNet-50 at 224 pixels does).
         """
         self.check_batches(batches)
         if self.round <= 1:
@@ -50,7 +50,7 @@ class SynFlow(PruneAtInit):
 
 
 def _take_absolute_values(network: nn.Module) -> None:
-    """Make of a network the one that it is scored by, in place; only its weights get gradients."""
+    """Replace all tensors by their absolute values, in float64; only weights get gradients."""
     network.double().eval().requires_grad_(False)
     tensors = [t for t in network.state_dict().values() if t.is_floating_point()]
     torch._foreach_abs_(tensors)

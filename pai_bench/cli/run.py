@@ -150,8 +150,9 @@ def _print_plan(
 
 def _tally_line(tally: Any) -> str:
     failed = f"; {tally.failed} failed (again with --retry-failed)" if tally.failed else ""
-    taken = f" ({tally.taken} of them in other suites)" if tally.taken else ""
-    return f"{tally.ran} run in {duration(tally.seconds)}, {tally.found} found done{taken}{failed}"
+    copied = f" ({tally.copied} of them in other suites)" if tally.copied else ""
+    ran = f"{tally.ran} run in {duration(tally.seconds)}"
+    return f"{ran}, {tally.stored} found done{copied}{failed}"
 
 
 def _protocol_line(context: Context, paper: str, jobs: int) -> str:

@@ -1,1 +1,1 @@
-"""Where networks are trained: launchers, and the run of a suite (imports methods and below)."""
+"""Launchers of training processes, and the run of a suite (imports methods and below)."""

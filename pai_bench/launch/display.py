@@ -1,4 +1,4 @@
-"""How far a run has come: a live display on a terminal, lines in a log."""
+"""Progress of a run: a live display on a terminal, lines in a log."""
 
 from __future__ import annotations
 
@@ -17,25 +17,28 @@ from pai_bench.launch.events import Event, Finished, Started
 from pai_bench.training.progress import Progress
 
 START = 15.0
-"""Seconds before time left is estimated from cells of which none has finished."""
+"""Seconds without a finished cell after which the remaining time is estimated."""
 
 
 @dataclass
-class _InHand:
-    """A bundle that a worker has."""
+class _Running:
+    """A bundle that a worker trains."""
 
     bundle: Bundle
     cells: dict[str, Cell]
-    """Of it, those that have not finished, by id."""
+    """Its unfinished cells, by id."""
     share: float = 0.0
-    """Part of the training that is over."""
+    """Fraction of the training that is done."""
     message: str = "starting"
 
 
 class ProgressDisplay:
-    """Cells done, left and failed, the time left, and the epoch of each bundle in hand.
+    """Shows cells done, left and failed, the remaining time, and the epoch of each running bundle.
 
-    `cost` weighs cells against one another, so that the time left is right when they differ.
+    Args:
+        console: Where to print.
+        cells: All cells of the run.
+        cost: Relative cost of a cell, by which the remaining time is estimated.
     """
 
     def __init__(
@@ -45,7 +48,7 @@ class ProgressDisplay:
         self._total, self._work = len(cells), sum(map(cost, cells))
         self._done = self._failed = 0
         self._done_work = self._resumed_work = 0.0
-        self._in_hand: dict[str, _InHand] = {}
+        self._running: dict[str, _Running] = {}
         self._started = time.monotonic()
         self._last_line = 0.0
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4)
@@ -67,30 +70,30 @@ class ProgressDisplay:
             self._console.print(self.status())
 
     def update(self, event: Event) -> None:
-        """Take note of what happened; show it."""
+        """Process an event, and show the new state."""
         if isinstance(event, Started):
             cells = {cell.id: cell for cell in event.bundle}
-            self._in_hand[event.bundle.id] = _InHand(event.bundle, cells)
+            self._running[event.bundle.id] = _Running(event.bundle, cells)
         elif isinstance(event, Progress):
             self._advance(event)
         elif isinstance(event, Finished):
             self._finish(event)
-        self._say()
+        self._log()
 
     def _advance(self, event: Progress) -> None:
-        in_hand = self._in_hand[event.bundle.id]
-        jump = event.epoch - round(in_hand.share * event.epochs)
+        running = self._running[event.bundle.id]
+        jump = event.epoch - round(running.share * event.epochs)
         if jump > 1:  # An earlier run had trained these epochs.
-            self._resumed_work += self._cost_of(in_hand) * jump / event.epochs
-        in_hand.share = event.epoch / max(1, event.epochs)
-        in_hand.message = f"epoch {event.epoch}/{event.epochs}"
+            self._resumed_work += self._cost_of(running) * jump / event.epochs
+        running.share = event.epoch / max(1, event.epochs)
+        running.message = f"epoch {event.epoch}/{event.epochs}"
         if not event.epoch:
-            in_hand.message = ", ".join(filter(None, ("choosing masks", event.message)))
+            running.message = ", ".join(filter(None, ("choosing masks", event.message)))
 
     def _finish(self, event: Finished) -> None:
-        for bundle_id, in_hand in list(self._in_hand.items()):
-            if in_hand.cells.pop(event.cell.id, None) and not in_hand.cells:
-                del self._in_hand[bundle_id]
+        for bundle_id, running in list(self._running.items()):
+            if running.cells.pop(event.cell.id, None) and not running.cells:
+                del self._running[bundle_id]
         self._done += 1
         self._done_work += self._cost(event.cell)
         if event.status == "failed":
@@ -98,53 +101,55 @@ class ProgressDisplay:
             line = f"failed: {event.cell}: {event.reason}"
             self._console.print(line, style="red", markup=False)
 
-    def _cost_of(self, in_hand: _InHand) -> float:
-        return sum(self._cost(cell) for cell in in_hand.cells.values())
+    def _cost_of(self, running: _Running) -> float:
+        return sum(self._cost(cell) for cell in running.cells.values())
 
     def status(self) -> str:
-        """One line: done, left, failed, time left."""
-        parts = [f"{self._done}/{self._total} cells done", f"{self._total - self._done} left"]
+        """Format the state as one line: cells done, left and failed, and the remaining time."""
+        entries = [f"{self._done}/{self._total} cells done", f"{self._total - self._done} left"]
         if self._failed:
-            parts.append(f"{self._failed} failed")
-        left = self.seconds_left()
+            entries.append(f"{self._failed} failed")
+        seconds = self.seconds_left()
         if self._done < self._total:
-            parts.append("time left: " + (duration(left) if left is not None else "estimating"))
+            remaining = duration(seconds) if seconds is not None else "estimating"
+            entries.append(f"time left: {remaining}")
         else:
-            parts.append(f"took {duration(time.monotonic() - self._started)}")
-        return " · ".join(parts)
+            entries.append(f"took {duration(time.monotonic() - self._started)}")
+        return " · ".join(entries)
 
     def seconds_left(self) -> float | None:
-        """Extrapolate from the work done so far, cells in hand counted by their epochs.
+        """Estimate the remaining time from the work done so far, running cells by their epochs.
 
-        None in the first seconds, which the start of the workers would make look slow.
+        Returns:
+            Seconds; None in the first seconds, in which workers start and little is trained.
         """
-        begun = sum(self._cost_of(one) * one.share for one in self._in_hand.values())
+        begun = sum(self._cost_of(running) * running.share for running in self._running.values())
         done, elapsed = self._done_work + begun, time.monotonic() - self._started
-        here = done - self._resumed_work
-        if here <= 0 or (not self._done and elapsed < START):
+        done_here = done - self._resumed_work
+        if done_here <= 0 or (not self._done and elapsed < START):
             return None
-        return elapsed * (self._work - done) / here
+        return elapsed * (self._work - done) / done_here
 
-    def _say(self) -> None:
-        """In a log, speak every five seconds; on a terminal the display refreshes itself."""
+    def _log(self) -> None:
+        """Print to a log, at most every five seconds; on a terminal the display refreshes."""
         now = time.monotonic()
         if self._console.is_terminal or now - self._last_line < 5:
             return
         self._last_line = now
-        self._console.print("\n".join([self.status(), *self._hands()]), highlight=False)
+        self._console.print("\n".join([self.status(), *self._lines()]), highlight=False)
 
-    def _hands(self) -> list[str]:
-        return [f"  {one.bundle} · {one.message}" for one in self._in_hand.values()]
+    def _lines(self) -> list[str]:
+        return [f"  {running.bundle} · {running.message}" for running in self._running.values()]
 
     def _render(self) -> Text:
         width = 24
         filled = int(width * self._done / max(1, self._total))
         bar = "━" * filled + "╌" * (width - filled)
-        return Text("\n".join([f"{bar} {self.status()}", *self._hands()]), overflow="ellipsis")
+        return Text("\n".join([f"{bar} {self.status()}", *self._lines()]), overflow="ellipsis")
 
 
 def duration(seconds: float) -> str:
-    """Say a time span in the two units that matter.
+    """Format a time span in its two largest units.
 
     >>> duration(4.2), duration(125), duration(9000), duration(200000)
     ('4 s', '2 min 5 s', '2 h 30 min', '2 d 7 h')

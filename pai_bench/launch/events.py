@@ -1,4 +1,4 @@
-"""What a launcher tells while it works; how far a bundle is comes from its training."""
+"""Events of a launcher; `Progress` is passed on from the training of a bundle."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pai_bench.training.progress import Progress
 
 @dataclass(frozen=True)
 class Started:
-    """A worker has begun a bundle."""
+    """A worker has started a bundle."""
 
     bundle: Bundle
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A cell is stored, with this status."""
+    """The result of a cell is stored, with this status."""
 
     cell: Cell
     status: str
@@ -27,7 +27,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Rejected:
-    """A bundle cannot be run here at all; nothing is stored."""
+    """A bundle cannot run on this machine; nothing is stored."""
 
     bundle: Bundle
     reason: str

@@ -1,8 +1,8 @@
-"""What a launcher must do, and which there are.
+"""The protocol of launchers, and their registry.
 
-A launcher takes bundles to where they are trained: worker processes, a cluster's queue. It starts
-`run_bundle` there and yields what happens. `local` is built in; an installed package offers others
-through entry points of the group `pai_bench.launchers`, each naming a class `module:Class`.
+A launcher runs bundles where they are to be trained: in worker processes, or in the queue of a
+cluster. It calls `run_bundle` there and yields events. `local` is built in; installed packages add
+others by entry points of the group `pai_bench.launchers`, each naming a class `module:Class`.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ class Launcher(Protocol):
     """Runs the bundles of a request, several at a time."""
 
     def launch(self, request: RunRequest, jobs: int) -> Generator[Event]:
-        """Run all bundles, and tell what happens as it happens.
+        """Run all bundles, and yield events as they happen.
 
-        Each bundle is started once: `Started`, any number of `Progress`, `Finished` for each of
-        its cells once they are stored. Closing the iterator, or an interrupt in its consumer, ends
-        the workers; what is stored stays, and no cell is stored as failed for it. A worker that
-        dies fails the cells that it has not stored, with the reason.
+        Each bundle is started once: `Started`, any number of `Progress`, and `Finished` for each of
+        its cells when its result is stored. Closing the iterator, or an interrupt in its consumer,
+        stops the workers; stored results stay, and no cell is stored as failed because of it. If a
+        worker dies, the cells that it has not stored are stored as failed, with the reason.
 
         Args:
-            request: The bundles, and what running them takes.
-            jobs: How many bundles run side by side, at least 1.
+            request: The bundles, with settings, folder of results and hardware.
+            jobs: Number of bundles that run in parallel, at least 1.
 
         Raises:
-            BenchError: The hardware that was asked for is not to be had.
+            BenchError: The requested hardware is not available.
         """
 
 
 @cache
 def launchers() -> Registry[str]:
-    """Name the launchers, and say what each is; they are imported when they are loaded."""
+    """Return the registry of launchers; listing them does not import them."""
     registry = Registry[str]("launcher")
     _declare(registry, LOCAL, "worker processes on this machine", "pai_bench.launch.local:Local")
     for point in entry_points(group=GROUP):
@@ -58,6 +58,6 @@ def _declare(
 
 
 def load_launcher(name: str) -> Launcher:
-    """Import the launcher called `name`. Raises BenchError for a name that none has."""
+    """Import the launcher called `name`. Raises BenchError for an unknown name."""
     launcher: Launcher = launchers().load(name)()
     return launcher

@@ -1,8 +1,8 @@
-"""Bundles on this machine: N worker processes, each given one bundle after another.
+"""The launcher of this machine: N worker processes, each running one bundle after another.
 
-A worker writes its results itself. One that dies (killed for its memory, say) is replaced, and
-its cells are stored as failed. When this process goes away, however it does, the workers go too; at
-most the bundles in hand are lost.
+Workers write their results themselves. One that dies (out of memory, say) is replaced, and its
+cells are stored as failed. When this process ends, in whatever way, the workers end too; at most
+the running bundles are lost.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ class _Worker:
     process: Any
     pipe: Connection
     bundle: Bundle | None = None
-    """What it has in hand."""
+    """The bundle that it runs."""
     unfinished: int = 0
-    """Cells of it that are not stored yet."""
+    """Number of its cells that are not stored yet."""
 
 
 class Local:
-    """Launches worker processes; on a machine with GPUs each has one of them."""
+    """Runs bundles in worker processes; on a machine with GPUs each uses one of them."""
 
     def launch(self, request: RunRequest, jobs: int) -> Generator[Event]:
-        """Run all bundles of `request` with `jobs` workers (see `launcher.Launcher`)."""
+        """Run all bundles of `request` in `jobs` workers (see `launcher.Launcher`)."""
         waiting = deque(request.bundles)
         workers = [_start(request, index) for index in range(min(max(1, jobs), len(waiting)))]
         try:
@@ -67,7 +67,7 @@ class Local:
 
 
 def _receive(worker: _Worker, request: RunRequest) -> Iterator[Event]:
-    """Take the next event of a worker; one that died has failed what it has not stored."""
+    """Receive the next event of a worker; if it died, store its unfinished cells as failed."""
     bundle = worker.bundle
     assert bundle is not None
     try:
@@ -97,7 +97,7 @@ def _failed(bundle: Bundle, request: RunRequest, reason: str) -> Iterator[Event]
 
 
 def _cause_of_death(code: int | None) -> str:
-    """Say why a worker went, from its exit code.
+    """Describe why a worker died, by its exit code.
 
     >>> _cause_of_death(-9)
     'the worker was killed by signal 9 (SIGKILL): out of memory?'
@@ -110,25 +110,27 @@ def _cause_of_death(code: int | None) -> str:
 
 
 def _start(request: RunRequest, index: int) -> _Worker:
-    ours, theirs = _processes.Pipe()
-    mine = replace(request, bundles=(), hardware=share(request.hardware, index))
+    pipe, worker_pipe = _processes.Pipe()
+    own_request = replace(request, bundles=(), hardware=share(request.hardware, index))
     if _METHOD == "forkserver":
         _processes.set_forkserver_preload(["pai_bench.launch.preload"])
-    process = _processes.Process(target=_work, args=(theirs, mine, index), name=f"worker-{index}")
-    # A worker inherits that Ctrl-C is ignored: this process decides what an interrupt means.
+    process = _processes.Process(
+        target=_work, args=(worker_pipe, own_request, index), name=f"worker-{index}"
+    )
+    # Workers inherit that SIGINT is ignored: this process alone handles an interrupt.
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         process.start()
     finally:
         signal.signal(signal.SIGINT, handler)
-    theirs.close()
-    return _Worker(process, ours)
+    worker_pipe.close()
+    return _Worker(process, pipe)
 
 
 def _stop(workers: list[_Worker]) -> None:
-    """End the workers. One with a bundle in hand is killed: what it has not stored is not there.
+    """Stop the workers. One that runs a bundle is killed.
 
-    (Asked to terminate, it would end it as if that had failed.)
+    SIGTERM would raise in its training, and the bundle would be stored as failed.
     """
     for worker in workers:
         worker.pipe.close()
@@ -141,10 +143,10 @@ def _stop(workers: list[_Worker]) -> None:
 
 
 def _work(pipe: Connection, request: RunRequest, index: int) -> None:
-    """Life of a worker: take a bundle, run it, say what happens; end when the pipe closes."""
+    """Main loop of a worker: receive a bundle, run it, send events; end when the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _write_output_to(request.runs / request.suite / f".worker-{index}.log")
-    Thread(target=_go_with_parent, daemon=True).start()
+    Thread(target=_exit_with_parent, daemon=True).start()
     environment.adopt(request.environment, request.command)
     from pai_bench.launch.run_bundle import run_bundle
 
@@ -152,7 +154,7 @@ def _work(pipe: Connection, request: RunRequest, index: int) -> None:
         try:
             pipe.send(event)
         except OSError:
-            os._exit(1)  # Nobody listens any more: what is in hand must not end as a failure.
+            os._exit(1)  # The parent is gone: the bundle must not be stored as failed.
 
     while True:
         try:
@@ -162,8 +164,8 @@ def _work(pipe: Connection, request: RunRequest, index: int) -> None:
         run_bundle(request, bundle, request.hardware, emit)
 
 
-def _go_with_parent() -> None:
-    """End this process when the one that started it is gone: an epoch can last for hours."""
+def _exit_with_parent() -> None:
+    """Exit as soon as the parent process is gone: an epoch can take hours."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])
@@ -171,7 +173,7 @@ def _go_with_parent() -> None:
 
 
 def _write_output_to(path: Path) -> None:
-    """Send what this process prints to a file: the terminal belongs to the progress display."""
+    """Redirect stdout and stderr to a file: the terminal is for the progress display."""
     path.parent.mkdir(parents=True, exist_ok=True)
     log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
     os.dup2(log, 1)

@@ -1,7 +1,7 @@
-"""What workers import, once for all of them: the server they are forked from imports this.
+"""Imports that workers share: the fork server, from which they are forked, imports this module.
 
-A worker that imports torch and Lightning by itself needs seconds to start; a forked one is there
-in hundredths of a second. Importing starts no thread and touches no device.
+A worker that imports torch and Lightning itself takes seconds to start; a forked one takes
+hundredths of a second. The imports start no thread and initialise no device.
 """
 
 import pai_bench.data.sources

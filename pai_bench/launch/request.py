@@ -1,4 +1,4 @@
-"""What is asked of a launcher."""
+"""The request that a launcher runs."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from pai_bench.experiment.cell import Cell
 
 @dataclass(frozen=True)
 class RunRequest:
-    """The bundles to run, and all that running and storing them takes; it can be pickled.
+    """The bundles to run, with all settings for running and storing them; it can be pickled.
 
-    Workers may be started by anybody and anywhere: they take environment and command line from
-    here, not from the process that happens to start them.
+    Workers take environment and command line from here, not from the process that starts them,
+    which may be another program on another machine.
     """
 
     suite: str
@@ -29,7 +29,7 @@ class RunRequest:
     hardware: Hardware
     plugins: tuple[Path, ...] = ()
     command: str = field(default_factory=environment.command_line)
-    """The command line that results name."""
+    """Command line that is recorded in results."""
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
     @property

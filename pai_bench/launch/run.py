@@ -1,4 +1,4 @@
-"""Run what is missing of a list of cells, with progress, and say how it went."""
+"""Run the cells of a request that have no result yet, with a progress display."""
 
 from __future__ import annotations
 
@@ -22,14 +22,17 @@ from pai_bench.store.store import Store
 
 @dataclass(frozen=True)
 class Tally:
-    """How many of the asked cells ran now, were there before, and have failed."""
+    """Numbers of cells of a run, by where their results come from."""
 
     ran: int
-    found: int
-    taken: int
-    """Of those found, how many lay in another suite."""
+    stored: int
+    """Cells that had a result before the run."""
+    copied: int
+    """Of the stored ones, cells whose result was copied from another suite."""
     failed: int
+    """Cells whose result is a failure, of this run or stored."""
     seconds: float
+    """Wall-clock seconds of the run."""
 
 
 def run(
@@ -39,28 +42,39 @@ def run(
     retry_failed: bool = False,
     launcher: str = LOCAL,
 ) -> Tally:
-    """Run the cells of `request` that have no result yet (or failed, with `retry_failed`).
+    """Run the cells of `request` that have no result yet.
 
-    A cell is the same experiment in every suite: one that another suite has finished is copied.
-    An interrupt passes through; what is stored stays.
+    A cell is the same experiment in every suite: results that another suite has are copied.
+    KeyboardInterrupt is raised; results that are stored stay.
+
+    Args:
+        request: The cells, with settings, folder of results and hardware.
+        jobs: Number of bundles that run in parallel.
+        console: Where progress is shown.
+        retry_failed: Run cells whose stored result is a failure again.
+        launcher: Name of the launcher.
+
+    Raises:
+        BenchError: The data set cannot be loaded, the launcher is unknown, or the hardware is not
+            available.
     """
     store = Store(request.runs, request.suite)
     store.clean_stale()
     states = {cell.id: store.status(cell) for cell in request.cells}
-    again = (None, "failed") if retry_failed else (None,)
-    missing = [cell for cell in request.cells if states[cell.id] in again]
+    to_run = (None, "failed") if retry_failed else (None,)
+    missing = [cell for cell in request.cells if states[cell.id] in to_run]
     started = time.monotonic()
     todo = tuple(cell for cell in missing if not store.copy_from(cell))
     if todo:
         _prepare_data(todo[0], request.settings, console)
         _launch(replace(request, bundles=tuple(bundles(todo))), jobs, console, launcher)
     failed = sum(store.status(cell) == "failed" for cell in request.cells)
-    found, taken = len(request.cells) - len(todo), len(missing) - len(todo)
-    return Tally(len(todo), found, taken, failed, time.monotonic() - started)
+    stored, copied = len(request.cells) - len(todo), len(missing) - len(todo)
+    return Tally(len(todo), stored, copied, failed, time.monotonic() - started)
 
 
 def _prepare_data(cell: Cell, settings: Benchmark, console: Console) -> None:
-    """Read the data set before the first cell, so that data that cannot be had stop here."""
+    """Load the data set before the first cell, so that an error ends the run here."""
     data = settings.data[cell.data]
     built_in = data.hub is None and data.load is None
     if built_in or cached_file(cell.data, data).is_file():
@@ -88,7 +102,7 @@ def _launch(request: RunRequest, jobs: int, console: Console, launcher: str) -> 
 
 
 def default_jobs(request: RunRequest) -> int:
-    """One worker per GPU in use, else per core; one for any other accelerator."""
+    """Default number of workers: one per GPU in use, else per core; one on other accelerators."""
     if gpus := gpus_of(request.hardware):
         return len(gpus)
     if request.hardware.accelerator not in ("auto", "cpu"):

@@ -1,4 +1,4 @@
-"""One bundle: trained, stored, told of. What every launcher runs where the training happens."""
+"""Train and store one bundle: what every launcher calls where the training happens."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from pai_bench.training.fit import fit
 def run_bundle(
     request: RunRequest, bundle: Bundle, hardware: Hardware, emit: Callable[[Event], None]
 ) -> None:
-    """Train the cells of a bundle, and store what became of each.
+    """Train the cells of a bundle, and store their outcomes.
 
     Args:
         request: Settings, folder of results and plugins.
-        bundle: The cells.
-        hardware: The device of this worker, which is one of the request's.
-        emit: Is called with each event, in the order in which it happens.
+        bundle: The cells to train.
+        hardware: The device of this worker, one of the request's.
+        emit: Callback for events, in the order in which they happen.
     """
     store = Store(request.runs, request.suite)
     try:

@@ -1,4 +1,4 @@
-"""How fast this machine is, by the cells that have finished on it."""
+"""Speed of this machine, measured on cells that have finished on it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,19 @@ from pai_bench.experiment import cost
 from pai_bench.store.store import Store, StoredResult
 
 SAMPLE = 60
-"""Finished cells per suite that an estimate of this machine's speed looks at."""
+"""Number of cells per suite that the speed is estimated from."""
 
 
 def measured_speed(runs: Path, settings: Benchmark) -> float | None:
-    """Ratio of measured to assumed seconds of cells that finished on a processor like this one."""
+    """Estimate the ratio of measured to assumed seconds, on processors of this machine's model.
+
+    Args:
+        runs: Folder of results.
+        settings: The benchmark.
+
+    Returns:
+        The ratio; None if no cell has finished on such a processor.
+    """
     measured = assumed = 0.0
     for suite in settings.suites:
         store = Store(runs, suite)
@@ -28,15 +36,15 @@ def measured_speed(runs: Path, settings: Benchmark) -> float | None:
 
 
 def _sample(store: Store) -> list[StoredResult]:
-    found = []
+    entries = []
     for cell_id in sorted(store.ids())[:SAMPLE]:
         with contextlib.suppress(BenchError):
-            found.append(store.get(cell_id))
-    return found
+            entries.append(store.get(cell_id))
+    return entries
 
 
 def _ran_here(entry: StoredResult) -> bool:
-    known = entry.result.environment
-    here = environment.processor()
-    is_cpu = known.get("device") == "cpu" and known.get("processor") == here
-    return entry.result.status == "done" and is_cpu
+    software = entry.result.environment
+    same_cpu = software.get("device") == "cpu"
+    same_cpu = same_cpu and software.get("processor") == environment.processor()
+    return entry.result.status == "done" and same_cpu

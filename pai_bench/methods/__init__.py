@@ -1,1 +1,1 @@
-"""What a method overrides, and the suite that checks it (imports training and below)."""
+"""Base classes of methods, and their conformance suite (imports training and below)."""

@@ -1,4 +1,4 @@
-"""The contract of a method that prunes at initialisation."""
+"""The base class of methods that prune at initialisation."""
 
 from __future__ import annotations
 
@@ -19,43 +19,69 @@ from pai_bench.training.restricted_batches import Batches
 
 
 class PruneAtInit(SparseClassifier):
-    """Score the weights of the untrained network, keep the best, train what is left.
+    """Score the weights of the untrained network, keep those with the highest scores, train.
 
-    A method overrides `scores`. It is given a scratch copy of the network, fresh each round, to do
-    with as it likes: the network that is trained keeps its initial weights, buffers and modes.
+    A method overrides `scores`, which gets a scratch copy of the network and may change it: the
+    network that is trained keeps its initial weights, buffers and modes.
     """
 
     @dataclass(frozen=True)
     class Hyper:
-        """How scores become masks."""
+        """How scores are turned into masks."""
 
         rounds: int = 1
-        """Rounds of scoring and pruning on the way to the density."""
+        """Number of rounds of scoring and pruning."""
         schedule: Literal["exponential", "linear", "expinv"] = "exponential"
+        """Densities of the rounds; the last is the density of the cell."""
         scope: Literal["global", "local", "er", "erk", "rigl-mnist"] = "global"
-        """Rank over all layers, or within each at a density of its own: the same for all (local),
-        Erdős–Rényi, Erdős–Rényi kernel, or as in RigL's LeNet."""
+        """Rank weights over all layers (`global`), or within each layer at its own density: the
+        same for all (`local`), Erdős–Rényi (`er`), Erdős–Rényi kernel (`erk`), or as in RigL's
+        LeNet."""
         selection: Literal["exact", "strict"] = "exact"
-        """`strict` over-prunes on ties, as the authors' codes do."""
+        """`exact` breaks ties by position; `strict` over-prunes on ties, as authors' codes do."""
 
         def __post_init__(self) -> None:
             if self.rounds < 1:
                 raise BenchError(f"rounds must be at least 1, got {self.rounds}")
 
     keeps_scratch: ClassVar[bool] = False
-    """True: `scores` is given the same copy in all rounds, as it left it the round before."""
+    """True: all rounds share one scratch copy; False: each round gets a fresh one."""
     round = 0
-    """The current round, from 1."""
+    """Number of the current round, from 1."""
 
     def scores(self, network: nn.Module, batches: Batches) -> dict[str, Tensor]:
-        """Score each prunable weight, high scores are kept: parameter name -> tensor of its shape.
+        """Score each prunable weight; the weights with the highest scores are kept.
 
-        `self.masks` are the masks so far; `network` holds the dense initial weights.
+        Called once per round. `self.masks` holds the masks of the round before (all True in the
+        first), `self.round` the number of the round. Gradients are enabled, and the global random
+        state is seeded from the stream `score`.
+
+        Args:
+            network: Scratch copy with the dense initial weights, on the device of the batches.
+            batches: (images, labels), shaped (N, C, H, W) and (N,), for scoring. Without
+                `needs_data` images are zeros; without `needs_labels` labels are None.
+
+        Returns:
+            Name of each prunable weight (see `prunable`) -> finite scores of the weight's shape.
+
+        Raises:
+            BenchError: The method cannot score this network.
         """
         raise NotImplementedError(f"{type(self).__name__} must define scores()")
 
     def sparsify(self, batches: Batches) -> Masks:
-        """Prune in `rounds` rounds; global random state is seeded for scoring and put back."""
+        """Score and prune in `rounds` rounds; the global random state is restored afterwards.
+
+        Args:
+            batches: Passed on to `scores`.
+
+        Returns:
+            The masks of the last round.
+
+        Raises:
+            BenchError: Scores are missing, unknown, of another shape than their weight, or not
+                finite.
+        """
         rng = self.context.rng
         with rng.as_global("score"), torch.inference_mode(False), torch.enable_grad():
             self.masks = Masks.ones(self.network)
@@ -68,12 +94,12 @@ class PruneAtInit(SparseClassifier):
         return self.masks
 
     def progress_message(self) -> str:
-        """The round, where there are several."""
+        """Return the number of the round, if there are several."""
         return f"round {self.round} of {self.hyper.rounds}" if self.hyper.rounds > 1 else ""
 
     def _prune_once(self, scratch: nn.Module, batches: Batches) -> Masks:
         if self.round == 1:
-            # Each round costs the same: counting one is enough, and counting slows it down.
+            # All rounds cost the same, and counting slows a round down: count one.
             with FlopCounter() as counter:
                 scores = self.scores(scratch, batches)
             self.scoring_flops = float(counter.total) * self.hyper.rounds
@@ -83,12 +109,21 @@ class PruneAtInit(SparseClassifier):
         return self.keep(scores)
 
     def check_batches(self, batches: Batches) -> None:
-        """Raise BenchError where a method that looks at batches, or at their shape, has none."""
+        """Raise BenchError if there are no batches, for methods that need them or their shape."""
         if not len(batches):
-            raise BenchError(f"{self.name} looks at batches, or at their shape: none was given")
+            raise BenchError(
+                f"{self.name} needs at least one batch, if only for its shape; none was given"
+            )
 
     def keep(self, scores: Mapping[str, Tensor]) -> Masks:
-        """Turn scores into the masks of this round, as the hyper-parameters say."""
+        """Turn scores into the masks of this round: its density, `scope` and `selection`.
+
+        Args:
+            scores: Name of each prunable weight -> finite scores of its shape.
+
+        Returns:
+            One bool tensor per prunable weight, True where the weight is kept.
+        """
         hyper = self.hyper
         density = density_schedule(self.context.density, self.round, hyper.rounds, hyper.schedule)
         ranked = self.ranked(scores, self.masks)

@@ -1,4 +1,4 @@
-"""Methods whose masks change while the network is trained."""
+"""Base classes of methods that change their masks during training."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from pai_bench.training.restricted_batches import Batches
 
 
 class MovingMasks(SparseClassifier):
-    """A method that changes its masks during training, with `change_masks`.
+    """A method that changes its masks during training, by `change_masks`.
 
-    What `sparsify` needs is declared, as everywhere: in training, all methods see all data.
+    `needs_data` and `needs_labels` are about `sparsify`: training itself always uses all data.
     """
 
     when = "during"
@@ -30,61 +30,61 @@ class MovingMasks(SparseClassifier):
 
     @property
     def total_steps(self) -> int:
-        """Optimizer steps of the whole training, by the recipe."""
+        """Number of optimizer steps of the whole training."""
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         return self.context.recipe.training_steps(data.train_size)
 
     def change_masks(self, masks: Masks) -> None:
-        """Take `masks` from now on, and forget what the optimizer knows of weights that come or go.
+        """Replace the masks during training, and reset the optimizer state where they change.
 
-        New connections start from weight 0, momentum 0 and second moment 0; what is pruned is 0 in
-        all of these and stays there. Weights that are kept, and their state, are not touched.
+        Grown weights start from weight 0, momentum 0 and second moment 0. Pruned weights are 0 in
+        all of these and stay so. Weights that are kept, and their state, do not change.
 
         Args:
-            masks: One bool tensor per prunable weight, True where the weight is kept.
+            masks: One bool tensor per prunable weight, of its shape, on any device.
 
         Raises:
             BenchError: A layer's mask is missing, unknown, or of another shape than its weight.
         """
-        before = self.masks
+        previous = self.masks
         self.set_masks(masks)
-        chosen: Any = self.optimizers(use_pl_optimizer=False)
+        optimizer: Any = self.optimizers(use_pl_optimizer=False)
         for name, weight in prunable(self.network):
-            away = ~(before[name] & self.masks[name])
-            for slot in chosen.state.get(weight, {}).values():
-                if isinstance(slot, Tensor) and slot.shape == weight.shape:
-                    slot.masked_fill_(away, 0)
+            reset = ~(previous[name] & self.masks[name])
+            for state in optimizer.state.get(weight, {}).values():
+                if isinstance(state, Tensor) and state.shape == weight.shape:
+                    state.masked_fill_(reset, 0)
 
 
 class DynamicSparse(MovingMasks):
-    """Sparse from the first step on: now and then the smallest weights make room for others.
+    """Train sparse from the first step; drop the smallest weights at intervals, and grow others.
 
-    A method overrides `growth`, the score by which weights are grown, and sets `looks_at_gradients`
-    where that needs them. All else is RigL's (Evci et al., ICML 2020, section 3 and algorithm 1),
-    whose paper compares methods in this way: weights of least magnitude are dropped, as many are
-    grown, every `delta_t` steps until `end`, fewer and fewer of them.
+    A method overrides `growth`, the score by which weights are grown. The rest is as in RigL (Evci
+    et al., ICML 2020, section 3), whose paper compares methods in this way.
     """
 
     @dataclass(frozen=True)
     class Hyper:
-        """The paper's values, for all dynamic methods alike."""
+        """Mask updates; defaults are RigL's, for all dynamic methods alike."""
 
         scope: Literal["global", "local", "er", "erk", "rigl-mnist"] = "erk"
-        """Of the random masks at the start: how dense each layer is, and remains."""
+        """Densities of the layers, of the random initial masks and all later ones."""
         alpha: float = 0.3
-        """Part of the kept weights that moves in the first update."""
+        """Fraction of the kept weights that the first update replaces."""
         delta_t: int = 100
-        """Steps from update to update."""
+        """Steps between updates."""
         end: float = 0.75
-        """Of all training steps: no update comes later. Longer trainings move it, not `delta_t`."""
+        """Last update, as a fraction of all training steps: it scales with the length of the
+        training, `delta_t` does not."""
         anneal: Literal["cosine", "constant", "power"] = "cosine"
+        """Decay of the replaced fraction from `alpha` on."""
         power: float = 1.0
-        """Of `power`: alpha (1 - t / end)^power."""
+        """Exponent of `anneal=power`: alpha (1 - t / end)^power."""
         update: Literal["extra", "skip", "after"] = "extra"
-        """What becomes of the gradient step. `extra`: none is lost, the update comes before it and
-        takes a batch of its own (RigL's code). `skip`: the step of that iteration is lost (RigL's
-        algorithm 1). `after`: the update follows the step, first after step 1, and looks at the
-        gradient of that step (SET and SNFS in RigL's code)."""
+        """When masks are updated. `extra`: before the optimizer step, by the gradient of an extra
+        batch (RigL's code). `skip`: instead of the optimizer step (RigL's algorithm 1). `after`:
+        after the step, first after step 1, by the gradient of that step (SET and SNFS in RigL's
+        code)."""
 
         def __post_init__(self) -> None:
             if not 0 < self.alpha < 1 or not 0 < self.end <= 1:
@@ -96,7 +96,7 @@ class DynamicSparse(MovingMasks):
                 raise BenchError(f"delta_t must be at least 1 step, got {self.delta_t}")
 
     looks_at_gradients: ClassVar[bool] = False
-    """True: `growth` is given the dense gradients at the point of the update."""
+    """True: `growth` gets the dense gradients of the update; False: an empty mapping."""
 
     def __init__(self, network: nn.Module, context: MethodContext, **hyper: Any) -> None:
         super().__init__(network, context, **hyper)
@@ -104,72 +104,74 @@ class DynamicSparse(MovingMasks):
         self._images = 0
 
     def growth(self, step: int, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Score the weights that may be grown; those with high scores are. To be overridden.
+        """Score each prunable weight; of the weights that are not kept, the highest are grown.
+
+        Called at each update; no update happens if a score is not finite. `self.masks` holds the
+        masks before the update.
 
         Args:
-            step: Optimizer steps so far.
-            gradients: Of the loss alone, without L2, for all weights, masked or not: parameter name
-                -> tensor of its shape. Empty unless `looks_at_gradients`.
+            step: Number of optimizer steps taken so far.
+            gradients: Weight name -> dense gradient of the loss, without weight decay, averaged
+                over ranks; empty unless the class declares `looks_at_gradients`.
 
         Returns:
-            Parameter name of each prunable weight -> scores of its shape. Those of weights that are
-            kept do not matter. Where any is not finite, the update is left out.
+            Weight name -> scores of the weight's shape, on its device.
         """
         raise NotImplementedError(f"{type(self).__name__} must define growth()")
 
     def counts(self, fraction: float) -> dict[str, tuple[int, int]]:
-        """Say how many weights of each layer are dropped, and how many grown: as many.
+        """Return how many weights of each layer an update drops and grows: equally many.
 
         A method may override it to move density between layers; the sums must stay equal.
 
         Args:
-            fraction: Of the kept weights of a layer, that move in this update; from 0 to 1.
+            fraction: Fraction of the kept weights of each layer to replace, in [0, 1).
 
         Returns:
-            Parameter name -> (weights to drop, weights to grow).
+            Weight name -> (dropped, grown).
         """
         kept = self.masks.kept_by_layer()
-        moved = {name: moved_count(count, fraction) for name, count in kept.items()}
-        return {name: (count, count) for name, count in moved.items()}
+        replaced = {name: moved_count(count, fraction) for name, count in kept.items()}
+        return {name: (count, count) for name, count in replaced.items()}
 
     def sparsify(self, batches: Batches) -> Masks:
-        """Keep weights at random, from the stream `mask`: the same as the method `random`.
+        """Choose random initial masks by `scope`; the same as those of the method `random`.
 
         Args:
-            batches: Not looked at.
+            batches: Not used.
 
         Returns:
-            Masks of the density that is asked for, spread over layers as `scope` says.
+            One bool tensor per prunable weight, drawn from the stream `mask`.
         """
         scores = random_scores(self.network, self.context.rng.generator("mask"))
         return topk_masks(scores, self.context.density, scope=self.hyper.scope)
 
     @property
     def schedule(self) -> Schedule:
-        """When there are updates, and how much they move."""
+        """When masks are updated, and which fraction of the kept weights is replaced."""
         hyper = self.hyper
         end = max(1, round(hyper.end * self.total_steps))
         return Schedule(hyper.alpha, hyper.delta_t, end, hyper.anneal, hyper.power)
 
     def update_masks(self, step: int, gradients: Mapping[str, Tensor]) -> None:
-        """Drop and grow weights in each layer; nothing happens where a gradient is not finite.
+        """Drop and grow weights in each layer; skip the update if a score is not finite.
 
         Args:
-            step: Optimizer steps so far; says how many weights move.
-            gradients: What `growth` is given.
+            step: Number of optimizer steps taken so far.
+            gradients: Passed on to `growth`.
         """
         scores = self.growth(step, gradients)
         if not bool(torch.stack([score.sum() for score in scores.values()]).isfinite().all()):
             return
         counts = self.counts(self.schedule.fraction(step))
-        moved = {
+        masks = {
             name: drop_and_grow(weight, self.masks[name], scores[name], *counts[name])
             for name, weight in prunable(self.network)
         }
-        self.change_masks(Masks(moved))
+        self.change_masks(Masks(masks))
 
     def on_train_batch_start(self, batch: Any, _index: int) -> None:
-        """Update before the step, by a batch of its own: no step is lost, and none counted."""
+        """Update the masks before the step, if `update` is `extra`; no step is skipped."""
         step, self._images = self.trainer.global_step, len(batch[1])
         if self.hyper.update == "extra" and self.schedule.due(step):
             gradients = {}
@@ -178,28 +180,29 @@ class DynamicSparse(MovingMasks):
             self.update_masks(step, gradients)
 
     def on_dense_gradients(self) -> None:
-        """Update instead of the step, or keep what the update after it will look at."""
-        step, how = self.trainer.global_step, self.hyper.update
-        if how == "skip" and self.schedule.due(step):
+        """Update instead of the step (`skip`), or store gradients for the update after it."""
+        step, update = self.trainer.global_step, self.hyper.update
+        if update == "skip" and self.schedule.due(step):
             self.update_masks(step, self._gradients_of_the_step())
             for parameter in self.network.parameters():
-                parameter.grad = None  # Nothing moves: no weight, no momentum, no decay.
-        if how == "after" and self.schedule.due(step + 1, first=1):
+                parameter.grad = None  # The optimizer skips it: no momentum, no weight decay.
+        if update == "after" and self.schedule.due(step + 1, first=1):
             self._gradients = {n: g.clone() for n, g in self._gradients_of_the_step().items()}
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Take the step, and update after it: before anybody can save a checkpoint."""
+        """Take the step, and update after it (`after`), before a checkpoint can be saved."""
         super().optimizer_step(*args, **kwargs)
-        step = self.trainer.global_step + 1  # Counted once this hook is over.
+        step = self.trainer.global_step + 1  # The Trainer counts the step after this hook.
         if self.hyper.update == "after" and self.schedule.due(step, first=1):
             self.update_masks(step, self._gradients)
             self._gradients = {}
 
     def dense_gradients(self) -> dict[str, Tensor]:
-        """Look at the gradients of the batch, averaged over ranks; later they are masked.
+        """Return the dense gradients of the batch, in the hook `on_dense_gradients`.
 
         Returns:
-            Parameter name -> tensor of its shape, the gradient itself: clone what is to be kept.
+            Weight name -> gradient of the loss, averaged over ranks; 0 for unused weights. Clone
+            what is used later: these tensors are masked for the step.
         """
         weights = prunable(self.network)
         return {n: torch.zeros_like(w) if w.grad is None else w.grad for n, w in weights}
@@ -211,15 +214,15 @@ class DynamicSparse(MovingMasks):
         return self.dense_gradients()
 
     def gradients_of_another_batch(self, number: int) -> dict[str, Tensor]:
-        """Compute dense gradients of a batch that is not trained on, in training mode.
+        """Compute the dense gradients of an extra batch, in training mode.
 
-        They depend on the network and `number` alone: chance (dropout) has a stream of its own.
+        They depend on the network and `number` alone: dropout draws from a stream of its own.
 
         Args:
-            number: Of the extra batch, from 0.
+            number: Index of the extra batch, from 0.
 
         Returns:
-            Parameter name -> tensor of its shape, averaged over ranks.
+            Weight name -> gradient of the loss, averaged over ranks.
         """
         plugin, strategy = self.trainer.precision_plugin, self.trainer.strategy
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
@@ -227,7 +230,7 @@ class DynamicSparse(MovingMasks):
         weights = dict(prunable(self.network))
         with self.context.rng.as_global(f"extra/{number}"), plugin.forward_context():
             loss = self.batch_loss(batch)
-            found = torch.autograd.grad(loss, list(weights.values()), materialize_grads=True)
+            gradients = torch.autograd.grad(loss, list(weights.values()), materialize_grads=True)
         self.training_cost.count(len(batch[1]))
         self.count_dense_gradient(len(batch[1]))
-        return {n: strategy.reduce(g) for n, g in zip(weights, found, strict=True)}
+        return {n: strategy.reduce(g) for n, g in zip(weights, gradients, strict=True)}

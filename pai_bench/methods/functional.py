@@ -1,4 +1,4 @@
-"""The functional API: masks for anybody's network, without the harness."""
+"""Functional API: masks of a method for any network, without cells and Trainer."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ def prune(
     recipe: Recipe | None = None,
     **hyper: Any,
 ) -> Masks:
-    """Score the weights of a network by a method and return its masks at a density.
+    """Score the weights of `network` by a method, and return its masks at `density`.
 
-    The network's weights, buffers and modes and the global random state stay as they are: call
-    `.apply(network)` on the result to prune.
+    Weights, buffers and modes of the network and the global random state do not change: call
+    `.apply(network)` on the masks to prune.
 
     Args:
-        network: Any module with linear or convolutional layers. A method that looks at data runs
-            it on `batches`.
-        method: The name of a method, also of one that was registered in one's own code, or a class.
-        density: Kept over prunable weights, above 0 and at most 1.
-        batches: (inputs, labels) on the network's device, as the network takes them: images
-            (N, C, H, W) and labels (N,). Of what the method does not need only shapes are used.
-        seed: Of all that is drawn at random; the same seed gives the same masks.
-        recipe: How a method trains that prunes what it has trained (`imp`), with `batches` as one
-            epoch. Its masks are for the weights as they are now, unless it rewinds to a later step.
-        **hyper: The method's hyper-parameters: `rounds`, `scope`, `selection` and so on.
+        network: Any network with conv or linear layers.
+        method: Name of a method, built in or registered in the caller's code; or its class.
+        density: Fraction of the prunable weights to keep, in (0, 1].
+        batches: (inputs, labels), shaped (N, ...) and (N,), on the network's device. If the method
+            does not need them, only their shapes are used; labels may be None.
+        seed: Seed of the method's random streams.
+        recipe: Recipe of methods that train before they prune (`imp`), with `batches` as one
+            epoch. Their masks belong to the current weights, unless they rewind to a later step.
+        **hyper: Hyper-parameters of the method (`rounds`, `scope`, `selection`, ...).
 
     Returns:
-        Parameter name -> bool tensor of the parameter's shape, True where the weight is kept.
+        One bool tensor per prunable weight, of its shape, True where the weight is kept.
 
     Raises:
-        BenchError: The method or a hyper-parameter is unknown, the density is outside of (0, 1],
-            the network has no conv or linear layer, or the method does not prune at initialisation.
+        BenchError: The method or a hyper-parameter is unknown, the density is outside (0, 1], the
+            network has no conv or linear layers, the method does not prune at initialisation, or
+            it trains and there is no recipe.
 
     >>> masks = prune(nn.Linear(10, 10), "random", 0.25, [])
     >>> masks.kept, masks.density()
@@ -61,12 +61,12 @@ def prune(
     cls = registry.find(method) if isinstance(method, str) else method
     if not issubclass(cls, PruneAtInit):
         raise BenchError(f"{cls.name} does not prune at initialisation")
-    own = inspect.signature(cls.__init__).parameters
-    registry.check_hyper(cls, {k: v for k, v in hyper.items() if k not in own})
+    arguments = inspect.signature(cls.__init__).parameters
+    registry.check_hyper(cls, {k: v for k, v in hyper.items() if k not in arguments})
     if cls.trains_to_score and recipe is None:
         raise BenchError(f"{cls.name} trains: give it recipe=pai_bench.config.schema.Recipe(...)")
-    chosen = recipe or Recipe(epochs=1, batch_size=1, lr=1.0)
+    recipe = recipe or Recipe(epochs=1, batch_size=1, lr=1.0)
     module = cls(
-        network, MethodContext(density, chosen, classes=2, rng=RandomStreams(seed)), **hyper
+        network, MethodContext(density, recipe, classes=2, rng=RandomStreams(seed)), **hyper
     )
     return module.sparsify(module.restrict_inputs(batches))

@@ -1,4 +1,4 @@
-"""A new method to start from: one small file that works, and its test."""
+"""Template of a new method: one small file that works, and its test."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pai_bench.core.errors import BenchError
 
-_METHOD = '''"""{title}: say here what it does, in one line."""
+_METHOD = '''"""{title}: describe in one line what it does."""
 
 from pai_bench import PruneAtInit, prunable, register
 
@@ -38,7 +38,8 @@ def test_it_conforms():
 def write(name: str, folder: Path) -> tuple[Path, Path]:
     """Write the file of a method called `name`, and its test, into `folder`; return both paths.
 
-    Raises BenchError for a name that is none (letters, digits and dashes), or a file in the way.
+    Raises:
+        BenchError: The name is not made of lowercase letters, digits and dashes, or a file exists.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
@@ -46,7 +47,7 @@ def write(name: str, folder: Path) -> tuple[Path, Path]:
     ['my_method.py', 'test_my_method.py']
     """
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
-        raise BenchError(f'"{name}" is no name of a method: write it like my-method')
+        raise BenchError(f'"{name}" is not a valid method name: write it like my-method')
     file = name.replace("-", "_")
     words = name.split("-")
     fields = {"name": name, "file": file, "title": " ".join(words).capitalize()}
@@ -54,7 +55,7 @@ def write(name: str, folder: Path) -> tuple[Path, Path]:
     paths = folder / f"{file}.py", folder / f"test_{file}.py"
     for path in paths:
         if path.exists():
-            raise BenchError(f"{path}: is there already; nothing was written")
+            raise BenchError(f"{path}: exists already; nothing was written")
     for path, text in zip(paths, (_METHOD, _TEST), strict=True):
         path.write_text(text.format(**fields), encoding="utf-8")
     return paths

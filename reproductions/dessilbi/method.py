@@ -23,8 +23,8 @@ Tensors = Mapping[str, Tensor]
 class DessiLBISearch(SparseClassifier):
     """Train with DessiLBI, keep the weights that entered its path first, retrain from the start.
 
-    Not pruning at initialisation: the search is a dense training of some epochs, charged to each
-    cell. One search serves all densities and ways to choose of a seed.
+    Not pruning at initialisation: the search is a dense training of a few epochs, charged to each
+    cell. One search serves all densities and modes of a seed.
     """
 
     paper = "dessilbi"
@@ -34,28 +34,30 @@ class DessiLBISearch(SparseClassifier):
 
     @dataclass(frozen=True)
     class Hyper:
-        """How to search: by default as in the authors' MNIST recipe, but short and element-wise."""
+        """Search and ranking; defaults as in the authors' MNIST recipe, but short, element-wise."""
 
         mode: Literal["path", "dual", "epoch", "order"] = "path"
-        """What is kept: first to enter the path, ties and the rest by the dual variable (`path`);
-        largest dual variable (`dual`); the support after the epoch whose density is nearest, which
-        is what the paper does and not exact (`epoch`); first epoch, then greatest weight at the end
-        (`order`, after the authors' toolbox)."""
+        """Ranking of weights. `path`: by the first step in the path, ties by the dual variable.
+        `dual`: by the dual variable. `epoch`: the support after the epoch whose density is nearest,
+        as in the paper; the density is not exact. `order`: by the first epoch in the path, ties by
+        the final weight, after the authors' toolbox."""
         scope: Literal["global", "local"] = "global"
-        """Rank over all layers, or within each; their toolbox goes layer by layer."""
+        """Rank over all layers, or within each, as the authors' toolbox does."""
         start: Literal["initial", "projected"] = "initial"
-        """Training starts from the initial weights and buffers, or from those that the search
-        ended with, masked."""
+        """Training starts from the initial weights and buffers, or from the final ones of the
+        search, masked."""
         search_epochs: int = 4
+        """Epochs of the search."""
         search_lr: float = 0.1
+        """Learning rate of the search."""
         search_decay_every: int = 0
-        """Epochs after which the learning rate of the search falls to a tenth, again and again; 0
-        for never: the path slows down with it."""
+        """Epochs between decays of the search's learning rate to a tenth, which slow down the path
+        too; 0: no decay."""
         kappa: float = 1.0
         nu: float = 20.0
         lam: float = 0.3
-        """Threshold for convolutions. The recipe has 1, at which hardly a weight enters the path of
-        a search of some epochs; the authors' element-wise searches on CIFAR-10 have .03 and .05."""
+        """Threshold for convolutions. The authors' recipe has 1, at which hardly any weight enters
+        the path of a short search; their element-wise searches on CIFAR-10 have .03 and .05."""
         fc_lam: float = 0.3
         """Threshold for linear layers; 1 in the authors' group searches."""
         prox: Literal["l1", "filter", "filter_sqrt"] = "l1"
@@ -64,7 +66,7 @@ class DessiLBISearch(SparseClassifier):
         weight_decay: float = 0.0
         wd_rule: Literal["core", "lottery"] = "core"
         coupling_in_momentum: bool = False
-        """The authors' code adds the pull towards Gamma after the momentum."""
+        """False: the coupling to Gamma is added after the momentum, as in the authors' code."""
 
         def __post_init__(self) -> None:
             if self.search_epochs < 1 or self.search_decay_every < 0:
@@ -74,14 +76,14 @@ class DessiLBISearch(SparseClassifier):
                 )
 
     def sparsify(self, batches: Any) -> Masks:
-        """Search, or take the search that another cell has made, and choose from its path."""
-        found = self.get_or_compute(self._settings(), lambda: self._search(batches))
+        """Search, or load the search from the search cache, and choose masks from its path."""
+        state = self.get_or_compute(self._settings(), lambda: self._search(batches))
         if self.hyper.mode == "epoch":
-            masks = self._support(found)
+            masks = self._support(state)
         else:
-            masks = self._keep(self._scores(found))
+            masks = self._keep(self._scores(state))
         if self.hyper.start == "projected":
-            self.network.load_state_dict(found["network"])
+            self.network.load_state_dict(state["network"])
         return masks
 
     def _settings(self) -> dict[str, Any]:
@@ -91,48 +93,48 @@ class DessiLBISearch(SparseClassifier):
         with self.context.rng.as_global("score"):
             return search.search(self.network, self.context.recipe, batches, self.hyper)
 
-    def _scores(self, found: Mapping[str, Any]) -> Mapping[str, Tensor]:
-        """Higher is better; shaped as the weights, or (out, 1, ...) where filters are grouped."""
+    def _scores(self, state: Mapping[str, Any]) -> Mapping[str, Tensor]:
+        """Scores of the weights' shapes, or (out, 1, ...) for grouped filters; highest are kept."""
         prox = self.hyper.prox
         names = [name for name, _ in prunable(self.network)]
         levels = {
-            n: ranking.level(found["dual"][n], prox, self._lam(found["dual"][n])) for n in names
+            n: ranking.level(state["dual"][n], prox, self._lam(state["dual"][n])) for n in names
         }
         if self.hyper.mode == "dual":
             scores = levels
         elif self.hyper.mode == "path":
-            entry = {n: ranking.earliest(found["first_step"][n], prox) for n in names}
+            entry = {n: ranking.earliest(state["first_step"][n], prox) for n in names}
             scores = ranking.lexicographic(entry, levels)
         else:
-            sizes = {n: ranking.magnitude(found["network"][n], prox) for n in names}
-            scores = ranking.lexicographic(self._first_epochs(found, names), sizes)
+            sizes = {n: ranking.magnitude(state["network"][n], prox) for n in names}
+            scores = ranking.lexicographic(self._first_epochs(state, names), sizes)
         return self.ranked({name: score.to(self.device) for name, score in scores.items()})
 
     def _lam(self, weight: Tensor) -> float:
         return float(self.hyper.fc_lam if weight.dim() == 2 else self.hyper.lam)
 
     def _keep(self, scores: Tensors) -> Masks:
-        """Exactly as many weights as asked; a filter that is ranked as one may be cut."""
+        """Keep exactly the target number of weights; a grouped filter may be kept in part."""
         shaped = {name: scores[name].expand(w.shape) for name, w in prunable(self.network)}
         return topk_masks(shaped, self.context.density, scope=self.hyper.scope)
 
-    def _first_epochs(self, found: Mapping[str, Any], names: list[str]) -> dict[str, Tensor]:
-        """The first epoch after which each weight, or filter, was in the support; inf for never."""
-        first = {name: torch.full_like(found["dual"][name], torch.inf) for name in names}
-        for epoch, support in enumerate(found["supports"]):
+    def _first_epochs(self, state: Mapping[str, Any], names: list[str]) -> dict[str, Tensor]:
+        """First epoch after which each weight, or filter, is in the support; inf for never."""
+        first = {name: torch.full_like(state["dual"][name], torch.inf) for name in names}
+        for epoch, support in enumerate(state["supports"]):
             for name, entry in first.items():
-                now = search.unpacked(support[name], entry.shape)
-                entry[now & entry.isinf()] = epoch
+                selected = search.unpacked(support[name], entry.shape)
+                entry[selected & entry.isinf()] = epoch
         return {name: ranking.earliest(entry, self.hyper.prox) for name, entry in first.items()}
 
-    def _support(self, found: Mapping[str, Any]) -> Masks:
-        """The support after the epoch whose density is nearest; the earlier one of two."""
+    def _support(self, state: Mapping[str, Any]) -> Masks:
+        """The support after the epoch whose density is nearest, the earlier one of two."""
         if self.context.sanity_check == "invert":
-            raise BenchError("mode epoch ranks nothing: there is nothing to invert")
+            raise BenchError("mode=epoch ranks no weights, which the check `invert` needs")
         shapes = {name: weight.shape for name, weight in prunable(self.network)}
         supports = (
             Masks({n: search.unpacked(bits[n], shape) for n, shape in shapes.items()})
-            for bits in found["supports"]
+            for bits in state["supports"]
         )
         nearest = min(supports, key=lambda masks: abs(masks.density() - self.context.density))
         return Masks({name: mask.to(self.device) for name, mask in nearest.items()})
@@ -142,25 +144,26 @@ class DessiLBISearch(SparseClassifier):
 class DessiLBIFilters(DessiLBISearch):
     """DessiLBI with a group per filter: keep whole filters, and single weights of linear layers.
 
-    Filters are taken as long as they fit: the density is undershot by less than one filter.
+    Filters are kept in order of rank as long as they fit: the density is below the target by less
+    than one filter.
     """
 
     exact_density = False
 
     @dataclass(frozen=True)
     class Hyper(DessiLBISearch.Hyper):
-        """The authors' search for networks with sparse filters, but short."""
+        """Search and ranking; defaults as in the authors' search for sparse filters, but short."""
 
         nu: float = 100.0
         lam: float = 0.05
         fc_lam: float = 0.05
-        """Theirs is 1, linear layers staying whole; here their weights compare with filters."""
+        """The authors have 1, which leaves linear layers dense; here they compete with filters."""
         prox: Literal["filter", "filter_sqrt"] = "filter_sqrt"
         nesterov: bool = True
         weight_decay: float = 1e-4
         wd_rule: Literal["core", "lottery"] = "lottery"
 
     def _keep(self, scores: Tensors) -> Masks:
-        """Whole filters."""
+        """Keep whole filters, and single weights of linear layers."""
         shapes = {name: tuple(weight.shape) for name, weight in prunable(self.network)}
         return keep_units(scores, shapes, self.context.density, self.hyper.scope)

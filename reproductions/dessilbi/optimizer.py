@@ -38,19 +38,19 @@ CHOICES = {"prox": ("l1", "filter", "filter_sqrt"), "wd_rule": ("core", "lottery
 class DessiLBI(torch.optim.Optimizer):
     """Train weights W together with a sparse copy Gamma of them that grows from 0.
 
-    Of each parameter that is split, a step at learning rate a does, with everything on the right as
-    it was before the step and d the gradient after weight decay and momentum:
+    A step at learning rate a updates each split parameter as follows, with all values on the right
+    from before the step, and d the gradient after weight decay and momentum:
 
         W     <-  W - kappa a d - (kappa a / nu) (W - Gamma)
         Z     <-  Z + (a / nu) (W - Gamma)
         Gamma <-  kappa prox(Z)
 
-    Other parameters do W <- W - kappa a d. Weights that matter enter Gamma early: the order is the
-    regularisation path. Options, each also of a parameter group:
+    Other parameters: W <- W - kappa a d. Important weights enter Gamma early: the order is the
+    regularisation path. Options, also by parameter group:
 
-    - `kappa`, `nu`: damping, and weakness of the coupling (the authors' code calls nu `mu`);
+    - `kappa`, `nu`: damping, and inverse strength of the coupling (`mu` in the authors' code);
     - `lam`: threshold of the prox; `fc_lam`: that of linear weights, the same unless given (the
-      authors' group optimizer for tickets leaves it at 1 whatever it is told);
+      authors' group optimizer for tickets always uses 1);
     - `prox` of convolutions: element-wise (`l1`), or a group per output filter, thresholded by its
       norm (`filter`) or its root mean square (`filter_sqrt`); linear weights are element-wise;
     - `momentum`, `dampening`, `nesterov` as in SGD, of the gradient of the loss alone: the coupling
@@ -63,8 +63,8 @@ class DessiLBI(torch.optim.Optimizer):
     state is `z`, `gamma` and `first_step`, the number of the step, from 1, at which each element of
     Gamma was first not 0 (inf: never).
 
-    Raises BenchError for options that cannot be, such as kappa lr / nu >= 1, at which W - Gamma
-    grows without bound where Gamma is not 0.
+    Raises BenchError for impossible options, such as kappa lr / nu >= 1, at which W - Gamma grows
+    without bound where Gamma is not 0.
     """
 
     def __init__(
@@ -73,10 +73,10 @@ class DessiLBI(torch.optim.Optimizer):
         for key in options.keys() - DEFAULTS.keys():
             raise unknown("option", key, DEFAULTS, "DessiLBI: ")
         self._names = None if split is None else frozenset(split)
-        self._set_aside: list[Tensor] | None = None
+        self._unprojected: list[Tensor] | None = None
         super().__init__(params, {"lr": lr, **DEFAULTS, **options, "steps": 0})
         for name in sorted((self._names or frozenset()) - {name for name, _ in self._split()}):
-            raise BenchError(f"DessiLBI: split names {name}, which is no parameter that was given")
+            raise BenchError(f"DessiLBI: split names {name}, which is not among the parameters")
 
     def add_param_group(self, param_group: Group) -> None:
         """Add a group, check its options, and start Z and Gamma of its split parameters at 0."""
@@ -93,15 +93,15 @@ class DessiLBI(torch.optim.Optimizer):
                 }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take what was pickled or loaded, which is without the names and what was set aside."""
+        """Restore a pickled or loaded state, which lacks the attributes of this class."""
         super().__setstate__(state)
         self.__dict__.setdefault("_names", None)
-        self.__dict__.setdefault("_set_aside", None)
+        self.__dict__.setdefault("_unprojected", None)
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        """Do one step. Raises BenchError while the projection is in place of the weights."""
-        if self._set_aside is not None:
+        """Do one step. Raises BenchError while the weights are projected."""
+        if self._unprojected is not None:
             raise BenchError("the weights are projected; restore() them before the next step")
         loss = None
         if closure is not None:
@@ -109,43 +109,43 @@ class DessiLBI(torch.optim.Optimizer):
                 loss = closure()
         for group in self.param_groups:
             group["steps"] += 1
-            live = [(n, p) for n, p in _named(group) if p.grad is not None]
-            if live:
-                self._step(group, live)
+            named = [(n, p) for n, p in _named(group) if p.grad is not None]
+            if named:
+                self._step(group, named)
         return loss
 
-    def _step(self, group: Group, live: list[tuple[str, Tensor]]) -> None:
-        weights = [p for _, p in live]
-        where = [i for i, p in enumerate(weights) if "z" in self.state[p]]
-        split = [weights[i] for i in where]
+    def _step(self, group: Group, named: list[tuple[str, Tensor]]) -> None:
+        weights = [p for _, p in named]
+        indices = [i for i, p in enumerate(weights) if "z" in self.state[p]]
+        split = [weights[i] for i in indices]
         gaps = _foreach("sub", split, self._of("gamma", split))
-        rate, pull = group["kappa"] * group["lr"], group["lr"] / group["nu"]
+        rate, coupling = group["kappa"] * group["lr"], group["lr"] / group["nu"]
         gradients = [p.grad for p in weights if p.grad is not None]
         if group["coupling_in_momentum"]:
-            gradients = _added(gradients, where, gaps, 1 / group["nu"])
-        torch._foreach_add_(weights, self._directions(group, live, gradients), alpha=-rate)
+            gradients = _added(gradients, indices, gaps, 1 / group["nu"])
+        torch._foreach_add_(weights, self._directions(group, named, gradients), alpha=-rate)
         if not split:
             return
         if not group["coupling_in_momentum"]:
-            torch._foreach_add_(split, gaps, alpha=-group["kappa"] * pull)
-        torch._foreach_add_(self._of("z", split), gaps, alpha=pull)
+            torch._foreach_add_(split, gaps, alpha=-group["kappa"] * coupling)
+        torch._foreach_add_(self._of("z", split), gaps, alpha=coupling)
         self._threshold(group, split)
-        self._note_entries(group, split)
+        self._record_entries(group, split)
 
     def _directions(
-        self, group: Group, live: list[tuple[str, Tensor]], gradients: list[Tensor]
+        self, group: Group, named: list[tuple[str, Tensor]], gradients: list[Tensor]
     ) -> list[Tensor]:
         """The gradients after weight decay and momentum, in the order of the rule."""
-        weights, decay = [p for _, p in live], group["weight_decay"]
-        where = [i for i, (n, p) in enumerate(live) if decay and _decays(group["wd_rule"], n, p)]
-        decaying = [weights[i] for i in where]
-        decayed = _added(gradients, where, decaying, decay)
+        weights, decay = [p for _, p in named], group["weight_decay"]
+        indices = [i for i, (n, p) in enumerate(named) if decay and _decays(group["wd_rule"], n, p)]
+        decaying = [weights[i] for i in indices]
+        decayed = _added(gradients, indices, decaying, decay)
         if not group["momentum"]:
             return decayed
         core = group["wd_rule"] == "core"
         buffers = self._accumulated(group, weights, gradients if core else decayed)
-        if core and where:
-            torch._foreach_add_([buffers[i] for i in where], decaying, alpha=decay)
+        if core and indices:
+            torch._foreach_add_([buffers[i] for i in indices], decaying, alpha=decay)
         if group["nesterov"]:
             return list(torch._foreach_add(decayed, buffers, alpha=group["momentum"]))
         return buffers
@@ -153,14 +153,14 @@ class DessiLBI(torch.optim.Optimizer):
     def _accumulated(
         self, group: Group, weights: list[Tensor], gradients: list[Tensor]
     ) -> list[Tensor]:
-        """Add to the momentum buffers; the first gradient is taken undamped."""
-        fresh = [i for i, p in enumerate(weights) if "momentum_buffer" not in self.state[p]]
-        known = [i for i in range(len(weights)) if i not in set(fresh)]
-        for i in fresh:
+        """Update the momentum buffers; they start as the first gradient, undamped."""
+        first = [i for i, p in enumerate(weights) if "momentum_buffer" not in self.state[p]]
+        later = [i for i in range(len(weights)) if i not in set(first)]
+        for i in first:
             self.state[weights[i]]["momentum_buffer"] = gradients[i].clone()
         buffers = self._of("momentum_buffer", weights)
-        if known:
-            old, new = [buffers[i] for i in known], [gradients[i] for i in known]
+        if later:
+            old, new = [buffers[i] for i in later], [gradients[i] for i in later]
             torch._foreach_mul_(old, group["momentum"])
             torch._foreach_add_(old, new, alpha=1 - group["dampening"])
         return buffers
@@ -168,11 +168,11 @@ class DessiLBI(torch.optim.Optimizer):
     def _threshold(self, group: Group, split: list[Tensor]) -> None:
         """Gamma <- kappa prox(Z)."""
         for grouped in (False, True):
-            chosen = [p for p in split if ranking.is_grouped(p, group["prox"]) == grouped]
-            if not chosen:
+            weights = [p for p in split if ranking.is_grouped(p, group["prox"]) == grouped]
+            if not weights:
                 continue
-            gammas, duals = self._of("gamma", chosen), self._of("z", chosen)
-            lams = [_threshold_of(group, p) for p in chosen]
+            gammas, duals = self._of("gamma", weights), self._of("z", weights)
+            lams = [_threshold_of(group, p) for p in weights]
             torch._foreach_copy_(gammas, duals)
             if grouped:
                 scales = [per_filter(z) for z in duals]
@@ -187,7 +187,7 @@ class DessiLBI(torch.optim.Optimizer):
                 torch._foreach_sub_(gammas, inner)
             torch._foreach_mul_(gammas, group["kappa"])
 
-    def _note_entries(self, group: Group, split: list[Tensor]) -> None:
+    def _record_entries(self, group: Group, split: list[Tensor]) -> None:
         """first_step <- min(first_step, this step where Gamma is not 0, else inf)."""
         entered = torch._foreach_sign(torch._foreach_abs(self._of("gamma", split)))
         torch._foreach_reciprocal_(entered)
@@ -195,32 +195,36 @@ class DessiLBI(torch.optim.Optimizer):
         torch._foreach_minimum_(self._of("first_step", split), entered)
 
     def support(self) -> dict[str, Tensor]:
-        """Where Gamma is not exactly 0: parameter name -> bool tensor."""
+        """Return where Gamma is not exactly 0: parameter name -> bool tensor of its shape."""
         return {name: self.state[p]["gamma"] != 0 for name, p in self._split()}
 
     @torch.no_grad()
     def project(self) -> None:
-        """Put W where Gamma is not 0, and 0 elsewhere, in place of W, until `restore`."""
-        if self._set_aside is not None:
+        """Set W to 0 where Gamma is 0, until `restore`. Raises BenchError if it is already."""
+        if self._unprojected is not None:
             raise BenchError("the weights are projected already")
-        self._set_aside = [p.detach().clone() for _, p in self._split()]
+        self._unprojected = [p.detach().clone() for _, p in self._split()]
         for _, p in self._split():
             p.mul_(self.state[p]["gamma"] != 0)
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Undo `project`."""
-        if self._set_aside is None:
+        """Undo `project`. Raises BenchError if the weights are not projected."""
+        if self._unprojected is None:
             raise BenchError("the weights are not projected: there is nothing to restore")
-        for (_, p), weight in zip(self._split(), self._set_aside, strict=True):
+        for (_, p), weight in zip(self._split(), self._unprojected, strict=True):
             p.copy_(weight)
-        self._set_aside = None
+        self._unprojected = None
 
     def rank(self, mode: Literal["path", "dual"] = "path") -> dict[str, Tensor]:
-        """Score each weight, higher is better: parameter name -> float64 tensor of its shape.
+        """Score each split weight for pruning; the highest are kept.
 
-        `dual`: how far Z is up, in thresholds; `path`: by the first step in Gamma, then by `dual`,
-        with no two scores equal.
+        Args:
+            mode: `dual` scores by |Z| in units of the threshold; `path` by the first step in
+                Gamma, then by `dual`, with no two scores equal.
+
+        Returns:
+            Parameter name -> float64 tensor of its shape.
         """
         if mode not in ("path", "dual"):
             raise unknown("mode", mode, ("path", "dual"), "DessiLBI: ")
@@ -243,7 +247,7 @@ class DessiLBI(torch.optim.Optimizer):
         scope: Literal["global", "local"] = "global",
         mode: Literal["path", "dual"] = "path",
     ) -> Masks:
-        """Keep exactly `density` of the split weights, by `rank`, over all or within each."""
+        """Keep exactly `density` of the split weights, ranked over all of them or within each."""
         return topk_masks(self.rank(mode), density, scope=scope)
 
     def _split(self) -> list[tuple[str, Tensor]]:
@@ -260,15 +264,15 @@ class DessiLBI(torch.optim.Optimizer):
 
 
 def _named(group: Group) -> Iterator[tuple[str, Tensor]]:
-    """Parameters by name; the name is "" where none was given."""
+    """Parameters with their names, "" for parameters without."""
     names = group.get("param_names") or [""] * len(group["params"])
     return zip(names, group["params"], strict=True)
 
 
 def _lam(group: Group, weight: Tensor) -> float:
-    """Lambda of a weight: linear layers may have their own."""
-    own = group["fc_lam"] if weight.dim() == 2 else None
-    return float(group["lam"] if own is None else own)
+    """Lambda of a weight: `fc_lam` for linear layers, if there is one."""
+    fc_lam = group["fc_lam"] if weight.dim() == 2 else None
+    return float(group["lam"] if fc_lam is None else fc_lam)
 
 
 def _threshold_of(group: Group, weight: Tensor) -> float:
@@ -282,24 +286,23 @@ def _decays(rule: str, name: str, parameter: Tensor) -> bool:
 
 
 def _foreach(operation: str, one: list[Tensor], other: list[Tensor]) -> list[Tensor]:
-    """An operation on pairs; of no pairs, nothing."""
+    """A foreach operation on pairs, which may be none."""
     return list(getattr(torch, f"_foreach_{operation}")(one, other)) if one else []
 
 
 def _added(
-    tensors: list[Tensor], where: list[int], terms: list[Tensor], alpha: float
+    tensors: list[Tensor], indices: list[int], terms: list[Tensor], alpha: float
 ) -> list[Tensor]:
-    """Add alpha * terms to the tensors at `where`; the tensors given stay as they are."""
-    if not where:
+    """Add alpha * terms to the tensors at `indices`, out of place."""
+    if not indices:
         return tensors
-    sums = dict(
-        zip(where, torch._foreach_add([tensors[i] for i in where], terms, alpha=alpha), strict=True)
-    )
-    return [sums.get(i, tensor) for i, tensor in enumerate(tensors)]
+    sums = torch._foreach_add([tensors[i] for i in indices], terms, alpha=alpha)
+    by_index = dict(zip(indices, sums, strict=True))
+    return [by_index.get(i, tensor) for i, tensor in enumerate(tensors)]
 
 
 def _check(group: Group) -> None:
-    """Raise BenchError for options that cannot be."""
+    """Raise BenchError for impossible options."""
     positive = {"lr": group["lr"], "kappa": group["kappa"], "nu": group["nu"], "lam": group["lam"]}
     if group["fc_lam"] is not None:
         positive["fc_lam"] = group["fc_lam"]
@@ -313,9 +316,9 @@ def _check(group: Group) -> None:
         raise BenchError(
             f"DessiLBI: weight_decay must be at least 0, got {group['weight_decay']:g}"
         )
-    for key, known in CHOICES.items():
-        if group[key] not in known:
-            raise unknown(key, group[key], known, "DessiLBI: ")
+    for key, choices in CHOICES.items():
+        if group[key] not in choices:
+            raise unknown(key, group[key], choices, "DessiLBI: ")
     _check_together(group)
 
 
@@ -329,7 +332,7 @@ def _check_together(group: Group) -> None:
         raise BenchError("DessiLBI: nesterov needs a momentum above 0")
     if group["weight_decay"] and "param_names" not in group:
         raise BenchError(
-            "DessiLBI: which parameters decay depends on their names; give it "
+            "DessiLBI: weight decay depends on the names of parameters; pass "
             "network.named_parameters() instead of parameters()"
         )
 
@@ -339,5 +342,5 @@ def _check_split(name: str, parameter: Tensor) -> None:
         raise BenchError(f"DessiLBI: {name} is a vector; only weights can be split")
     if torch.finfo(parameter.dtype).bits < 32:
         raise BenchError(
-            f"DessiLBI: {name} is {parameter.dtype}; whether Gamma is 0 needs single precision"
+            f"DessiLBI: {name} is {parameter.dtype}; split weights need at least single precision"
         )

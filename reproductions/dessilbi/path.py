@@ -1,4 +1,4 @@
-"""What a stored search went through: units selected by epoch, and their norms as a picture.
+"""The path of a cached search: units selected by epoch, and their norms as a figure.
 
 python -m pai_bench.reproductions.dessilbi.path runs/searches/ID.pt
 python -m pai_bench.reproductions.dessilbi.path runs/searches/ID.pt --layer conv3 --svg path.svg
@@ -23,27 +23,31 @@ SELECTED, OTHERS = "#c23b22", "#9aa0a6"
 
 
 def selected(state: Mapping[str, Any]) -> list[dict[str, tuple[int, int]]]:
-    """Of each epoch, by weight name: how many units have a Gamma that is not 0, of how many.
+    """Count the units whose Gamma is not 0 after each epoch.
 
     Units are output filters of convolutions, single weights of linear layers.
+
+    Returns:
+        For each epoch, weight name -> (selected units, all units).
     """
     shapes = {name: dual.shape for name, dual in state["dual"].items()}
-    counted = []
+    counts = []
     for bits in state["supports"]:
         masks = {name: unpacked(bits[name], shape) for name, shape in shapes.items()}
         units = {n: m.flatten(1).any(1) if m.dim() > 2 else m for n, m in masks.items()}
-        counted.append({name: (int(u.sum()), u.numel()) for name, u in units.items()})
-    return counted
+        counts.append({name: (int(u.sum()), u.numel()) for name, u in units.items()})
+    return counts
 
 
 def table(state: Mapping[str, Any]) -> str:
-    """A line per epoch, counted from 0 as in the authors' code, and a column per layer."""
+    """Format `selected`: a line per epoch, from 0 as in the authors' code, a column per layer."""
     epochs = selected(state)
     names = list(epochs[0])
     heads = [f"{n.removesuffix('.weight')} of {epochs[0][n][1]}" for n in names]
     rows = [["epoch", *heads]]
     rows += [
-        [str(epoch), *(str(found[name][0]) for name in names)] for epoch, found in enumerate(epochs)
+        [str(epoch), *(str(counts[name][0]) for name in names)]
+        for epoch, counts in enumerate(epochs)
     ]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
@@ -52,21 +56,23 @@ def table(state: Mapping[str, Any]) -> str:
 
 
 def picture(state: Mapping[str, Any], layer: str) -> str:
-    """An SVG of the norms of a layer's filters (or rows) against epochs.
+    """Draw the norms of a layer's filters (or rows) against epochs, as an SVG.
 
     Those whose Gamma is not 0 at the end are in colour. Raises BenchError for an unknown layer.
     """
     norms: Mapping[str, Tensor] = state["norms"]
     name = layer if layer in norms else f"{layer}.weight"
     if name not in norms:
-        raise unknown("layer", layer, [known.removesuffix(".weight") for known in norms])
+        raise unknown("layer", layer, [key.removesuffix(".weight") for key in norms])
     shape = state["dual"][name].shape
-    kept = unpacked(state["supports"][-1][name], shape).flatten(1).any(1).tolist()
+    in_support = unpacked(state["supports"][-1][name], shape).flatten(1).any(1).tolist()
     highest = max(float(norms[name].max()), 1e-12)
     columns = norms[name].T.tolist()
-    order = sorted(range(len(columns)), key=lambda unit: kept[unit])
-    lines = [_line(columns[unit], highest, SELECTED if kept[unit] else OTHERS) for unit in order]
-    title = f"{name.removesuffix('.weight')}: {sum(kept)} of {len(kept)} selected"
+    order = sorted(range(len(columns)), key=lambda unit: in_support[unit])
+    lines = [
+        _line(columns[unit], highest, SELECTED if in_support[unit] else OTHERS) for unit in order
+    ]
+    title = f"{name.removesuffix('.weight')}: {sum(in_support)} of {len(in_support)} selected"
     return "\n".join([*_frame(title, len(norms[name]) - 1, highest), *lines, "</svg>", ""])
 
 
@@ -96,21 +102,21 @@ def _frame(title: str, epochs: int, highest: float) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the table, and write the picture if one is asked for."""
+    """Print the table; with `--svg`, write the figure."""
     parser = argparse.ArgumentParser(
         prog="pai_bench.reproductions.dessilbi.path", description=__doc__
     )
-    parser.add_argument("search", type=Path, help="file of a stored search")
+    parser.add_argument("search", type=Path, help="file of a cached search")
     parser.add_argument("--layer", help="layer whose filters are drawn")
-    parser.add_argument("--svg", type=Path, help="where the picture is written")
-    given = parser.parse_args(arguments)
-    if (given.layer is None) != (given.svg is None):
+    parser.add_argument("--svg", type=Path, help="file to write the figure to")
+    options = parser.parse_args(arguments)
+    if (options.layer is None) != (options.svg is None):
         parser.error("--layer and --svg go together")
     try:
-        state = search_cache.read(given.search).state
+        state = search_cache.read(options.search).state
         print(table(state))
-        if given.svg is not None:
-            given.svg.write_text(picture(state, given.layer), encoding="utf-8")
+        if options.svg is not None:
+            options.svg.write_text(picture(state, options.layer), encoding="utf-8")
     except BenchError as error:
         print(f"pai_bench.reproductions.dessilbi.path: {error}", file=sys.stderr)
         return 2

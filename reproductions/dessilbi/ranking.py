@@ -1,6 +1,6 @@
-"""From a path to a ranking: which weights, or filters, came first, and which are strongest.
+"""Rank weights, or filters, by a path: by their entry into the support, and by their size.
 
-Scores have the weight's shape, or (out, 1, ...) where the prox groups a filter; higher is better.
+Scores have the weight's shape, or (out, 1, ...) if the prox groups filters; the highest are kept.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ Prox = Literal["l1", "filter", "filter_sqrt"]
 
 
 def is_grouped(weight: Tensor, prox: Prox) -> bool:
-    """Tell whether the prox thresholds whole output filters: never those of linear layers."""
+    """Whether the prox thresholds whole output filters; never those of linear layers."""
     return prox != "l1" and weight.dim() > 2
 
 
 def size_factor(weight: Tensor, prox: Prox) -> float:
-    """What lambda is multiplied with: sqrt(weights per filter) if the prox says so."""
+    """Factor of lambda: sqrt(weights per filter) for `filter_sqrt`, else 1."""
     if prox == "filter_sqrt" and weight.dim() > 2:
         return math.sqrt(weight[0].numel())
     return 1.0
 
 
 def level(dual: Tensor, prox: Prox, lam: float) -> Tensor:
-    """How far Z is up, in thresholds: Gamma is not 0 where this exceeds 1; float64.
+    """|Z| in units of the threshold, in float64: Gamma is not 0 where this exceeds 1.
 
-    |Z| / lambda; of a filter its norm, or root mean square, over lambda. The top k of these are
+    |Z| / lambda; for a filter its norm, or root mean square, over lambda. The top k of these are
     the support that the same Z would have at another threshold.
     """
     dual = dual.double()
@@ -41,13 +41,13 @@ def level(dual: Tensor, prox: Prox, lam: float) -> Tensor:
 
 
 def magnitude(weight: Tensor, prox: Prox) -> Tensor:
-    """|W|, or the norm of each filter where the prox groups filters; float64."""
+    """|W|, or the norm of each filter if the prox groups filters, in float64."""
     weight = weight.double()
     return per_filter(weight) if is_grouped(weight, prox) else weight.abs()
 
 
 def earliest(entry: Tensor, prox: Prox) -> Tensor:
-    """The entry of each weight, or that of a filter's first weight (authors' prune order)."""
+    """Entry of each weight, or the earliest of a filter's weights (the authors' prune order)."""
     if not is_grouped(entry, prox):
         return entry.double()
     flat = entry.double().flatten(1).amin(1)
@@ -55,10 +55,10 @@ def earliest(entry: Tensor, prox: Prox) -> Tensor:
 
 
 def lexicographic(entry: Mapping[str, Tensor], strength: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rank by early `entry`, then great `strength`, then position; no two scores are equal.
+    """Score by early `entry`, then large `strength`, then position; no two scores are equal.
 
-    The authors' code adds the two up in single precision instead, where the weights that never
-    entered are equal to each other.
+    The authors' code adds the two in single precision instead, which makes the weights that never
+    entered equal to each other.
 
     >>> entry = {"w": torch.tensor([2.0, 1.0, 2.0])}
     >>> lexicographic(entry, {"w": torch.tensor([0.1, 0.2, 0.3])})["w"].tolist()
@@ -70,5 +70,5 @@ def lexicographic(entry: Mapping[str, Tensor], strength: Mapping[str, Tensor]) -
     order = order[early[order].argsort(stable=True)]
     scores = torch.empty_like(strong)
     scores[order] = torch.arange(len(order), 0, -1, dtype=scores.dtype, device=scores.device)
-    parts = scores.split([value.numel() for value in entry.values()])
-    return {n: part.view_as(v) for (n, v), part in zip(entry.items(), parts, strict=True)}
+    by_layer = scores.split([value.numel() for value in entry.values()])
+    return {n: flat.view_as(v) for (n, v), flat in zip(entry.items(), by_layer, strict=True)}

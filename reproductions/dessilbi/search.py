@@ -1,4 +1,4 @@
-"""The search: one training with DessiLBI, and what is kept of its path."""
+"""The search: one training with DessiLBI, and a record of its path."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pai_bench.training.loop import Passes, train
 
 
 class Settings(Protocol):
-    """All that a search depends on beside network and data; see the method's `Hyper`."""
+    """What a search depends on besides network and data; see the method's `Hyper`."""
 
     search_epochs: int
     search_lr: float
@@ -41,17 +41,21 @@ OPTIONS = (
     "kappa", "nu", "lam", "fc_lam", "prox", "momentum", "nesterov", "weight_decay", "wd_rule",
     "coupling_in_momentum",
 )  # fmt: skip
-"""Settings that are the optimizer's."""
+"""Settings of the optimizer."""
 SETTINGS = ("search_epochs", "search_lr", "search_decay_every", *OPTIONS)
+"""Settings that identify a search in the search cache."""
 
 
 def search(network: nn.Module, recipe: Recipe, batches: Passes, settings: Settings) -> Search:
-    """Train a copy of `network`, every conv and linear weight split, and record its path.
+    """Train a copy of `network`, with every conv and linear weight split, and record its path.
 
-    The state holds, by weight name: `dual` (Z at the end), `first_step`, `norms` (of each output
-    filter or row, before the first epoch and after each); `supports`, where Gamma is not 0, bit by
-    bit, after each epoch; and the trained `network`. Half-precision networks are searched in single
-    precision.
+    Half-precision networks are searched in single precision.
+
+    Returns:
+        A search whose state holds, by weight name: `dual` (Z at the end), `first_step` and `norms`
+        (epochs + 1, outputs), of output filters or rows before the first epoch and after each;
+        `supports`, for each epoch where Gamma is not 0, packed into bits; and the state_dict of
+        the trained `network`.
     """
     searched = copy.deepcopy(network)
     if next(searched.parameters()).element_size() < 4:
@@ -65,13 +69,13 @@ def search(network: nn.Module, recipe: Recipe, batches: Passes, settings: Settin
     )
     path = _Path(searched, optimizer, len(batches))
     effort = train(
-        searched, Masks.ones(searched), _recipe(recipe, settings), batches, path.note, optimizer
+        searched, Masks.ones(searched), _recipe(recipe, settings), batches, path.record, optimizer
     )
     return Search(path.state(), effort.flops)
 
 
 def _recipe(recipe: Recipe, settings: Settings) -> Recipe:
-    """The cell's recipe with the length and the learning rates of the search."""
+    """The cell's recipe with the epochs and learning rates of the search."""
     every, epochs = settings.search_decay_every, settings.search_epochs
     milestones = tuple(range(every, epochs, every)) if every else ()
     changes = {
@@ -89,7 +93,7 @@ def _recipe(recipe: Recipe, settings: Settings) -> Recipe:
 
 
 class _Path:
-    """Notes what happens while the optimizer goes along the path."""
+    """Records support and norms after each epoch."""
 
     def __init__(self, network: nn.Module, optimizer: DessiLBI, steps_per_epoch: int) -> None:
         self._network, self._optimizer = network, optimizer
@@ -97,15 +101,15 @@ class _Path:
         self._supports: list[dict[str, Tensor]] = []
         self._norms = [self._norms_now()]
 
-    def note(self, step: int) -> None:
-        """At the end of an epoch, record support and norms."""
+    def record(self, step: int) -> None:
+        """Record support and norms, if `step` is the last of an epoch."""
         if step % self._steps == 0:
             support = self._optimizer.support()
             self._supports.append({name: packed(mask) for name, mask in support.items()})
             self._norms.append(self._norms_now())
 
     def state(self) -> dict[str, Any]:
-        """All that is kept, on the CPU."""
+        """Return the state of the search, on the CPU."""
         weights = dict(self._network.named_parameters())
         names = list(self._norms[0])
         states = {name: self._optimizer.state[weights[name]] for name in names}
@@ -126,7 +130,7 @@ class _Path:
 
 
 def packed(mask: Tensor) -> Tensor:
-    """Eight elements of a mask in each byte.
+    """Pack a mask, eight elements in each byte.
 
     >>> packed(torch.tensor([True, False, True])).tolist()
     [160]
@@ -135,7 +139,7 @@ def packed(mask: Tensor) -> Tensor:
 
 
 def unpacked(bits: Tensor, shape: torch.Size) -> Tensor:
-    """The mask of this shape that was packed.
+    """Unpack a mask of this shape.
 
     >>> unpacked(torch.tensor([160], dtype=torch.uint8), torch.Size([3])).tolist()
     [True, False, True]

@@ -1,7 +1,7 @@
-"""The authors' pruning by order of selection: layer by layer, in one shot, without training on.
+"""The authors' pruning by order of selection: layer by layer, in one shot, without retraining.
 
-All in double precision: in single, |W| - 2000 makes the small weights that never entered equal, and
-their code then prunes nothing at low percentages.
+All in double precision: in single precision |W| - 2000 makes the small weights that never entered
+equal, and the authors' code then prunes nothing at low percentages.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from torch import Tensor
 from pai_bench.reproductions.dessilbi import ranking
 
 NEVER = 2000.0
-"""The epoch of what was never selected, in the authors' code."""
+"""Epoch of weights that were never selected, in the authors' code."""
 
 
 def note_epoch(record: Tensor, gamma: Tensor, epoch: int) -> Tensor:
-    """First epoch, from 0, at whose end each element of Gamma was not 0, NEVER for none so far."""
-    now = torch.where(gamma != 0, float(epoch), NEVER).to(record.dtype)
-    return torch.minimum(record, now)
+    """Update the first epoch, from 0, at whose end each element of Gamma is not 0; else NEVER."""
+    current = torch.where(gamma != 0, float(epoch), NEVER).to(record.dtype)
+    return torch.minimum(record, current)
 
 
 def prune_order(weight: Tensor, record: Tensor) -> Tensor:
-    """Size minus first epoch: of each filter (out,) of a convolution, of each linear weight.
+    """Score by size minus first epoch: filters (out,) of a convolution, single linear weights.
 
-    Not lexicographic: a filter of a greater norm overtakes one that was selected an epoch earlier,
-    if the norms are more than 1 apart.
+    Not lexicographic: a filter overtakes one that was selected an epoch earlier if its norm is
+    larger by more than 1.
     """
     scores = ranking.magnitude(weight, "filter") - ranking.earliest(record, "filter")
     return scores.flatten() if weight.dim() > 2 else scores
@@ -40,9 +40,9 @@ def threshold(order: Tensor, percent: float) -> float:
 def pruned(
     weight: Tensor, bias: Tensor | None, order: Tensor, percent: float
 ) -> tuple[Tensor, Tensor | None]:
-    """Zero what is below the percentile: filters and their biases, or single linear weights.
+    """Set to 0 what scores below the percentile: filters and biases, or single linear weights.
 
-    Filters at the percentile are kept, linear weights are not (authors' code).
+    Filters at the percentile are kept, linear weights are not (the authors' code).
     """
     limit = threshold(order, percent)
     if weight.dim() == 2:

@@ -19,7 +19,7 @@ from pai_bench.training.restricted_batches import Batches
 
 
 class Draws(Protocol):
-    """Where chance comes from. `c` counts weight configurations, `t` prunable tensors, from 0."""
+    """Source of random tensors, by weight configuration `c` and prunable tensor `t`, from 0."""
 
     def weights(self, c: int, t: int, like: Tensor) -> Tensor:
         """Draw the weights of tensor `t`, shaped as `like`."""
@@ -32,7 +32,7 @@ class Draws(Protocol):
 
 
 class NormalDraws:
-    """Weights N(0, 2 / fan_in); inputs and perturbations N(0, 1): drawn on the CPU, in order."""
+    """Weights N(0, 2 / fan_in), inputs and perturbations N(0, 1), drawn on the CPU in order."""
 
     def __init__(self, generator: Generator) -> None:
         self._generator = generator
@@ -51,16 +51,16 @@ class NormalDraws:
         return self._normal(like)
 
     def _normal(self, like: Tensor) -> Tensor:
-        drawn = torch.randn(like.shape, generator=self._generator, dtype=like.dtype)
-        return drawn.to(like.device)
+        noise = torch.randn(like.shape, generator=self._generator, dtype=like.dtype)
+        return noise.to(like.device)
 
 
 @register("ntk-sap")
 class NTKSAP(PruneAtInit):
     """Keep the weights whose removal would change the trace of the tangent kernel most.
 
-    Foresight without data, labels or the weights that are trained (paper, equation 10 and
-    algorithm 1): random weights, noise for inputs. Defaults are the authors' for CIFAR-10.
+    Scores need neither data and labels nor the initial weights: weights and inputs are random
+    (paper, equation 10 and algorithm 1). Defaults are the authors' for CIFAR-10.
     """
 
     paper = "ntk-sap"
@@ -69,7 +69,7 @@ class NTKSAP(PruneAtInit):
 
     @dataclass(frozen=True)
     class Hyper(PruneAtInit.Hyper):
-        """T is `rounds`, R is `repeats`."""
+        """The paper's T is `rounds`, its R is `repeats`."""
 
         rounds: int = 20
         repeats: int = 5
@@ -77,8 +77,9 @@ class NTKSAP(PruneAtInit):
         epsilon: float = 0.01
         """Standard deviation of the perturbation; the paper quotes the variance, 1e-4."""
         start: Literal["initial", "last-draw"] = "initial"
-        """Weights that training starts from: those of the cell's seed, which all methods share, as
-        in the authors' script; or the last random ones of the search, as in their `singleshot`."""
+        """Weights that training starts from: the initial ones of the cell's seed, which all methods
+        share, as in the authors' script; or the last random ones of scoring, as in their
+        `singleshot`."""
 
         def __post_init__(self) -> None:
             super().__post_init__()
@@ -92,22 +93,22 @@ class NTKSAP(PruneAtInit):
         self, network: nn.Module, context: MethodContext, draws: Draws | None = None, **hyper: Any
     ) -> None:
         super().__init__(network, context, **hyper)
-        self._given, self.draws = draws, draws
-        self._last: dict[str, Tensor] = {}
+        self._custom_draws, self.draws = draws, draws
+        self._last_weights: dict[str, Tensor] = {}
 
     def sparsify(self, batches: Batches) -> Masks:
-        """Prune in rounds, with draws from the stream `score/ntk-sap` unless others were given."""
+        """Prune in rounds; unless `draws` is given, draw from the stream `score/ntk-sap`."""
         stream = self.context.rng.generator("score/ntk-sap")
-        self.draws = self._given or NormalDraws(stream)
+        self.draws = self._custom_draws or NormalDraws(stream)
         masks = super().sparsify(batches)
         if self.hyper.start == "last-draw":
             for name, weight in prunable(self.network):
-                weight.data.copy_(self._last[name])
-        self._last = {}
+                weight.data.copy_(self._last_weights[name])
+        self._last_weights = {}
         return masks
 
     def scores(self, network: nn.Module, batches: Batches) -> dict[str, Tensor]:
-        """|sum over R weight draws and all batches of dJ/dm|, 0 for what is pruned already."""
+        """|sum over R weight configurations and all batches of dJ/dm|; 0 for pruned weights."""
         self.check_batches(batches)
         total: dict[str, Tensor] = {}
         for repeat in range(self.hyper.repeats):
@@ -117,11 +118,11 @@ class NTKSAP(PruneAtInit):
         return {name: (score * self.masks[name]).abs() for name, score in total.items()}
 
     def _gradients(self, network: nn.Module, like: Tensor, c: int) -> dict[str, Tensor]:
-        """dJ/dm for configuration `c`: J is the squared change of the logits, both nets masked."""
+        """dJ/dm of configuration `c`: J is the squared change of the masked network's logits."""
         assert self.draws is not None
         shapes = {name: weight.detach() for name, weight in prunable(network)}
         weights = {n: self.draws.weights(c, t, w) for t, (n, w) in enumerate(shapes.items())}
-        self._last = weights
+        self._last_weights = weights
         inputs = self.draws.inputs(c, like)
         perturbed = {
             n: weights[n] + self.hyper.epsilon * self.draws.perturbation(c, t, w)
@@ -130,8 +131,8 @@ class NTKSAP(PruneAtInit):
         masks = float_masks(self.masks, network)
         state = calibrate(network, masks, weights, inputs)
         base = masked_forward(network, masks, weights, state)(inputs)
-        moved = masked_forward(network, masks, perturbed, state)(inputs)
-        return mask_gradients((base - moved).square().sum(), masks)
+        shifted = masked_forward(network, masks, perturbed, state)(inputs)
+        return mask_gradients((base - shifted).square().sum(), masks)
 
 
 def calibrate(
@@ -140,11 +141,13 @@ def calibrate(
     weights: Mapping[str, Tensor],
     inputs: Tensor,
 ) -> dict[str, Tensor]:
-    """Give batch norms the statistics of this batch in the masked, unperturbed network.
+    """Compute the batch norms' statistics for a batch, in the masked, unperturbed network.
 
-    One pass in training mode with momentum 1 leaves the batch's mean and *unbiased* variance;
-    gamma is 1 and beta 0. Returns the batch norms' parameters and buffers, to be used in
-    evaluation mode, in which `network` is left.
+    One pass in training mode with momentum 1 records the batch's mean and *unbiased* variance;
+    gamma is 1 and beta 0. `network` is left in evaluation mode.
+
+    Returns:
+        Parameters and buffers of the batch norms by name, for use in evaluation mode.
     """
     state: dict[str, Tensor] = {}
     for name, module in network.named_modules():

@@ -1,4 +1,4 @@
-"""The images of a search: batches of its own size, pass after pass."""
+"""Batches of images for a search, of its own batch size, pass after pass."""
 
 from __future__ import annotations
 
@@ -10,19 +10,23 @@ from torch import Tensor
 from pai_bench.training.restricted_batches import Batches
 
 SAMPLE = 128
-"""Images of the initial masks by logit-SNIP; the first of them show how far a search is."""
+"""Number of images for initial masks by logit-SNIP, and for the history of a search."""
 
 
 class Feed:
-    """Training images without labels, in batches of `size` images, whatever size they come in.
+    """Training images without labels, in batches of `size` images, endlessly.
 
-    What does not fill a batch is dropped at the end of a pass, and the next pass has its own order
-    (section 1.5 of the specification). A data set smaller than a batch is one batch.
+    An incomplete batch at the end of a pass is dropped, and the next pass has its own order, as in
+    the authors' code. A data set smaller than a batch is one batch.
+
+    Args:
+        batches: (images, labels) in any batch size; an iteration is one pass.
+        size: Number of images in a batch.
     """
 
     def __init__(self, batches: Batches, size: int) -> None:
         self._batches = batches
-        self.images, self.sample = _look_at(batches)
+        self.images, self.sample = _count(batches)
         self.size = min(size, self.images)
 
     def __iter__(self) -> Iterator[Tensor]:
@@ -30,23 +34,24 @@ class Feed:
             yield from self._one_pass()
 
     def _one_pass(self) -> Iterator[Tensor]:
-        left: list[Tensor] = []
+        pending: list[Tensor] = []
         for images, _ in self._batches:
-            left.append(images)
-            if sum(map(len, left)) >= self.size:
-                *whole, rest = _split(torch.cat(left) if len(left) > 1 else images, self.size)
+            pending.append(images)
+            if sum(map(len, pending)) >= self.size:
+                joined = torch.cat(pending) if len(pending) > 1 else images
+                *whole, rest = _split(joined, self.size)
                 yield from whole
-                left = [rest] if len(rest) else []
+                pending = [rest] if len(rest) else []
 
 
 def _split(images: Tensor, size: int) -> list[Tensor]:
-    """Whole batches of `size` images, and last what is left, be it nothing."""
+    """Whole batches of `size` images, then the rest, which may be empty."""
     whole = len(images) // size * size
     return [*images[:whole].split(size), images[whole:]]
 
 
-def _look_at(batches: Batches) -> tuple[int, Tensor]:
-    """Number of images of a pass, and the first of them."""
+def _count(batches: Batches) -> tuple[int, Tensor]:
+    """Number of images in a pass, and the first `SAMPLE` of them."""
     count, sample = 0, []
     for images, _ in batches:
         if count < SAMPLE:

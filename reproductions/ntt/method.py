@@ -24,16 +24,15 @@ from pai_bench.training.callbacks.learning_curves import Diverged
 from pai_bench.training.restricted_batches import Batches
 
 REPORT = 100
-"""Steps between two points of a search's history."""
+"""Steps between two rows of a search's history."""
 
 
 @register("ntt")
 class NTT(SparseClassifier):
-    """Draw a sparse copy to the dense network's outputs and tangent kernel, without labels; train.
+    """Match a sparse copy to the dense network's outputs and tangent kernel, without labels; train.
 
-    The student starts as the masked copy of the untrained network, and masks are chosen anew by
-    magnitude every so many steps. Section numbers are those of the method's specification; defaults
-    are the authors' for LeNet-300-100 on MNIST.
+    The student starts as a masked copy of the untrained network, the teacher; its masks are updated
+    by magnitude at intervals. Defaults are the authors' for LeNet-300-100 on MNIST.
     """
 
     paper = "ntt"
@@ -44,34 +43,35 @@ class NTT(SparseClassifier):
 
     @dataclass(frozen=True)
     class Hyper:
-        """The search [3.2]; only `transfer` is about what comes after it."""
+        """The search, and with `transfer` the weights that training starts from."""
 
         epochs: int = 20
-        """Length of the search, in units of the training images over the batch size, rounded up."""
+        """Length of the search in passes, each of the training images over the batch size, rounded
+        up."""
         steps: int = 0
-        """Length of the search in steps; 0: `epochs` says."""
+        """Length of the search in steps; 0: as many as `epochs` are."""
         batch_size: int = 64
-        """Of the search: its own, whatever the recipe's."""
+        """Batch size of the search, independent of the recipe's."""
         lr: float = 5e-4
-        """Of Adam, whose moments outlive changes of the masks."""
+        """Learning rate of Adam, whose moments are kept when the masks change."""
         kernel: float = 1e-3
-        """Weight of the distance of kernels; 0: outputs alone are matched."""
+        """Weight of the distance of kernels; 0: only outputs are matched."""
         l2: float = 1e-4
         """Weight of the sum of squared weights; it is divided by the density."""
         update_every: int = 100
-        """Steps between choices of new masks; 0: the first masks stay."""
+        """Steps between mask updates; 0: the first masks stay."""
         tangent: Literal["dense", "masked"] = "dense"
-        """Directions of the student's kernel: all weights, pruned ones at 0 too, as in the authors'
-        code; or the kept ones only, which is the kernel of the network that will be trained [7]."""
+        """Directions of the student's kernel: all weights, including pruned ones, as in the
+        authors' code; or the kept ones only, the kernel of the network that will be trained."""
         scope: Literal["local", "global"] = "local"
         """The same density in each layer, or one ranking over all of them."""
         selection: Literal["above", "exact"] = "above"
-        """`above`: the authors' rule, one weight fewer than the density asks for [1.4]."""
+        """`above`: the authors' rule, which keeps one weight fewer than the target."""
         start: Literal["magnitude", "logit-snip"] = "magnitude"
-        """What the first masks are chosen by."""
+        """Score by which the first masks are chosen."""
         transfer: Literal["mask+weights", "mask", "mask+fresh"] = "mask+weights"
-        """Training starts from the student's weights and biases, as published; from the teacher's
-        own; or from other initial weights, which shows what the mask alone is worth."""
+        """Weights that training starts from: the student's weights and biases, as published; the
+        teacher's; or other initial weights, which shows the effect of the mask alone."""
 
         def __post_init__(self) -> None:
             for key in ("epochs", "batch_size"):
@@ -84,34 +84,38 @@ class NTT(SparseClassifier):
                 raise BenchError(f"lr must be above 0, got {self.lr}")
 
     def sparsify(self, batches: Batches) -> Masks:
-        """Search, or take what the search of another cell has found; set the weights to start from.
+        """Search, or load the search from the search cache; set the weights to start from.
 
-        The search depends on everything but `transfer`.
+        The search depends on all hyper-parameters but `transfer`.
         """
         settings = {key: value for key, value in asdict(self.hyper).items() if key != "transfer"}
         settings |= {
             "density": self.context.density,
             "invert": self.context.sanity_check == "invert",
         }
-        found = self.get_or_compute(settings, lambda: self._search(batches))
-        self._transfer(found["weights"])
-        return Masks({n: mask.to(self.device) for n, mask in found["masks"].items()})
+        state = self.get_or_compute(settings, lambda: self._search(batches))
+        self._transfer(state["weights"])
+        return Masks({n: mask.to(self.device) for n, mask in state["masks"].items()})
 
     def _transfer(self, weights: Mapping[str, Tensor]) -> None:
-        """Give the network the weights that training starts from."""
+        """Set the weights that training starts from."""
         if self.hyper.transfer == "mask+weights":
             for name, parameter in self.network.named_parameters():
                 parameter.data.copy_(weights[name])
         elif self.hyper.transfer == "mask+fresh":
             if self.context.other_start is None:
-                raise BenchError("transfer=mask+fresh: nothing here builds other initial weights")
+                raise BenchError(
+                    "transfer=mask+fresh needs other initial weights; only a cell can draw them"
+                )
             self.network.load_state_dict(self.context.other_start().state_dict())
 
     def _search(self, batches: Batches) -> Search:
-        """Optimise the student; `state` holds its masks, masked weights, and history."""
+        """Train the student; the state holds its masks, its masked weights, and the history."""
         feed = Feed(batches, self.hyper.batch_size)
         if feed.size < 2:
-            raise BenchError(f"ntt compares the halves of a batch: it was given {feed.size} images")
+            raise BenchError(
+                f"ntt compares the halves of a batch: it needs at least 2 images, got {feed.size}"
+            )
         total = self.hyper.steps or self.hyper.epochs * -(-feed.images // feed.size)
         with torch.inference_mode(False), torch.enable_grad():
             student = self._student(feed.sample)
@@ -121,14 +125,14 @@ class NTT(SparseClassifier):
             for step, images in zip(range(1, total + 1), feed, strict=False):
                 student.step(images)
                 if self._is_update(step, total):
-                    student.take(self._by_magnitude(student.parameters))
+                    student.set_masks(self._by_magnitude(student.parameters))
                 if step % REPORT == 0 or step == total:
-                    history.note(step)
+                    history.record(step)
         state = {"masks": dict(student.masks), "weights": student.masked(), "history": history.rows}
         return Search(state, flops)
 
     def _student(self, sample: Tensor) -> Student:
-        """A copy of the network, with its first masks."""
+        """Build the student: a copy of the network with its first masks."""
         hyper = self.hyper
         teacher = copy.deepcopy(self.network).eval()
         if hyper.start == "logit-snip":
@@ -139,7 +143,7 @@ class NTT(SparseClassifier):
         return Student(teacher, masks, objective, hyper.lr)
 
     def _is_update(self, step: int, total: int) -> bool:
-        """Masks move for the last time before the last `update_every` steps [1.4]."""
+        """Whether masks are updated after `step`; not in the last `update_every` steps."""
         every = self.hyper.update_every
         return bool(every) and step % every == 0 and step < total - every
 
@@ -153,33 +157,34 @@ class NTT(SparseClassifier):
 
 
 class History:
-    """How far the student is from the teacher on one fixed batch, as the search goes on."""
+    """Distances of the student from the teacher on one fixed batch, during a search."""
 
     def __init__(self, student: Student, images: Tensor) -> None:
         self._student, self._images = student, images
         self.rows: list[list[float]] = []
-        """Step; distance of kernels, of outputs; sum of squared weights; weights revived since."""
+        """Step, distance of kernels, distance of outputs, sum of squared weights, and number of
+        weights regrown since the row before."""
         self._masks = student.masks
-        self.note(0)
+        self.record(0)
 
-    def note(self, step: int) -> None:
-        """Add a row. Raises Diverged where a distance is no number."""
+    def record(self, step: int) -> None:
+        """Add a row. Raises Diverged if a distance is not finite."""
         student = self._student
         with torch.no_grad():
-            found = student.distances(student.masked(), self._images)
-            row = [float(found.kernel), float(found.outputs), float(student.l2())]
+            distances = student.distances(student.masked(), self._images)
+            row = [float(distances.kernel), float(distances.outputs), float(student.l2())]
         if not all(map(math.isfinite, row)):
             raise Diverged(f"the distance to the dense network became {row} in step {step}")
-        moved = sum(int((student.masks[n] & ~self._masks[n]).sum()) for n in self._masks)
+        regrown = sum(int((student.masks[n] & ~self._masks[n]).sum()) for n in self._masks)
         self._masks = student.masks
-        self.rows.append([float(step), *row, float(moved)])
+        self.rows.append([float(step), *row, float(regrown)])
 
 
 def _logit_saliency(network: nn.Module, images: Tensor) -> dict[str, Tensor]:
-    """|w d sum f^2 / dw| of each weight, f being the logits of the images [1.4]."""
+    """|w d sum f^2 / dw| of each weight, f being the logits of the images."""
     masks = float_masks(Masks.ones(network), network)
     squares = masked_forward(network, masks)(images).square().sum()
-    return {name: found.abs() for name, found in mask_gradients(squares, masks).items()}
+    return {name: gradient.abs() for name, gradient in mask_gradients(squares, masks).items()}
 
 
 def _flops(call: Callable[[], object]) -> float:

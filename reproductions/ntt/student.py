@@ -1,4 +1,4 @@
-"""NTT's student: a sparse copy of a dense network, drawn towards its outputs and its kernel."""
+"""NTT's student: a sparse copy of a dense network, trained to match its outputs and kernel."""
 
 from __future__ import annotations
 
@@ -17,30 +17,37 @@ Parameters = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Objective:
-    """What the student minimises: weights of the terms, and the tangents that its kernel has."""
+    """The student's loss: weights of its terms, and the tangents of the student's kernel."""
 
     kernel: float
+    """Weight of the distance of kernels."""
     l2: float
-    """Of the sum of squared kept weights, the division by the density done."""
+    """Weight of the sum of squared kept weights, already divided by the density."""
     tangent: Tangent
+    """Directions of the student's kernel: all weights, or the kept ones."""
 
 
 @dataclass(frozen=True)
 class Distances:
-    """From the teacher, on one batch; not weighted yet."""
+    """Distances from the teacher on one batch, not weighted."""
 
     kernel: Tensor
-    """Mean squared difference of the entries of the kernel between the halves of the batch."""
+    """Mean squared difference of the kernels between the halves of the batch."""
     outputs: Tensor
-    """Mean squared difference of the logits of the whole batch."""
+    """Mean squared difference of the logits of the batch."""
 
 
 class Student:
     """The unmasked parameters of the student, its masks, and its optimizer.
 
-    `teacher` is a network in evaluation mode that nobody else changes. The student starts as its
-    copy; every parameter is optimised, weights through their masks (paper's code, section 1 of the
-    specification).
+    The student starts as a copy of the teacher; every parameter is optimised, weights through their
+    masks, as in the authors' code.
+
+    Args:
+        teacher: A network in evaluation mode, which must not change.
+        masks: The first masks.
+        objective: The loss.
+        lr: Learning rate of Adam.
     """
 
     def __init__(self, teacher: nn.Module, masks: Masks, objective: Objective, lr: float) -> None:
@@ -48,23 +55,23 @@ class Student:
         self._teacher = {name: p.detach() for name, p in teacher.named_parameters()}
         self.parameters = {name: p.clone() for name, p in self._teacher.items()}
         first = next(iter(self.parameters.values()))
-        # On the CPU the fused step knows no half precision, as with SGD (methods/optimizer.py).
+        # On the CPU the fused step does not support half precision (see training/optimizer.py).
         fused = first.device.type == "cuda" or first.dtype in (torch.float32, torch.float64)
         self._adam = torch.optim.Adam(list(self.parameters.values()), lr, fused=fused)
-        self.take(masks)
+        self.set_masks(masks)
 
-    def take(self, masks: Masks) -> None:
-        """Wear other masks from now on. Values and Adam's moments of pruned weights stay."""
+    def set_masks(self, masks: Masks) -> None:
+        """Replace the masks. Values and Adam's moments of pruned weights do not change."""
         self.masks = masks
         self._factors = {name: mask.to(self.parameters[name].dtype) for name, mask in masks.items()}
 
     def masked(self) -> Parameters:
-        """The parameters that the network computes with: pruned weights are 0."""
+        """Return the parameters with pruned weights set to 0."""
         factors = self._factors
         return {n: p * factors[n] if n in factors else p for n, p in self.parameters.items()}
 
     def step(self, images: Tensor) -> None:
-        """One step of Adam on a batch (n, ...)."""
+        """Do one step of Adam on a batch of images (N, C, H, W)."""
         for name, gradient in self.gradients(images).items():
             self.parameters[name].grad = gradient
         self._adam.step()
@@ -72,17 +79,17 @@ class Student:
     def gradients(self, images: Tensor) -> Parameters:
         """Gradient of the loss by the unmasked parameters; exactly 0 for pruned weights.
 
-        That of the L2 term is written out: it costs nothing beside the mask's own product.
+        That of the L2 term is added by hand: after the product with the mask it is almost free.
         """
         leaves = {name: p.detach().requires_grad_() for name, p in self.masked().items()}
         objective = self._objective
         distances = self.distances(leaves, images, kernel=bool(objective.kernel))
-        found = torch.autograd.grad(
+        values = torch.autograd.grad(
             objective.kernel * distances.kernel + distances.outputs,
             list(leaves.values()),
             materialize_grads=True,
         )
-        gradients = dict(zip(leaves, found, strict=True))
+        gradients = dict(zip(leaves, values, strict=True))
         for name, factor in self._factors.items():
             kept = leaves[name].detach()
             gradients[name] = (gradients[name] * factor).add_(kept, alpha=2 * objective.l2)
@@ -91,12 +98,13 @@ class Student:
     def distances(
         self, parameters: Mapping[str, Tensor], images: Tensor, kernel: bool = True
     ) -> Distances:
-        """How far the network with `parameters` is from the teacher, with or without its kernel."""
+        """Distances of the network with `parameters` from the teacher; without `kernel`, that of
+        kernels is 0."""
         with torch.no_grad():
-            target = self._look(self._teacher, images, kernel, tangent="dense")
-        found = self._look(parameters, images, kernel, self._objective.tangent)
+            target = self._evaluate(self._teacher, images, kernel, tangent="dense")
+        student = self._evaluate(parameters, images, kernel, self._objective.tangent)
         kernels, outputs = (
-            (one - two).square().mean() for one, two in zip(found, target, strict=True)
+            (one - other).square().mean() for one, other in zip(student, target, strict=True)
         )
         return Distances(kernels, outputs)
 
@@ -112,10 +120,10 @@ class Student:
         masked = self.masked()
         return torch.stack([masked[name].square().sum() for name in self.masks]).sum()
 
-    def _look(
+    def _evaluate(
         self, parameters: Mapping[str, Tensor], images: Tensor, kernel: bool, tangent: Tangent
     ) -> tuple[Tensor, Tensor]:
-        """Kernel between the halves of the batch, or a single 0; and the outputs."""
+        """The kernel between the halves of the batch (0 without `kernel`), and the outputs."""
         if not kernel:
             outputs = functional_call(self._network, dict(parameters), (images,))
             return outputs.new_zeros(()), outputs

@@ -11,11 +11,11 @@ from pai_bench import DynamicSparse, register
 
 @register("rigl")
 class RigL(DynamicSparse):
-    """Drop the smallest weights, grow those with the largest gradient, now and then in training."""
+    """Drop the smallest weights, grow those with the largest gradient, at intervals in training."""
 
     paper = "rigl"
     looks_at_gradients = True
 
     def growth(self, step: int, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """|dL/dw| of one batch, as it is: nothing is accumulated (paper, algorithm 1)."""
+        """|dL/dw| of one batch, not accumulated over batches (paper, algorithm 1)."""
         return {name: gradient.abs() for name, gradient in gradients.items()}

@@ -1,4 +1,4 @@
-"""RigL's sizes of the compacted network: a perceptron without its dead neurons (its table 2)."""
+"""Sizes of the compacted network: a perceptron without its dead neurons (RigL, table 2)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pai_bench.claims.metric_registry import Tolerance, metric
 from pai_bench.store.result import Result
 
 size = partial(metric, kind="size", tolerance=Tolerance(share=0.02, spreads=2.0))
-"""A fiftieth of what is printed, or two spreads over runs."""
+"""Decorator of these metrics: 2 % of the printed value, or two spreads over runs."""
 
 
 @size("compacted-inputs", unit="inputs", aliases=("left-inputs",))
 def inputs(result: Result) -> float | None:
-    """Inputs that some neuron looks at."""
+    """Inputs that are connected to a neuron."""
     return None if result.architecture is None else result.architecture.units[0]
 
 
@@ -31,7 +31,7 @@ def second(result: Result) -> float | None:
 
 @size("compacted-sparsity", aliases=("left-sparsity",))
 def sparsity(result: Result) -> float | None:
-    """Sparsity of what is left."""
+    """Sparsity of the compacted network."""
     return None if result.architecture is None else result.architecture.sparsity
 
 
@@ -43,11 +43,11 @@ def kflops(result: Result) -> float | None:
 
 @size("compacted-bytes", unit="bytes", aliases=("left-bytes",))
 def size_in_bytes(result: Result) -> float | None:
-    """Bytes of its weights, biases and masks."""
+    """Bytes of weights, biases and masks."""
     return None if result.architecture is None else result.architecture.bytes
 
 
 def _hidden(result: Result, number: int) -> float | None:
-    """Neurons of a hidden layer; None where there are not so many layers."""
+    """Neurons of a hidden layer; None if there are fewer layers."""
     units = () if result.architecture is None else result.architecture.units
     return units[number] if number < len(units) - 1 else None

@@ -386,7 +386,7 @@ def test_a_new_method_is_written_and_ranked_against_all_by_one_command(call, tmp
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("My Method", "is no name of a method"), ("my-method", "is there already")],
+    [("My Method", "is not a valid method name"), ("my-method", "exists already")],
 )
 def test_a_new_method_overwrites_nothing(call, tmp_path, name, says):
     (tmp_path / "my_method.py").write_text("mine")

@@ -71,13 +71,13 @@ def test_a_cell_that_another_suite_has_finished_is_not_run_again(suites, setting
     outcome = fit.fit_cell(cell, settings)
     first.put(cell, outcome.result, outcome.curves, outcome.masks)
     tally = run()
-    assert (tally.ran, tally.found, tally.taken, tally.failed) == (1, 1, 1, 0)
+    assert (tally.ran, tally.stored, tally.copied, tally.failed) == (1, 1, 1, 0)
     assert second.get(cell.id).result == outcome.result
     assert second.verify(cell.id) == second.verify(missing.id) == []
     assert first.ids() == [cell.id]
     assert not [path for path in second.folder.iterdir() if path.name.startswith(f".{cell.id}")]
     tally = run()
-    assert (tally.ran, tally.found, tally.taken) == (0, 2, 0)
+    assert (tally.ran, tally.stored, tally.copied) == (0, 2, 0)
 
 
 def test_what_failed_or_was_altered_in_another_suite_is_run(suites):
@@ -86,7 +86,7 @@ def test_what_failed_or_was_altered_in_another_suite_is_run(suites):
     first.put(altered, Result("done"), {"test_accuracy": [0.9]})
     (first.folder / altered.id / "curves.json").write_text("{}")
     tally = run()
-    assert (tally.ran, tally.taken, tally.failed) == (2, 0, 0)
+    assert (tally.ran, tally.copied, tally.failed) == (2, 0, 0)
     assert [second.get(cell.id).result.status for cell in (failed, altered)] == ["done", "done"]
 
 

@@ -17,7 +17,7 @@ from torch.nn.functional import cross_entropy
 from pai_bench import Masks, PruneAtInit, prunable
 from pai_bench.core.errors import BenchError
 from pai_bench.methods.conformance import CHECKS, assert_conforms, check
-from pai_bench.methods.conformance.subject import DIGITS, Noteworthy, Wrong, find
+from pai_bench.methods.conformance.subject import DIGITS, Advice, Failure, find
 from pai_bench.registry import methods as registry
 from pai_bench.registry.methods import register
 from pai_bench.sparsity.select import topk_masks
@@ -550,8 +550,8 @@ class WantsTwo(Good):
 
 
 ONE_EACH = [
-    (VersionZero, "declaration", "version is 0; it must be a whole number from 1"),
-    (TakesAnyRounds, "hyper-parameters", "takes 0 rounds without a word; call super()"),
+    (VersionZero, "declaration", "version is 0; it must be an integer from 1"),
+    (TakesAnyRounds, "hyper-parameters", "accepts 0 rounds without an error; call super()"),
     (UsesLabels, "labels", "without labels it raises AttributeError; declare needs_labels = True"),
     (UsesData, "data", "other images give other masks; declare needs_data = True"),
     (FloatMasks, "masks", "sparsify() returned dict; return Masks"),
@@ -559,21 +559,21 @@ ONE_EACH = [
     (Flat, "masks", "scores of 1.weight have shape (576,), the weight has (16, 36)"),
     (NotANumber, "masks", "the scores of 1.weight are not finite"),
     (LinearOnly, "networks", "on a plain convolutional network at density 0.25: ValueError: too"),
-    (KeepsOneLess, "density", "639 of 640 weights are kept, 640 were asked for"),
+    (KeepsOneLess, "density", "639 of 640 weights are kept, the target is 640"),
     (Everywhere, "layers", "scope=local: "),
     (BrokenOption, "options", "kind=sour: KeyError: 'sour'"),
     (HalfBlind, "types", "in bfloat16 at density 0.25: TypeError"),
     (Unseeded, "repeatable", "two runs at one seed differ in 1.weight; draw from self.context.rng"),
-    (CountsItsRuns, "repeatable", "keep nothing between runs"),
+    (CountsItsRuns, "repeatable", "keep no state between runs"),
     (Remembers, "order", "after a run on a ResNet with batch norm at density 0.5 the masks of"),
-    (GlobalNumpy, "random state", "random state of numpy is another afterwards"),
-    (ScalesWeights, "network", "value of 1.weight of the network that will be trained is another"),
-    (SpoilsImages, "batches", "the images of a batch are others afterwards; change a clone()"),
+    (GlobalNumpy, "random state", "random state of numpy is changed"),
+    (ScalesWeights, "network", "value of 1.weight of the network that will be trained is changed"),
+    (SpoilsImages, "batches", "the images of a batch are changed; change a clone()"),
     (PrunesOn, "cell", "training changed the masks; declare when = 'during'"),
-    (NoisyTraining, "cell again", "its curves are others; draw from self.context.rng"),
+    (NoisyTraining, "cell again", "its curves differ; draw from self.context.rng"),
     (GrowsBack, "pruned weights", "call super() in the hooks that you override"),
-    (LosesMasks, "checkpoint", "its checkpoint cannot be used: KeyError: 'masks'; call super()"),
-    (CountsSteps, "interruption", "interrupted at step 7 and resumed, 0.weight is another; save"),
+    (LosesMasks, "checkpoint", "its checkpoint cannot be loaded: KeyError: 'masks'; call super()"),
+    (CountsSteps, "interruption", "interrupted at step 7 and resumed, 0.weight differs; save"),
     (HoldsALambda, "pickle", "keep lambdas, local functions and open files out of self"),
     (Prints, "silence", "prints to standard output ('scoring now'); use the logging module"),
 ]
@@ -581,33 +581,33 @@ ONE_EACH = [
 MORE = [
     (SomeTime, "declaration", "when is 'later'; it must be one of init, during, path"),
     (Wordless, "declaration", "no docstring"),
-    (Thaws, "hyper-parameters", "Thaws.Hyper is no frozen dataclass; decorate it"),
+    (Thaws, "hyper-parameters", "Thaws.Hyper is not a frozen dataclass; decorate it"),
     (Mistyped, "hyper-parameters", "steps is 0.5, annotated int"),
     (PeeksAtLabels, "labels", "other labels give other masks; declare needs_labels = True"),
     (MadeOfFloats, "masks", "mask 1.weight must be bool, got torch.float32"),
-    (KeepsTooMany, "density", "193 of 640 weights are kept, 192 were asked for"),
+    (KeepsTooMany, "density", "193 of 640 weights are kept, the target is 192"),
     (FlatMasks, "masks", "the mask of 1.weight has shape (576,), the weight has (16, 36)"),
     (Crashes, "masks", "at density 0.25: ValueError: this is wrong (test_conformance.py:"),
     (DeepOnly, "networks", "on a network of one layer at density 0.25: IndexError"),
-    (GlobalTorch, "random state", "random state of torch is another afterwards"),
-    (SeedsTheWorld, "random state", "random state of random is another afterwards"),
+    (GlobalTorch, "random state", "random state of torch is changed"),
+    (SeedsTheWorld, "random state", "random state of random is changed"),
     (MovesStatistics, "network", "value of 1.running_mean of the network"),
     (ChangesModes, "network", "training of the root of the network"),
     (LeavesGradients, "network", "grad of 1.weight of the network"),
     (Freezes, "network", "requires_grad of 1.bias of the network"),
     (LeavesHooks, "network", "_forward_hooks of the root of the network"),
     (SetsMomentum, "network", "momentum of 1 of the network"),
-    (SpoilsLabels, "batches", "the labels of a batch are others afterwards; change a clone()"),
+    (SpoilsLabels, "batches", "the labels of a batch are changed; change a clone()"),
     (FailsToTrain, "cell", "on digits: failed: TypeError"),
     (LosesCurves, "cell", "the curve train_loss is []"),
-    (IgnoresMasks, "checkpoint", "loaded from a checkpoint, 0.weight is another; call super()"),
+    (IgnoresMasks, "checkpoint", "loaded from a checkpoint, 0.weight differs; call super()"),
 ]
-LOOKS = {one.name: one.look for one in CHECKS}
+RUN = {entry.name: entry.run for entry in CHECKS}
 
 
 def findings(method, plugins=()):
     found = {finding.name: finding for finding in check(method, plugins)}
-    assert all(finding.said and "\n" not in finding.said for finding in found.values())
+    assert all(finding.message and "\n" not in finding.message for finding in found.values())
     return found
 
 
@@ -622,21 +622,21 @@ def test_every_method_of_the_benchmark_conforms(name):
 
 def test_a_good_method_passes_every_check_that_can_be_made_here():
     found = findings(Good)
-    assert list(found) == ["import", *LOOKS]
+    assert list(found) == ["import", *RUN]
     expected = dict.fromkeys(found, True) | {"gpu": torch.cuda.is_available() or None}
     assert {name: finding.ok for name, finding in found.items()} == expected
 
 
 def test_masks_that_come_in_steps_may_keep_less_and_decline_networks():
     subject = find(KeepsAtMost, ()).load()
-    assert "a network of one layer (refused: one layer is too few)" in LOOKS["networks"](subject)
-    assert LOOKS["density"](subject) == "never above in 13 cases"
+    assert "a network of one layer (rejected: one layer is too few)" in RUN["networks"](subject)
+    assert RUN["density"](subject) == "never above in 13 cases"
 
 
-def test_a_checkpoint_that_is_not_gone_on_from_is_no_interruption_that_was_passed(monkeypatch):
+def test_a_checkpoint_that_is_not_resumed_fails_the_check_of_interruptions(monkeypatch):
     monkeypatch.setattr(TrainingCheckpoint, "_checkpoint", lambda _: None)
-    with pytest.raises(Wrong, match="step 7 is not read back; save tensors and plain data only"):
-        LOOKS["interruption"](find(Good, ()).load())
+    with pytest.raises(Failure, match="step 7 is not resumed from; save tensors and plain data"):
+        RUN["interruption"](find(Good, ()).load())
 
 
 @pytest.mark.parametrize(("cls", "name", "says"), cases(ONE_EACH))
@@ -649,20 +649,20 @@ def test_what_is_bad_is_caught_by_one_check(cls, name, says):
 
 
 def test_each_check_that_can_fail_has_a_method_that_fails_it():
-    assert LOOKS.keys() - {name for _, name, _ in ONE_EACH} == {"gpu", "one image", "seeds"}
+    assert RUN.keys() - {name for _, name, _ in ONE_EACH} == {"gpu", "one image", "seeds"}
 
 
 @pytest.mark.parametrize(("cls", "name", "says"), cases(MORE))
 def test_it_is_caught_in_every_form(cls, name, says):
-    with pytest.raises(Wrong) as caught:
-        LOOKS[name](find(cls, ()).load())
+    with pytest.raises(Failure) as caught:
+        RUN[name](find(cls, ()).load())
     assert says in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("cls", "name", "says"),
     [
-        (Caches, "seeds", "is something kept from an earlier run?"),
+        (Caches, "seeds", "is state kept from an earlier run?"),
         (Needless, "labels", "if that is so everywhere, declare needs_labels = False"),
         (Needless, "data", "if that is so everywhere, declare needs_data = False"),
         (Untyped, "hyper-parameters", "sizes is annotated 'tuple[int, ...]'"),
@@ -670,8 +670,8 @@ def test_it_is_caught_in_every_form(cls, name, says):
     ],
 )
 def test_what_may_be_meant_so_is_advice(cls, name, says):
-    with pytest.raises(Noteworthy) as caught:
-        LOOKS[name](find(cls, ()).load())
+    with pytest.raises(Advice) as caught:
+        RUN[name](find(cls, ()).load())
     assert says in str(caught.value)
 
 
@@ -688,7 +688,7 @@ def test_what_cannot_be_imported_ends_there(tmp_path, capsys, line, says):
     plugin.write_text(f'{HEAD}{line}\n@register("mine")\nclass Mine(PruneAtInit):\n    pass\n')
     (finding,) = check("mine", (plugin,))
     assert (finding.name, finding.ok) == ("import", False)
-    assert says in finding.said
+    assert says in finding.message
     assert capsys.readouterr().out == ""
 
 
@@ -717,7 +717,7 @@ def test_a_forgotten_decorator_is_caught_on_import(tmp_path):
         "    class Hyper(PruneAtInit.Hyper):\n        rounds: int = 7\n"
     )
     (finding,) = check("mine", (plugin,))
-    assert "rounds is 1, its source reads as 7; decorate Hyper" in finding.said
+    assert "rounds is 1, its source reads as 7; decorate Hyper" in finding.message
 
 
 def test_a_plugin_is_checked_by_name(tmp_path):
@@ -730,7 +730,7 @@ def test_a_plugin_is_checked_by_name(tmp_path):
     assert_conforms("mine", (plugin,))
 
 
-def test_what_does_not_conform_is_said_line_by_line():
+def test_each_failed_check_is_a_line_of_the_assertion():
     with pytest.raises(AssertionError) as caught:
         assert_conforms(VersionZero)
     first, second = str(caught.value).splitlines()
@@ -749,7 +749,7 @@ def test_a_class_must_stand_where_a_worker_can_import_it():
 
     with pytest.raises(BenchError, match='unknown method "Local"'):
         list(check(Local))
-    with pytest.raises(BenchError, match="Nowhere is in no file"):
+    with pytest.raises(BenchError, match="Nowhere is not defined in a file"):
         list(check(type("Nowhere", (Good,), {"__module__": "nowhere"})))
 
 

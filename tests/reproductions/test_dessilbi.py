@@ -155,17 +155,17 @@ def test_the_lowest_ranks_can_be_asked_for():
     best = module(0.5).sparsify(batches())
     worst = module(0.5, sanity_check="invert").sparsify(batches())
     assert not any((best[name] & worst[name]).any() for name in best)
-    with pytest.raises(BenchError, match="mode epoch ranks nothing"):
+    with pytest.raises(BenchError, match="mode=epoch ranks no weights"):
         module(mode="epoch", sanity_check="invert").sparsify(batches())
 
 
 class Store:
-    """Stands for the stored searches of a suite."""
+    """Stands in for the search cache."""
 
     def __init__(self):
         self.asked = {}
 
-    def get(self, settings, make):
+    def get_or_compute(self, settings, make):
         key = tuple(sorted(settings.items()))
         return "id", self.asked.setdefault(key, make) and self._once(key)
 
@@ -183,14 +183,14 @@ def test_one_search_serves_all_densities_modes_scopes_and_starts():
     ):  # fmt: skip
         for density in (0.1, 0.3):
             one = module(density, **choice)
-            one.context = replace(one.context, searches=store)
+            one.context = replace(one.context, search_cache=store)
             found = one.sparsify(batches())
             alone = module(density, **choice).sparsify(batches())
             assert all(torch.equal(found[name], alone[name]) for name in alone)
             assert one.scoring_flops == 6 * 3 * 40 * (54 * 16 + 216 * 16 + 192)
     assert len(store.asked) == 1
     other = module(nu=2.0)
-    other.context = replace(other.context, searches=store)
+    other.context = replace(other.context, search_cache=store)
     other.sparsify(batches())
     assert len(store.asked) == 2
 

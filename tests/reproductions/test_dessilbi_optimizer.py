@@ -314,7 +314,7 @@ def test_a_step_on_projected_weights_is_refused():
         ({"prox": "filters"}, 'unknown prox "filters"; did you mean "filter"?'),
         ({"wd_rule": "icml"}, 'unknown wd_rule "icml"'),
         ({"mu": 20.0}, 'unknown option "mu"'),
-        ({"split": ["7.weight"]}, "split names 7.weight, which is no parameter"),
+        ({"split": ["7.weight"]}, "split names 7.weight, which is not among the parameters"),
         ({"split": ["6.bias"]}, "6.bias is a vector"),
     ],
 )

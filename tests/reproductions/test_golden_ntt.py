@@ -148,7 +148,7 @@ def test_trajectory_with_moving_masks(golden):
             scores = {name: student.parameters[name].abs() for name in student.masks}
             masks = topk_masks(scores, DENSITY, scope="local", rule="above")
             moved.append(sum(int((masks[n] ^ student.masks[n]).sum()) for n in masks))
-            student.take(masks)
+            student.set_masks(masks)
     assert moved == golden["traj_maskchange"].tolist()
     tolerances = {"f64": (1e-10, 1e-10), "f32": (2e-6, 1e-5)}[golden.kind]
     assert losses == pytest.approx(golden["traj_loss"].tolist(), abs=tolerances[0])
@@ -236,7 +236,7 @@ def test_200_steps_as_the_notebook_printed_them(mirror, settings):
             masks = topk_masks(scores, 0.03, scope="local", rule="above")
             flips.append([int((masks[n] & ~student.masks[n]).sum()) for n in masks])
             check_log(student, "lenet_300_100", step)
-            student.take(masks)
+            student.set_masks(masks)
     assert flips == [[4386, 541, 4], [3774, 391, 4]]
 
 

@@ -65,7 +65,7 @@ def by_hand(images, steps, every, start=None):
     for step in range(1, steps + 1):
         student.step(images[(step - 1) % len(images)])
         if every and step % every == 0 and step < steps - every:
-            student.take(by_magnitude(student.parameters, student.masks))
+            student.set_masks(by_magnitude(student.parameters, student.masks))
     return student
 
 
@@ -154,7 +154,7 @@ def test_without_the_kernel_none_is_computed(monkeypatch):
     def fail(*_args, **_kwargs):
         raise AssertionError
 
-    monkeypatch.setattr(ntt_method.History, "note", lambda _self, _step: None)
+    monkeypatch.setattr(ntt_method.History, "record", lambda _self, _step: None)
     monkeypatch.setattr("pai_bench.reproductions.ntt.student.outputs_and_kernel", fail)
     module(kernel=0.0).sparsify(batches())
     with pytest.raises(AssertionError):

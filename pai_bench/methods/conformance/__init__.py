@@ -1,4 +1,4 @@
-"""Does a method keep its side of the contract? A conformance suite for ours and for plugins.
+"""Conformance suite: checks that a method, built in or of a plugin, keeps the contract.
 
 `pai-bench check my-method` prints one line per check. In the tests of a package with methods:
 
@@ -7,7 +7,7 @@
     def test_my_method():
         assert_conforms("my-method")      # or the class itself: assert_conforms(MyMethod)
 
-Tiny networks and two epochs on scikit-learn's digits: a few seconds per method, and no network.
+Tiny networks and two epochs on scikit-learn's digits: a few seconds per method, no downloads.
 """
 
 from __future__ import annotations
@@ -26,32 +26,35 @@ import torch
 from pai_bench.core.errors import BenchError, first_line
 from pai_bench.core.rng import RandomStreams
 from pai_bench.methods.conformance import cells, isolation, masks, spec
-from pai_bench.methods.conformance.subject import Noteworthy, Subject, Wrong, find, name_of
+from pai_bench.methods.conformance.subject import Advice, Failure, Subject, find, name_of
 
 __all__ = ["CHECKS", "Finding", "assert_conforms", "check"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found. `ok` None means: nothing wrong, but good to know."""
+    """Result of one check."""
 
     name: str
     ok: bool | None
-    said: str
-    """What was found; of a failure: what is wrong, where, and how to mend it. One line."""
+    """True: passed. False: failed. None: advice, or the check did not run."""
+    message: str
+    """One line; of a failure: what is wrong, where, and how to fix it."""
     seconds: float = 0.0
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.said}"
+        return f"{self.name}: {self.message}"
 
 
 @dataclass(frozen=True)
 class ConformanceCheck:
-    """A check says what it found, or raises; `after` are those without which it has no meaning."""
+    """A named check of a method."""
 
     name: str
-    look: Callable[[Subject], str]
+    run: Callable[[Subject], str]
+    """Returns the message of a pass; raises Failure or Advice."""
     after: tuple[str, ...] = ()
+    """Checks that must pass first: without them this one has no meaning."""
 
 
 RUNS = ("masks",)
@@ -88,78 +91,82 @@ CHECKS = (
 
 
 def check(method: str | type, plugins: tuple[Path, ...] = ()) -> Iterator[Finding]:
-    """Examine a method: one finding per check, as soon as it is there.
+    """Check a method, and yield one finding per check as it ends.
 
-    `method` is a name that the registry finds, with `plugins` if need be, or a class; a class is
-    imported from its file as a plugin is, unless it is found without. A check that fails does not
-    stop the others, except those that would only say the same again.
+    A failed check does not stop the others, except those that depend on it.
 
-    Raises BenchError for an unknown name or a plugin that cannot be read.
+    Args:
+        method: Name of a method, or its class. A class that is not registered under its name is
+            imported from its file, as a plugin is.
+        plugins: Files with methods, networks or data sets of one's own.
+
+    Raises:
+        BenchError: The name is unknown, or a plugin cannot be read.
     """
-    where = find(method, plugins)
+    location = find(method, plugins)
     started = time.perf_counter()
     try:
-        with _undisturbed(io.StringIO()):
-            subject = where.load()
+        with _isolated(io.StringIO()):
+            subject = location.load()
     except (Exception, SystemExit) as error:
         kind = "" if isinstance(error, BenchError) else f"{type(error).__name__}: "
-        said = f"{kind}{first_line(error)}"
-        yield Finding("import", False, said, time.perf_counter() - started)
+        message = f"{kind}{first_line(error)}"
+        yield Finding("import", False, message, time.perf_counter() - started)
         return
     yield Finding("import", True, subject.info.origin, time.perf_counter() - started)
-    stuck: set[str] = set()
-    for one in CHECKS:
-        cause = next((name for name in one.after if name in stuck), None)
-        finding = _examine(one, subject) if cause is None else _left_out(one, cause)
+    failed: set[str] = set()
+    for entry in CHECKS:
+        cause = next((name for name in entry.after if name in failed), None)
+        finding = _run(entry, subject) if cause is None else _skipped(entry, cause)
         if finding.ok is False or cause is not None:
-            stuck.add(one.name)
+            failed.add(entry.name)
         yield finding
 
 
 def assert_conforms(method: str | type, plugins: tuple[Path, ...] = ()) -> None:
-    """Hold a method to the contract, in a test: some seconds on the CPU, no network needed.
+    """Assert that a method passes the conformance suite.
 
     Args:
-        method: A name, or a class that is decorated with `@register("name")` at the top of a file
-            that can be imported by itself, or that an entry point of the group `pai_bench.methods`
-            leads to.
-        plugins: Files in which the name may be found.
+        method: Name of a method, or its class, which must be decorated with `@register("name")` at
+            the top level of a file that can be imported by itself, or be found through an entry
+            point of the group `pai_bench.methods`.
+        plugins: Files with methods, networks or data sets of one's own.
 
     Raises:
-        AssertionError: Some checks fail; it has one line for each.
-        BenchError: There is no such method, or its file cannot be read.
+        AssertionError: A check failed; one line per failed check.
+        BenchError: The name is unknown, or a plugin cannot be read.
     """
-    failed = [str(finding) for finding in check(method, plugins) if finding.ok is False]
-    if failed:
+    failures = [str(finding) for finding in check(method, plugins) if finding.ok is False]
+    if failures:
         name = method if isinstance(method, str) else name_of(method)
-        raise AssertionError("\n".join([f"{name} does not conform:", *failed]))
+        raise AssertionError("\n".join([f"{name} does not conform:", *failures]))
 
 
-def _examine(one: ConformanceCheck, subject: Subject) -> Finding:
+def _run(entry: ConformanceCheck, subject: Subject) -> Finding:
     started = time.perf_counter()
     printed = io.StringIO()
     ok: bool | None = True
     try:
-        with _undisturbed(printed):
-            said = one.look(subject)
-    except Noteworthy as note:
-        ok, said = None, str(note)
-    except Wrong as wrong:
-        ok, said = False, str(wrong)
+        with _isolated(printed):
+            message = entry.run(subject)
+    except Advice as advice:
+        ok, message = None, str(advice)
+    except Failure as failure:
+        ok, message = False, str(failure)
     except Exception as error:
         ok = False
-        said = f"{type(error).__name__}: {first_line(error)}{subject.line_of(error)}"
+        message = f"{type(error).__name__}: {first_line(error)}{subject.line_of(error)}"
     subject.printed += printed.getvalue().splitlines()[:1]
-    return Finding(one.name, ok, said, time.perf_counter() - started)
+    return Finding(entry.name, ok, message, time.perf_counter() - started)
 
 
-def _left_out(one: ConformanceCheck, cause: str) -> Finding:
-    return Finding(one.name, None, f"not looked at: `{cause}` comes first")
+def _skipped(entry: ConformanceCheck, cause: str) -> Finding:
+    return Finding(entry.name, None, f"skipped: `{cause}` must pass first")
 
 
 @contextlib.contextmanager
-def _undisturbed(printed: io.StringIO) -> Iterator[None]:
-    """Run on one thread, so that sums repeat; put back all global state of this process."""
+def _isolated(printed: io.StringIO) -> Iterator[None]:
+    """Run on one thread, so that sums repeat; restore all global state of this process."""
     threads, state, numpy_state = torch.get_num_threads(), random.getstate(), np.random.get_state()
     torch.set_num_threads(1)
     try:

@@ -1,4 +1,4 @@
-"""What a method leaves behind, and what it lets itself be influenced by."""
+"""Checks that a method repeats, draws from its own streams, and has no side effects."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch import nn
 from pai_bench.methods.base import PruneAtInit
 from pai_bench.methods.conformance.problems import RESNET
 from pai_bench.methods.conformance.subject import (
+    Advice,
     Case,
-    Noteworthy,
+    Failure,
     Subject,
-    Wrong,
     difference,
     seed_everything,
 )
@@ -25,59 +25,59 @@ STREAMS = "draw from self.context.rng.generator(...)"
 
 
 def global_state() -> dict[str, Any]:
-    """The state of each global generator, in a form that can be compared."""
+    """State of each global random generator, in a form that can be compared."""
     legacy = np.random.get_state(legacy=True)
     return {
         "torch": torch.get_rng_state().tolist(),
         "random": random.getstate(),
-        "numpy": [part.tolist() if isinstance(part, np.ndarray) else part for part in legacy],
+        "numpy": [v.tolist() if isinstance(v, np.ndarray) else v for v in legacy],
     }
 
 
 def repeatable(subject: Subject) -> str:
     """The same seed gives the same masks, bit by bit."""
-    # The first run is not compared: what it left behind is for `order` to find.
+    # The first run is not compared: `order` looks for what runs leave behind.
     _, one, two = (_pinned(subject) for _ in range(3))
     changed = difference(one, two)
     if changed:
-        raise Wrong(
+        raise Failure(
             f"{subject.cls.__name__} {Case()}: two runs at one seed differ in {changed}; {STREAMS} "
-            "and keep nothing between runs"
+            "and keep no state between runs"
         )
     return "bit by bit"
 
 
 def order(subject: Subject) -> str:
-    """What ran before in the process changes nothing."""
+    """Earlier runs in the process change nothing."""
     _pinned(subject)
     one = _pinned(subject)
     for before in (Case(RESNET, 0.5, seed=3), Case(density=0.1, seed=4, start=5)):
         subject.masks(before)
         changed = difference(one, _pinned(subject))
         if changed:
-            raise Wrong(
+            raise Failure(
                 f"{subject.cls.__name__} {Case()}: after a run {before} the masks of {changed} "
-                "are others; keep nothing in the class or the module between runs"
+                "differ; keep no state in the class or the module between runs"
             )
     return "does not matter"
 
 
 def random_state(subject: Subject) -> str:
     """The global random state is neither used nor changed."""
-    found = []
+    masks = []
     for seed in (0, 1):
         seed_everything(seed)
         before = global_state()
-        found.append(subject.masks(Case()))
+        masks.append(subject.masks(Case()))
         for library, state in global_state().items():
             if state != before[library]:
-                raise Wrong(
+                raise Failure(
                     f"{subject.cls.__name__} {Case()}: the global random state of {library} is "
-                    f"another afterwards; {STREAMS}"
+                    f"changed; {STREAMS}"
                 )
-    changed = difference(*found)
+    changed = difference(*masks)
     if changed:
-        raise Wrong(
+        raise Failure(
             f"{subject.cls.__name__} {Case()}: the global random state changes the mask of "
             f"{changed}; {STREAMS}"
         )
@@ -85,66 +85,66 @@ def random_state(subject: Subject) -> str:
 
 
 def _pinned(subject: Subject, case: Case | None = None) -> Masks:
-    """Choose masks from one fixed state of the global generators."""
+    """Choose masks with the global random generators in one fixed state."""
     seed_everything(0)
     return subject.masks(case or Case())
 
 
 def seeds(subject: Subject) -> str:
-    """Whether a method draws, and whether it looks at anything at all."""
+    """Tell whether masks depend on the seed, and whether they depend on anything."""
     if not subject.cls.prunes or not subject.counts_at_start:
-        raise Noteworthy("nothing is chosen before training")
+        raise Advice("nothing is chosen before training")
     cases = Case(), Case(seed=2), Case(seed=2, start=7)
     one, drawn, other = (_pinned(subject, case) for case in cases)
     if difference(one, drawn):
-        return "masks differ from seed to seed: the method draws"
+        return "masks differ from seed to seed: the method is random"
     if difference(one, other):
         return "the same masks at every seed for the same weights and data"
-    raise Noteworthy(
-        "the same masks whatever the seed, the weights and the data: is something kept from an "
-        "earlier run?"
+    raise Advice(
+        "the same masks whatever the seed, the weights and the data: is state kept from an earlier "
+        "run?"
     )
 
 
 def network(subject: Subject) -> str:
-    """Weights, buffers, modes, gradients and hooks of the network are left as they were."""
+    """Choosing masks does not change weights, buffers, modes, gradients and hooks."""
     for case in (Case(), Case(RESNET)):
         module = subject.module(case)
         module.network.train()
         next(module.network.children()).eval()
         before = _snapshot(module.network)
-        subject.chosen_by(module, case)
+        subject.select(module, case)
         after = _snapshot(module.network)
         if subject.cls.changes_weights:
             before, after = _without_values(before), _without_values(after)
-        for what in before | after:
-            if not _equal(before.get(what), after.get(what)):
-                scratch = "work on the copy that scores() is given, or on copy.deepcopy"
+        for key in before | after:
+            if not _equal(before.get(key), after.get(key)):
+                scratch = "work on the copy that scores() gets, or on copy.deepcopy"
                 hint = scratch if issubclass(subject.cls, PruneAtInit) else "work on copy.deepcopy"
-                raise Wrong(
-                    f"{subject.cls.__name__} {case}: {what} of the network that will be trained "
-                    f"is another after sparsify(); {hint}(self.network)"
+                raise Failure(
+                    f"{subject.cls.__name__} {case}: {key} of the network that will be trained "
+                    f"is changed by sparsify(); {hint}(self.network)"
                 )
     if subject.cls.changes_weights:
-        return "modes, gradients and hooks are as before; weights may be others, as declared"
-    return "weights, buffers, modes, gradients and hooks are as before"
+        return "modes, gradients and hooks do not change; weights may, as declared"
+    return "weights, buffers, modes, gradients and hooks do not change"
 
 
 def _snapshot(network: nn.Module) -> dict[str, Any]:
-    """All that a method could change: tensors are copied, other attributes shown as plain data."""
-    found: dict[str, Any] = {}
+    """All that a method could change: copies of tensors, and other attributes as plain data."""
+    snapshot: dict[str, Any] = {}
     for name, tensor in [*network.named_parameters(), *network.named_buffers()]:
-        found[f"value of {name}"] = tensor.detach().clone()
-        found[f"requires_grad of {name}"] = tensor.requires_grad
-        found[f"grad of {name}"] = tensor.grad is not None
+        snapshot[f"value of {name}"] = tensor.detach().clone()
+        snapshot[f"requires_grad of {name}"] = tensor.requires_grad
+        snapshot[f"grad of {name}"] = tensor.grad is not None
     for name, module in network.named_modules():
         for key, value in vars(module).items():
-            found[f"{key} of {name or 'the root'}"] = _plain(key, value)
-    return found
+            snapshot[f"{key} of {name or 'the root'}"] = _plain(key, value)
+    return snapshot
 
 
 def _without_values(snapshot: dict[str, Any]) -> dict[str, Any]:
-    return {what: value for what, value in snapshot.items() if not what.startswith("value of ")}
+    return {key: value for key, value in snapshot.items() if not key.startswith("value of ")}
 
 
 def _plain(key: str, value: Any) -> Any:
@@ -160,26 +160,26 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def batches(subject: Subject) -> str:
-    """Images and labels are only read."""
+    """Choosing masks does not change images and labels."""
     case = Case()
-    given, original = case.batches(), case.batches()
-    subject.masks(case, given)
-    if len(given) != len(original):
-        raise Wrong(f"{subject.cls.__name__} {case}: the list of batches is another afterwards")
-    for (images, labels), (same_images, same_labels) in zip(given, original, strict=True):
-        for what, one, other in (("images", images, same_images), ("labels", labels, same_labels)):
+    used, expected = case.batches(), case.batches()
+    subject.masks(case, used)
+    if len(used) != len(expected):
+        raise Failure(f"{subject.cls.__name__} {case}: the list of batches is changed")
+    for used_batch, expected_batch in zip(used, expected, strict=True):
+        for name, one, other in zip(("images", "labels"), used_batch, expected_batch, strict=True):
             if not torch.equal(one, other):
-                raise Wrong(
-                    f"{subject.cls.__name__} {case}: the {what} of a batch are others afterwards; "
-                    "change a clone(), not the batch"
+                raise Failure(
+                    f"{subject.cls.__name__} {case}: the {name} of a batch are changed; change a "
+                    "clone(), not the batch"
                 )
-    return "only read"
+    return "do not change"
 
 
 def silence(subject: Subject) -> str:
-    """Nothing is printed: standard output belongs to the tables, and to many workers."""
+    """Nothing is printed: standard output is for tables, and shared by workers."""
     if subject.printed:
-        raise Wrong(
+        raise Failure(
             f"{subject.cls.__name__} prints to standard output ({subject.printed[0]!r}); use the "
             "logging module, or nothing"
         )

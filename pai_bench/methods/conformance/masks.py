@@ -1,4 +1,4 @@
-"""The masks that a method chooses: exact, on every network, in every type."""
+"""Checks of the masks that a method chooses: exact, on every network, in every dtype."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from pai_bench.core.errors import BenchError
 from pai_bench.methods.base import PruneAtInit
 from pai_bench.methods.conformance.problems import BRANCHES, MLP, NETWORKS, RESNET
-from pai_bench.methods.conformance.subject import Case, Noteworthy, Subject, Wrong
+from pai_bench.methods.conformance.subject import Advice, Case, Failure, Subject
 from pai_bench.sparsity import allocate
 from pai_bench.sparsity.select import kept_count
 
@@ -22,61 +22,61 @@ SCOPES = {
     "er": allocate.erdos_renyi,
     "erk": allocate.erdos_renyi_kernel,
 }
-OURS = {field.name for field in fields(PruneAtInit.Hyper)}
-"""Options of the harness: whether they work at all for this method is seen on any network."""
-TYPES = (torch.float64, torch.float32, torch.bfloat16)
+COMMON = {field.name for field in fields(PruneAtInit.Hyper)}
+"""Options that the base class implements: one small network is enough to check them."""
+DTYPES = (torch.float64, torch.float32, torch.bfloat16)
 
 
 def masks(subject: Subject) -> str:
     """One bool mask of the right shape for each prunable weight, at the default settings."""
     subject.checked_masks(Case())
-    defaults = {key: subject.info.hyper[key].default for key in subject.few}
+    defaults = {key: subject.info.hyper[key].default for key in subject.reduced}
     subject.checked_masks(Case(hyper=defaults))
     return "one per prunable weight, also with all defaults"
 
 
 def networks(subject: Subject) -> str:
-    """Masks for every kind of network; where masks come in steps, for those that have one."""
-    said = []
+    """There are masks for every kind of network; without `exact_density` some may be rejected."""
+    names = []
     for problem in NETWORKS:
-        refused = _refused(subject, partial(subject.checked_masks, Case(problem)))
-        said.append(f"{problem.name} (refused: {refused})" if refused else problem.name)
-    return ", ".join(said)
+        reason = _rejection(subject, partial(subject.checked_masks, Case(problem)))
+        names.append(f"{problem.name} (rejected: {reason})" if reason else problem.name)
+    return ", ".join(names)
 
 
-def _refused(subject: Subject, choose: Callable[[], object]) -> str:
-    """Choose masks; return what a method whose masks come in steps says that it cannot do."""
+def _rejection(subject: Subject, choose: Callable[[], object]) -> str:
+    """Choose masks; return why a method without `exact_density` rejects the network, or ""."""
     try:
         choose()
-    except Wrong as wrong:
-        if subject.cls.exact_density or not isinstance(wrong.__cause__, BenchError):
+    except Failure as failure:
+        if subject.cls.exact_density or not isinstance(failure.__cause__, BenchError):
             raise
-        return str(wrong.__cause__)
+        return str(failure.__cause__)
     return ""
 
 
 def density(subject: Subject) -> str:
-    """Exactly the asked number of weights, over a grid of densities and networks.
+    """Exactly the target number of weights is kept, over a grid of densities and networks.
 
-    At most that number where masks come in steps.
+    Without `exact_density`, at most that number.
     """
     if not subject.counts_at_start:
-        raise Noteworthy("weights are chosen while training: counted at the end of `cell`")
+        raise Advice("weights are chosen in training: `cell` counts them at its end")
     densities = DENSITIES if subject.cls.prunes else ()
-    grid = [Case(problem, asked) for problem in NETWORKS for asked in densities]
+    grid = [Case(problem, target) for problem in NETWORKS for target in densities]
     for case in (Case(density=1.0), *grid):
-        _refused(subject, partial(_count, subject, case))
+        _rejection(subject, partial(_count, subject, case))
     return f"{'exact' if subject.cls.exact_density else 'never above'} in {1 + len(grid)} cases"
 
 
 def _count(subject: Subject, case: Case) -> None:
-    found = subject.masks(case)
-    expected = kept_count(found.total, case.density)
-    fits = found.kept == expected if _is_exact(subject, case) else found.kept <= expected
+    chosen = subject.masks(case)
+    target = kept_count(chosen.total, case.density)
+    fits = chosen.kept == target if _is_exact(subject, case) else chosen.kept <= target
     if not fits:
-        raise Wrong(
-            f"{subject.cls.__name__} {case}: {found.kept} of {found.total} weights are kept, "
-            f"{expected} were asked for; leave the choice to keep_top"
+        raise Failure(
+            f"{subject.cls.__name__} {case}: {chosen.kept} of {chosen.total} weights are kept, the "
+            f"target is {target}; choose masks with topk_masks"
         )
 
 
@@ -85,18 +85,18 @@ def _is_exact(subject: Subject, case: Case) -> bool:
 
 
 def layers(subject: Subject) -> str:
-    """Exactly the asked number of weights in each layer, where densities are given by layer."""
+    """Exactly the target number of weights is kept in each layer, for scopes by layer."""
     if not issubclass(subject.cls, PruneAtInit):
-        raise Noteworthy("no PruneAtInit: it has no hyper-parameter `scope`")
+        raise Advice("not a PruneAtInit: it has no hyper-parameter `scope`")
     for scope in SCOPES:
         case = Case(BRANCHES, 0.2, hyper={"scope": scope})
-        found = subject.masks(case)
-        for name, expected in _by_layer(found, scope, case.density).items():
-            kept = int(found[name].sum())
-            if kept != expected:
-                raise Wrong(
-                    f"{subject.cls.__name__} {case}: {kept} weights of {name} are kept, {expected} "
-                    "were asked for; heed self.hyper.scope, as PruneAtInit.keep does"
+        chosen = subject.masks(case)
+        for name, target in _by_layer(chosen, scope, case.density).items():
+            kept = int(chosen[name].sum())
+            if kept != target:
+                raise Failure(
+                    f"{subject.cls.__name__} {case}: {kept} weights of {name} are kept, the target "
+                    f"is {target}; apply self.hyper.scope, as PruneAtInit.keep does"
                 )
     return ", ".join(SCOPES)
 
@@ -108,13 +108,13 @@ def _by_layer(masks: Mapping[str, Tensor], scope: str, density: float) -> dict[s
 
 
 def options(subject: Subject) -> str:
-    """Every choice of every `Literal` hyper-parameter gives masks."""
-    tried = 0
+    """There are masks for every choice of every `Literal` hyper-parameter."""
+    count = 0
     for key, choice in _choices(subject):
-        problem = MLP if key in OURS else RESNET
+        problem = MLP if key in COMMON else RESNET
         subject.checked_masks(Case(problem, hyper={key: choice}))
-        tried += 1
-    return f"{tried} choices beside the defaults"
+        count += 1
+    return f"{count} choices besides the defaults"
 
 
 def _choices(subject: Subject) -> Iterator[tuple[str, object]]:
@@ -124,24 +124,24 @@ def _choices(subject: Subject) -> Iterator[tuple[str, object]]:
 
 
 def types(subject: Subject) -> str:
-    """Networks of double, single and half precision."""
-    for dtype in TYPES:
+    """There are masks for networks in double, single and half precision."""
+    for dtype in DTYPES:
         subject.checked_masks(Case(RESNET, dtype=dtype))
     return "float64, float32, bfloat16"
 
 
 def gpu(subject: Subject) -> str:
-    """Networks on a GPU, where there is one."""
+    """There are masks for networks on a GPU, if this machine has one."""
     if not torch.cuda.is_available():
-        raise Noteworthy("no GPU here: not looked at")
+        raise Advice("skipped: no GPU")
     subject.checked_masks(Case(RESNET, device="cuda"))
     return torch.cuda.get_device_name()
 
 
 def one_image(subject: Subject) -> str:
-    """A scoring batch of a single image."""
+    """A single image is enough for scoring."""
     try:
         subject.masks(Case(replace(RESNET, sizes=(1,))))
-    except Wrong as error:
-        raise Noteworthy(f"is not enough: {error}") from error
+    except Failure as error:
+        raise Advice(f"is not enough: {error}") from error
     return "is enough"

@@ -1,4 +1,4 @@
-"""Small networks and batches that every method must get along with."""
+"""Small networks and batches that every method must support."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def mlp(shape: Shape, classes: int) -> nn.Module:
 
 
 def one_layer(shape: Shape, classes: int) -> nn.Module:
-    """A linear classifier: first and last layer at once."""
+    """A linear classifier: its first layer is its last."""
     return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), classes))
 
 
 def plain(shape: Shape, classes: int) -> nn.Module:
-    """Convolutions with biases and max pooling, no normalisation."""
+    """Convolutions with biases and max pooling, without normalisation."""
     return nn.Sequential(
         nn.Conv2d(shape[0], 6, 3, padding=1),
         nn.ReLU(),
@@ -43,7 +43,7 @@ def plain(shape: Shape, classes: int) -> nn.Module:
 
 
 def resnet(shape: Shape, classes: int) -> nn.Module:
-    """Batch norms, a shortcut that is the identity and one that is a projection."""
+    """Batch norms, an identity shortcut and a projection shortcut."""
     return nn.Sequential(
         nn.Conv2d(shape[0], 6, 3, padding=1, bias=False),
         nn.BatchNorm2d(6),
@@ -75,7 +75,7 @@ class Branches(nn.Module):
 
 
 def partly_dense(shape: Shape, classes: int) -> nn.Module:
-    """Three linear layers, of which the second is set apart as not prunable."""
+    """Three linear layers, of which the second is marked as not prunable."""
     network = nn.Sequential(
         nn.Flatten(),
         nn.Linear(math.prod(shape), 12),
@@ -90,7 +90,7 @@ def partly_dense(shape: Shape, classes: int) -> nn.Module:
 
 @dataclass(frozen=True)
 class Problem:
-    """A network, the shape of the images that it classifies, and how many come in each batch."""
+    """A network with the shape of its input images and the sizes of its batches."""
 
     name: str
     build: Callable[[Shape, int], nn.Module]

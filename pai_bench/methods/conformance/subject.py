@@ -1,4 +1,4 @@
-"""The method that is checked, and ways to run it on small problems."""
+"""The method under test, and ways to run it on small problems."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ DIGITS = Data(
     mean=(0.0192,),
     std=(0.0236,),
 )
-"""As in the shipped benchmark.yaml, whatever the one in use says."""
+"""As in the shipped benchmark.yaml; the suite does not depend on the user's."""
 TRAINING = Recipe(epochs=2, batch_size=64, lr=0.1, momentum=0.9, weight_decay=1e-4, holdout=0.8)
-"""On a fifth of the images: enough to see that weights move and masks do not."""
+"""On a fifth of the images: enough to see that weights change and masks do not."""
 SETTINGS = Benchmark(
     data={"digits": DIGITS},
     networks={"check": Network(build="pai_bench.methods.conformance.problems:resnet")},
@@ -55,15 +55,16 @@ SETTINGS = Benchmark(
     papers={},
 )
 
-FEW: Mapping[str, Any] = {"rounds": 2, "epochs": 1, "search_epochs": 1}
+REDUCED: Mapping[str, Any] = {"rounds": 2, "epochs": 1, "search_epochs": 1}
+"""Hyper-parameters that lengthen the choice of masks, if a method has them, and short values."""
 
 
-class Wrong(Exception):
-    """What is wrong, where, and how to mend it, in one line."""
+class Failure(Exception):
+    """A check failed: what is wrong, where, and how to fix it, in one line."""
 
 
-class Noteworthy(Exception):
-    """Nothing is wrong, but it is good to know; or there was nothing to look at."""
+class Advice(Exception):
+    """A check did not fail, but has advice; or it does not apply here."""
 
 
 def seed_everything(seed: int) -> None:
@@ -80,7 +81,7 @@ class Case:
     problem: Problem = MLP
     density: float = 0.25
     seed: int = 1
-    """Of the random streams."""
+    """Seed of the random streams."""
     start: int = 0
     """Seed of the initial weights and the data."""
     dtype: torch.dtype = torch.float32
@@ -94,66 +95,63 @@ class Case:
         return f"on {self.problem.name}{dtype}{device} at density {self.density:g}{options}"
 
     def batches(self) -> list[tuple[Tensor, Tensor]]:
-        """Images and labels, on the device."""
-        drawn = self.problem.batches(self.start)
-        return [(images.to(self.device), labels.to(self.device)) for images, labels in drawn]
+        """Draw images and labels, on the device."""
+        batches = self.problem.batches(self.start)
+        return [(images.to(self.device), labels.to(self.device)) for images, labels in batches]
 
 
 class Subject:
-    """A method under examination.
-
-    Where a method has rounds, or epochs of a search, a few are enough to show what it does.
-    """
+    """The method under test, with few rounds and epochs (see `REDUCED`)."""
 
     def __init__(
         self, cls: type[SparseClassifier], info: MethodInfo, plugins: tuple[Path, ...]
     ) -> None:
         self.cls, self.info, self.plugins = cls, info, plugins
-        self.few = {key: value for key, value in FEW.items() if key in info.hyper}
+        self.reduced = {key: value for key, value in REDUCED.items() if key in info.hyper}
         self.printed: list[str] = []
-        """What came to standard output so far, by check."""
+        """First line that each check printed to standard output."""
 
     @property
     def counts_at_start(self) -> bool:
-        """Whether the masks that training starts with have the asked number of weights."""
+        """Whether the masks that training starts with keep the target number of weights."""
         return self.cls.when == "init" or issubclass(self.cls, PruneAtInit)
 
     def module(self, case: Case) -> SparseClassifier:
         """Build the method around the network of `case`."""
         network = case.problem.network(case.start, case.dtype)
         density = case.density if self.cls.prunes else 1.0
-        other = partial(case.problem.network, case.start + 1, case.dtype)
+        other_start = partial(case.problem.network, case.start + 1, case.dtype)
         context = MethodContext(
-            density, RECIPE, CLASSES, RandomStreams(case.seed), other_start=other
+            density, RECIPE, CLASSES, RandomStreams(case.seed), other_start=other_start
         )
-        return self.cls(network, context, **{**self.few, **case.hyper}).to(case.device)
+        return self.cls(network, context, **{**self.reduced, **case.hyper}).to(case.device)
 
     def masks(self, case: Case, batches: Any = None) -> Masks:
-        """Choose masks as a cell does: what the method does not need is withheld from it."""
-        return self.chosen_by(self.module(case), case, batches)
+        """Choose masks as a cell does, from batches restricted to what the method needs."""
+        return self.select(self.module(case), case, batches)
 
     def checked_masks(self, case: Case) -> None:
-        """Choose masks, and look at their names, shapes and device."""
+        """Choose masks, and check their names, shapes and device."""
         module = self.module(case)
-        found = self.chosen_by(module, case)
-        look_at(found, module, f"{self.cls.__name__} {case}")
+        masks = self.select(module, case)
+        check_masks(masks, module, f"{self.cls.__name__} {case}")
 
-    def chosen_by(self, module: SparseClassifier, case: Case, batches: Any = None) -> Masks:
-        """Let the `module` of a case choose; raises Wrong for whatever it raises."""
-        given = case.batches() if batches is None else batches
+    def select(self, module: SparseClassifier, case: Case, batches: Any = None) -> Masks:
+        """Choose masks by the `module` of a case; any exception becomes a Failure."""
+        batches = case.batches() if batches is None else batches
         try:
-            return module.sparsify(module.restrict_inputs(given))
+            return module.sparsify(module.restrict_inputs(batches))
         except (Exception, SystemExit) as error:
-            raise Wrong(
+            raise Failure(
                 f"{self.cls.__name__} {case}: {type(error).__name__}: {first_line(error)}"
-                f"{self.line_of(error)}; {_how_to_mend(case)}"
+                f"{self.line_of(error)}; {_fix(case)}"
             ) from error
 
     def line_of(self, error: BaseException) -> str:
-        """The line of the method's own file that raised an error, if one of its lines did."""
+        """The last line of the method's file in the traceback of an error, or ""."""
         frames = traceback.extract_tb(error.__traceback__)
-        own = [f.lineno for f in frames if Path(f.filename).resolve() == Path(self.info.path)]
-        return f" ({Path(self.info.path).name}:{own[-1]})" if own else ""
+        lines = [f.lineno for f in frames if Path(f.filename).resolve() == Path(self.info.path)]
+        return f" ({Path(self.info.path).name}:{lines[-1]})" if lines else ""
 
     def cell(self, seed: int = 1) -> Cell:
         """Two epochs on scikit-learn's digits."""
@@ -164,28 +162,28 @@ class Subject:
             recipe=TRAINING,
             density=0.25 if self.cls.prunes else 1.0,
             seed=seed,
-            hyper=self.few,
+            hyper=self.reduced,
             **data_fields(DIGITS),
         )
 
     def run_cell(self) -> Outcome:
-        """Run the whole cell on the CPU, as a worker does."""
+        """Train the cell on the CPU, as a worker does."""
         return fit_cell(self.cell(), SETTINGS, Hardware("cpu", "1"), self.plugins)
 
     @cached_property
     def outcome(self) -> Outcome:
-        """What became of the cell."""
+        """Outcome of the cell."""
         return self.run_cell()
 
     @cached_property
     def trained(self) -> tuple[SparseClassifier, pl.Trainer]:
-        """The same cell's module, which an outcome does not hold, and its Trainer."""
+        """Module and Trainer of the same cell, which an outcome does not hold."""
         return self.train()
 
     def train(
         self, checkpoint: TrainingCheckpoint | None = None, stop: int | None = None
     ) -> tuple[SparseClassifier, pl.Trainer]:
-        """Train from the start, or resume from `checkpoint`; stop after so many steps."""
+        """Train from the start, or resume from `checkpoint`; stop after step `stop`."""
         cell = self.cell()
         data = build_data(Bundle((cell,)), SETTINGS)[0]
         trainer = build_trainer(Bundle((cell,)), Hardware("cpu", "1"))
@@ -197,17 +195,17 @@ class Subject:
         return module, trainer
 
     def untrained(self, start: str = "init") -> SparseClassifier:
-        """The module of the cell, its initial weights drawn from the stream `start`."""
+        """Build the module of the cell, with initial weights from the random stream `start`."""
         cell = self.cell()
         rng = RandomStreams(cell.seed)
         with rng.as_global(start):
-            built = networks.build(SETTINGS.networks[cell.network], DIGITS.shape, DIGITS.classes)
+            network = networks.build(SETTINGS.networks[cell.network], DIGITS.shape, DIGITS.classes)
         context = MethodContext(cell.density, cell.recipe, DIGITS.classes, rng)
-        return self.cls(built, context, **cell.hyper)
+        return self.cls(network, context, **cell.hyper)
 
 
 class _Stop(pl.Callback):
-    """Ends a training after so many steps, if a number is given."""
+    """Stops a training after a step, if one is given."""
 
     def __init__(self, step: int | None) -> None:
         self._step = step
@@ -218,35 +216,36 @@ class _Stop(pl.Callback):
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a method was found, before it is imported."""
+class Location:
+    """A method that is not imported yet, and the plugins that it needs."""
 
     info: MethodInfo
     plugins: tuple[Path, ...]
 
     def load(self) -> Subject:
-        """Import the method; raises BenchError as the registry does."""
+        """Import the method. Raises BenchError as the registry does."""
         return Subject(registry.load(self.info.name, self.plugins), self.info, self.plugins)
 
 
-def find(method: str | type, plugins: tuple[Path, ...]) -> Place:
-    """Find a method by name; a class is looked for in its own file, unless it is known already.
+def find(method: str | type, plugins: tuple[Path, ...]) -> Location:
+    """Find a method by name or class; the file of a class that is not registered is a plugin.
 
-    Raises BenchError where there is none.
+    Raises:
+        BenchError: There is no such method.
     """
     name = method if isinstance(method, str) else name_of(method)
     if not isinstance(method, str):
         path = _file_of(method)
-        known = registry.available(plugins).get(name)
-        plugins = plugins if known and Path(known.path) == path else (*plugins, path)
+        registered = registry.available(plugins).get(name)
+        plugins = plugins if registered and Path(registered.path) == path else (*plugins, path)
     methods = registry.available(plugins)
     if name not in methods:
         raise unknown("method", name, methods)
-    return Place(methods[name], plugins)
+    return Location(methods[name], plugins)
 
 
 def name_of(method: type) -> str:
-    """The name that a class was registered with; its own where it was not."""
+    """The name that a class is registered with, else the name of the class."""
     return str(vars(method).get("name", method.__name__))
 
 
@@ -254,34 +253,38 @@ def _file_of(cls: type) -> Path:
     try:
         return Path(inspect.getfile(cls)).resolve()
     except (TypeError, OSError):
-        raise BenchError(f"{cls.__name__} is in no file: workers could not import it") from None
+        raise BenchError(
+            f"{cls.__name__} is not defined in a file: workers could not import it"
+        ) from None
 
 
-def _how_to_mend(case: Case) -> str:
+def _fix(case: Case) -> str:
     if case.dtype != torch.float32:
-        return "scores() may convert its copy of the network, as network.double() does"
-    return "mend it, or say in a BenchError what the method cannot do"
+        return "scores() may convert its copy of the network, by network.double() for example"
+    return "fix it, or raise a BenchError that says what the method does not support"
 
 
-def look_at(masks: Any, module: SparseClassifier, where: str) -> None:
-    """Raise Wrong unless there is one bool mask of the right shape for each prunable weight."""
+def check_masks(masks: Any, module: SparseClassifier, where: str) -> None:
+    """Raise Failure unless there is one bool mask of the right shape for each prunable weight."""
     if not isinstance(masks, Masks):
-        raise Wrong(
+        raise Failure(
             f"{where}: sparsify() returned {type(masks).__name__}; return Masks, one bool tensor "
             "per prunable weight"
         )
     weights = dict(prunable(module.network))
     for name in weights.keys() ^ masks.keys():
-        told = "no mask for" if name in weights else "a mask for what is not prunable:"
-        raise Wrong(f"{where}: {told} {name}; loop over prunable(network)")
+        problem = "no mask for" if name in weights else "a mask for a weight that is not prunable:"
+        raise Failure(f"{where}: {problem} {name}; loop over prunable(network)")
     for name, weight in weights.items():
-        found = masks[name]
-        if found.shape != weight.shape:
-            shapes = f"{tuple(found.shape)}, the weight has {tuple(weight.shape)}"
-            raise Wrong(f"{where}: the mask of {name} has shape {shapes}; keep the weight's shape")
-        if found.device != weight.device:
-            places = f"on {found.device}, the weight on {weight.device}"
-            raise Wrong(f"{where}: the mask of {name} is {places}; make it on weight.device")
+        mask = masks[name]
+        if mask.shape != weight.shape:
+            shapes = f"{tuple(mask.shape)}, the weight has {tuple(weight.shape)}"
+            raise Failure(
+                f"{where}: the mask of {name} has shape {shapes}; keep the weight's shape"
+            )
+        if mask.device != weight.device:
+            devices = f"on {mask.device}, the weight on {weight.device}"
+            raise Failure(f"{where}: the mask of {name} is {devices}; create it on weight.device")
 
 
 def difference(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> str:
