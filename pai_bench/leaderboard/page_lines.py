@@ -14,10 +14,10 @@ from typing import Any
 
 from pai_bench.claims import metric_registry
 from pai_bench.claims.metric_registry import MetricContext
+from pai_bench.core.project import ROOT
 from pai_bench.core.redact import secrets
 from pai_bench.experiment.cell import Cell
 from pai_bench.leaderboard.page_cells import SHARED, Lines
-from pai_bench.registry.declaration import ROOT
 from pai_bench.store.index import Index, Line, opened_index
 from pai_bench.store.store import StoredResult
 
