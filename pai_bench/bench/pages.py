@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -17,11 +19,14 @@ from pai_bench.leaderboard.publish import write_page
 from pai_bench.leaderboard.stored import stored_board
 from pai_bench.registry import methods as registry
 from pai_bench.registry.declaration import MethodInfo
-from pai_bench.store.index import clear_cache
+from pai_bench.store.index import NAME, clear_cache
+from pai_bench.store.store import Store
 
 RESULTS = 10_000
-GOAL = 5.0
-"""Seconds that building the page may take the first time."""
+GOAL, GOAL_AGAIN = 3.0, 0.5
+"""Seconds that building the page may take the first time, and when one result has changed."""
+TIMES = 3
+"""Each is done so often, and the shortest time counts."""
 HEADING = PageHeading("bench", "made-up results", "pai-bench bench", "pai-bench bench")
 
 
@@ -31,24 +36,50 @@ def measure(console: Console, settings: Benchmark) -> None:
     with tempfile.TemporaryDirectory() as folder:
         runs = Path(folder)
         store = stored.fill(runs, settings, methods, RESULTS)
-        first, size = _build(runs, settings, methods)
-        entry = store.get(store.ids()[0])
-        store.put(entry.cell, entry.result, entry.curves())
-        again, _ = _build(runs, settings, methods)
-    met = "met" if first < GOAL else "not met"
+        with _few_objects():
+            first = min(_first(store, settings, methods) for _ in range(TIMES))
+            again = min(_again(store, settings, methods) for _ in range(TIMES))
+        size = (store.folder / "leaderboard.html").stat().st_size
     console.print(
         f"A page of {RESULTS:,} results ({size / 1e6:.1f} MB): {first:.2f} s the first time "
-        f"(goal: below {GOAL:g} s, {met}), {again:.2f} s after one result changed",
+        f"({_told(first, GOAL)}), {again:.2f} s after one result changed "
+        f"({_told(again, GOAL_AGAIN)})",
         highlight=False,
     )
 
 
-def _build(runs: Path, settings: Benchmark, methods: Mapping[str, MethodInfo]) -> tuple[float, int]:
-    """Seconds and bytes of a page, made as by a process that has read nothing yet."""
+def _told(seconds: float, goal: float) -> str:
+    return f"goal: below {goal:g} s, {'met' if seconds < goal else 'not met'}"
+
+
+@contextmanager
+def _few_objects() -> Iterator[None]:
+    """Hide the modules of torch from the garbage collector: `pai-bench leaderboard` has none."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+def _first(store: Store, settings: Benchmark, methods: Mapping[str, MethodInfo]) -> float:
+    (store.folder / NAME).unlink(missing_ok=True)
+    return _build(store.folder.parent, settings, methods)
+
+
+def _again(store: Store, settings: Benchmark, methods: Mapping[str, MethodInfo]) -> float:
+    entry = store.get(store.ids()[0])
+    store.put(entry.cell, entry.result, entry.curves())
+    return _build(store.folder.parent, settings, methods)
+
+
+def _build(runs: Path, settings: Benchmark, methods: Mapping[str, MethodInfo]) -> float:
+    """Seconds of a page, made as by a process that has read nothing yet."""
     clear_cache()
     started = time.perf_counter()
     board, _ = stored_board(settings, methods, runs, stored.SUITE)
     measured = ResultLookup(settings, methods, [runs])
     made = page(HEADING, [board], settings, methods, measured)
-    path = write_page(made, runs / stored.SUITE)
-    return time.perf_counter() - started, path.stat().st_size
+    write_page(made, runs / stored.SUITE)
+    return time.perf_counter() - started

@@ -132,7 +132,8 @@ def _by(rows: Iterable[Row], key: Callable[[Row], Hashable]) -> dict[Hashable, l
 
 
 def _row(cells: Sequence[Cell], stored: Mapping[str, StoredResult]) -> Row:
-    done = [stored[c.id] for c in cells if _is_done(c, stored)]
+    entries = tuple(stored[c.id] for c in cells if c.id in stored)
+    done = [entry for entry in entries if _is_done(entry)]
     numbers = [entry.numbers for entry in done]
     bits = [n.bits_per_step for n in numbers if n.bits_per_step is not None]
     accuracies = [n.accuracy for n in numbers if n.accuracy is not None]
@@ -142,7 +143,11 @@ def _row(cells: Sequence[Cell], stored: Mapping[str, StoredResult]) -> Row:
         density=cells[0].density,
         cells=tuple(cells),
         entries=tuple(done),
-        missing=tuple(_missing(c, stored.get(c.id)) for c in cells if not _is_done(c, stored)),
+        missing=tuple(
+            _missing(c, entry)
+            for c in cells
+            if (entry := stored.get(c.id)) is None or not _is_done(entry)
+        ),
         accuracy=estimate(accuracies) if accuracies else None,
         bits=estimate(bits) if bits else None,
         best_epoch=_mean_of(n.best_accuracy for n in numbers),
@@ -151,7 +156,7 @@ def _row(cells: Sequence[Cell], stored: Mapping[str, StoredResult]) -> Row:
         collapsed=sum(n.collapsed for n in numbers),
         left=_left([n.left for n in numbers if n.left]),
         training_flops=_mean_of(n.training_flops for n in numbers),
-        stored=tuple(stored[c.id] for c in cells if c.id in stored),
+        stored=entries,
         sanity_check=cells[0].sanity_check,
     )
 
@@ -164,9 +169,9 @@ def _left(shares: Sequence[Sequence[float]]) -> tuple[float, float, float] | Non
     return units, parameters, flops
 
 
-def _is_done(cell: Cell, stored: Mapping[str, StoredResult]) -> bool:
+def _is_done(entry: StoredResult) -> bool:
     """Tell whether there is a number: networks that collapsed and were skipped have one too."""
-    return cell.id in stored and stored[cell.id].numbers.accuracy is not None
+    return entry.numbers.accuracy is not None
 
 
 def _missing(cell: Cell, entry: StoredResult | None) -> Missing:

@@ -226,7 +226,7 @@ def _cell_ids(folder: str) -> Iterator[str]:
 
 
 def _is_id(name: str) -> bool:
-    return len(name) == 12 and all(c in "0123456789abcdef" for c in name)
+    return len(name) == 12 and not name.strip("0123456789abcdef")
 
 
 @cache

@@ -11,7 +11,7 @@ from pai_bench.sparsity.perceptron import Architecture
 Status = Literal["done", "failed", "skipped"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Layer:
     """One prunable weight tensor: numbers of weights."""
 
