@@ -1,6 +1,7 @@
 """Gradual pruning: how much is pruned when, and what becomes of it."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -17,12 +18,13 @@ STEPS = 3 * 23
 
 @pytest.fixture
 def trained(quick, settings):
-    def run(density=0.1, **hyper):
+    def run(density=0.1, shrink=1.0, lr=None, **hyper):
         cell = quick(methods=("random",), densities=(density,), seeds=(1,), epochs=3)[0]
-        cell = replace(cell, method="gradual", hyper=hyper)
+        recipe = cell.recipe.model_copy(update={"lr": lr or cell.recipe.lr})
+        cell = replace(cell, method="gradual", hyper=hyper, recipe=recipe)
         plain = build.build_module(cell, settings, ())
         module = Noted(plain.network, plain.context, **hyper)
-        module.pruned = {}
+        module.shrink, module.pruned, module.ranked, module.momentum = shrink, {}, {}, {}
         trainer = build.build_trainer(Bundle((cell,)), fit.Hardware("cpu", "1"))
         trainer.fit(module, datamodule=build.build_data(Bundle((cell,)), settings)[0])
         return module
@@ -31,12 +33,19 @@ def trained(quick, settings):
 
 
 class Noted(Gradual):
-    """Notes masks and weights after each pruning, by step."""
+    """Notes masks, weights and momentum after each pruning, and what was ranked, by step.
 
-    def _prune(self, progress):
-        super()._prune(progress)
-        weights = {name: w.detach().clone() for name, w in prunable(self.network)}
-        self.pruned[self.trainer.global_step + 1] = self.masks, weights
+    `shrink` is what the kept weights of the first layer are then multiplied with.
+    """
+
+    def change_masks(self, masks):
+        step, weights = self.trainer.global_step + 1, dict(prunable(self.network))
+        self.ranked[step] = {name: w.detach().clone() for name, w in weights.items()}
+        super().change_masks(masks)
+        slots = self.optimizers(use_pl_optimizer=False).state
+        self.pruned[step] = self.masks, {n: w.detach().clone() for n, w in weights.items()}
+        self.momentum[step] = {n: slots[w]["momentum_buffer"].clone() for n, w in weights.items()}
+        next(iter(weights.values())).data.mul_(self.shrink)
 
 
 @pytest.mark.parametrize("scope", ["global", "local", "erk"])
@@ -95,28 +104,25 @@ def test_histograms_keep_about_as_many(trained):
 
 
 def test_remembered_weights_may_return_as_they_were(trained):
-    """After the first pruning the kept weights are made tiny: those that it took are larger."""
-    module = trained(begin=0.2, end=0.7, frequency=10, pruned="remembered")
-    masks, (name, weight) = module.masks, prunable(module.network)[0]
-    pruned = module.remembered[name].clone()
-    assert pruned[~masks[name]].any()
-    assert not pruned[masks[name]].any()
-    weight.data.mul_(1e-6)
-    module._prune(1.0)
-    back = module.masks[name] & ~masks[name]
-    assert back.any()
-    assert torch.equal(weight[back], pruned[back])
-    slot = module.optimizers(use_pl_optimizer=False).state[weight]["momentum_buffer"]
-    assert not slot[back].any()
-    assert module.masks.kept == masks.kept
+    """After each pruning the kept weights are made tiny: those that it took are larger."""
+    module = trained(begin=0.2, end=0.7, frequency=10, pruned="remembered", shrink=1e-6)
+    (name, _), returned = prunable(module.network)[0], 0
+    for before, step in pairwise(module.pruned):
+        masks, weights = module.pruned[step]
+        back = masks[name] & ~module.pruned[before][0][name]
+        returned += int(back.sum())
+        assert torch.equal(weights[name][back], module.ranked[before][name][back])
+        assert not module.momentum[step][name][back].any()
+    assert returned
 
 
 def test_zeroed_weights_never_return(trained):
-    module = trained(begin=0.2, end=0.7, frequency=10)
-    masks, (name, weight) = module.masks, prunable(module.network)[0]
-    weight.data.mul_(0)
-    module._prune(1.0)
-    assert torch.equal(module.masks[name], masks[name])
+    """Not even where those that were kept are 0 as well, and stay so: steps are too small."""
+    module = trained(begin=0.2, end=0.7, frequency=10, shrink=0.0, lr=1e-60)
+    masks = [masks for masks, _ in module.pruned.values()]
+    assert len(masks) > 2
+    for before, after in pairwise(masks):
+        assert not any((after[name] & ~before[name]).any() for name in after)
 
 
 @pytest.mark.parametrize(

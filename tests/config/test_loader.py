@@ -193,7 +193,7 @@ ON_THE_LINE = {
         ['"quick"'],
     ),
     "digest that is none": ("a84fd4877", "A84fd4877", "data.digits.digest", ["pattern"]),
-    "not YAML": ("    lr: 0.1", "\tlr: 0.1", "not valid YAML", ["'\\t'"]),
+    "not YAML": ("    lr: 0.1", "\tlr: 0.1", "not valid YAML", ["not with tabs"]),
 }
 
 

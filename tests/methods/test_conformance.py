@@ -6,10 +6,12 @@ by the file that it stands in.
 
 import random
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -21,7 +23,6 @@ from pai_bench.methods.conformance.subject import DIGITS, Advice, Failure, find
 from pai_bench.registry import methods as registry
 from pai_bench.registry.methods import register
 from pai_bench.sparsity.select import topk_masks
-from pai_bench.training.checkpoint import TrainingCheckpoint
 from pai_bench.training.module import SparseClassifier
 
 HEAD = (
@@ -634,7 +635,9 @@ def test_masks_that_come_in_steps_may_keep_less_and_decline_networks():
 
 
 def test_a_checkpoint_that_is_not_resumed_fails_the_check_of_interruptions(monkeypatch):
-    monkeypatch.setattr(TrainingCheckpoint, "_checkpoint", lambda _: None)
+    monkeypatch.setattr(
+        pl.Trainer, "save_checkpoint", lambda _, path: Path(path).write_bytes(b"no checkpoint")
+    )
     with pytest.raises(Failure, match="step 7 is not resumed from; save tensors and plain data"):
         RUN["interruption"](find(Good, ()).load())
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from pai_bench.core.errors import BenchError
 from pai_bench.methods.conformance.problems import Branches, resnet
@@ -170,25 +171,37 @@ def test_little_memory_changes_nothing(name, tangent):
         near(little, much)
 
 
-def test_pairs_of_places_and_blocks_of_weights_agree():
-    net, images, _ = made("strides, groups, batch norms")
-    trace = chain.trace(net, dict(net.named_parameters()), images)
-    for use in trace.uses:
-        if isinstance(use.layer, layers.NORMS):
-            continue
-        places = layers._places(use)
-        pairs = layers._by_pairs(places, N1, False, 10**9)
-        near(pairs, layers._by_blocks([places], N1, None, 10**9), use.name)
+def filters_at(places, channels, filters):
+    """A convolution that is used at places x places, and a linear layer; its inputs."""
+    torch.manual_seed(3)
+    side = places + 2
+    net = nn.Sequential(
+        nn.Conv2d(channels, filters, 3), nn.ReLU(), nn.Flatten(),
+        nn.Linear(filters * places**2, K),
+    )  # fmt: skip
+    images = torch.randn(N1 + N2, channels, side, side, dtype=torch.float64)
+    return net.double().eval(), images
+
+
+def counted(net, images, *masks):
+    """The kernel by the chain, and the FLOPs of its products."""
+    with FlopCounterMode(display=False) as counter:
+        found = ntk.empirical_ntk(net, images[:N1], images[N1:], *masks, method="chain")
+    return found, counter.get_total_flops()
 
 
 @pytest.mark.parametrize(
-    ("name", "cheaper"), [("conv1", False), ("conv2", False), ("fc1", True), ("fc2", True)]
+    ("places", "channels", "filters", "share"), [(2, 8, 16, 0.5), (10, 1, 2, 1.0)]
 )
-def test_the_cheaper_of_them_is_taken(name, cheaper):
-    net = lenet_5((1, 28, 28), 10)
-    trace = chain.trace(net, dict(net.named_parameters()), torch.randn(8, 1, 28, 28))
-    use = next(use for use in trace.uses if use.name == name)
-    assert layers._pairs_are_cheaper(layers._places(use), 4) is cheaper
+def test_without_masks_the_cheaper_of_pairs_of_places_and_blocks_of_weights_is_taken(
+    places, channels, filters, share
+):
+    """With masks there are only blocks: the same kernel, and never for less."""
+    net, images = filters_at(places, channels, filters)
+    plain, cost = counted(net, images)
+    by_blocks, cost_by_blocks = counted(net, images, "masked", Masks.ones(net))
+    near(plain, by_blocks)
+    assert cost <= share * cost_by_blocks
 
 
 def test_the_fastest_way_is_taken():

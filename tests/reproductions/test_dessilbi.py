@@ -1,7 +1,6 @@
 """The method: one search, four ways from its path to a mask, training from the start."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,7 +17,6 @@ from pai_bench.reproductions.dessilbi.method import DessiLBIFilters, DessiLBISea
 from pai_bench.reproductions.dessilbi.optimizer import DessiLBI
 from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.sparsity.select import kept_count
-from pai_bench.store.search_cache import Search
 from pai_bench.training import build, fit
 from pai_bench.training.context import MethodContext
 
@@ -53,12 +51,13 @@ def module(density=0.2, cls=DessiLBISearch, sanity_check="", net=None, **hyper):
     return cls(net or network(), context, **{**STRONG, **hyper})
 
 
-def by_hand(prox="l1", lam=0.2):
-    """The same search as a plain loop; supports after each epoch."""
+def by_hand(prox="l1", lam=0.2, rates=(0.2, 0.2, 0.2)):
+    """The same search as a plain loop with a rate for each epoch; supports after each."""
     net, supports = network(), []
     optimizer = DessiLBI(net.named_parameters(), 0.2, nu=1.0, lam=lam, fc_lam=0.1, prox=prox)
     net.train()
-    for _ in range(3):
+    for rate in rates:
+        optimizer.param_groups[0]["lr"] = rate
         for images, labels in batches():
             optimizer.zero_grad()
             cross_entropy(net(images), labels).backward()
@@ -159,48 +158,49 @@ def test_the_lowest_ranks_can_be_asked_for():
         module(mode="epoch", sanity_check="invert").sparsify(batches())
 
 
-class Store:
-    """Stands in for the search cache."""
+class Memory:
+    """Stands for the cached searches of a suite."""
 
     def __init__(self):
-        self.asked = {}
+        self.known = {}
 
-    def get_or_compute(self, settings, make):
+    def get_or_compute(self, settings, compute):
         key = tuple(sorted(settings.items()))
-        return "id", self.asked.setdefault(key, make) and self._once(key)
-
-    def _once(self, key):
-        if not isinstance(self.asked[key], Search):
-            self.asked[key] = self.asked[key]()
-        return self.asked[key]
+        if key not in self.known:
+            self.known[key] = compute()
+        return "id", self.known[key]
 
 
 def test_one_search_serves_all_densities_modes_scopes_and_starts():
-    store = Store()
+    cache = Memory()
     for choice in (
         {"mode": "path"}, {"mode": "dual"}, {"mode": "epoch"}, {"scope": "local"},
         {"start": "projected"},
     ):  # fmt: skip
         for density in (0.1, 0.3):
             one = module(density, **choice)
-            one.context = replace(one.context, search_cache=store)
+            one.context = replace(one.context, search_cache=cache)
             found = one.sparsify(batches())
             alone = module(density, **choice).sparsify(batches())
             assert all(torch.equal(found[name], alone[name]) for name in alone)
             assert one.scoring_flops == 6 * 3 * 40 * (54 * 16 + 216 * 16 + 192)
-    assert len(store.asked) == 1
+    assert len(cache.known) == 1
     other = module(nu=2.0)
-    other.context = replace(other.context, search_cache=store)
+    other.context = replace(other.context, search_cache=cache)
     other.sparsify(batches())
-    assert len(store.asked) == 2
+    assert len(cache.known) == 2
 
 
-def test_the_learning_rate_of_a_search_falls_when_asked():
-    settings = SimpleNamespace(**{**DessiLBISearch.Hyper().__dict__, **STRONG})
-    settings.search_decay_every, settings.search_epochs = 2, 5
-    recipe = search._recipe(RECIPE.model_copy(update={"steps": 3, "warmup": 1.0}), settings)
-    assert (recipe.milestones, recipe.gamma, recipe.steps) == ((2, 4), 0.1, None)
-    assert (recipe.schedule, recipe.warmup, recipe.lr) == ("step", 0.0, 0.2)
+def test_the_learning_rate_of_a_search_falls_when_asked_and_else_the_recipe_says_nothing():
+    recipe = RECIPE.model_copy(
+        update={"steps": 3, "warmup": 1.0, "milestones": (1,), "label_smoothing": 0.1}
+    )
+    for every, rates in ((0, (0.2, 0.2, 0.2)), (1, (0.2, 0.02, 0.002)), (2, (0.2, 0.2, 0.02))):
+        hyper = module(search_decay_every=every).hyper
+        found = search.search(network(), recipe, batches(), hyper).state["network"]
+        expected = by_hand(rates=rates)[0].state_dict()
+        for name, value in expected.items():
+            torch.testing.assert_close(found[name], value)
 
 
 def test_norms_are_those_of_before_and_after_each_epoch():
