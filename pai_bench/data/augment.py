@@ -83,7 +83,7 @@ def resized_crop_flip(
     that no antialiasing is called for.
     """
     count, _, height, width = images.shape
-    top, left, tall, wide = _crops(count, height, width, generator, scale, ratio)
+    top, left, tall, wide = crops(count, height, width, generator, scale, ratio)
     flip = torch.rand(count, generator=generator) < 0.5
     rows = _sources(top, tall, height)
     columns = _sources(left, wide, width)
@@ -109,7 +109,7 @@ def _sources(start: Tensor, length: Tensor, size: int) -> Tensor:
     return start[:, None] + offset.clamp(min=0).minimum(length[:, None] - 1)
 
 
-def _crops(
+def crops(
     count: int,
     height: int,
     width: int,

@@ -90,7 +90,7 @@ def training_pixels(
     Raises:
         Broken: The bytes cannot be decoded.
     """
-    photograph = _open(data)
+    photograph = open_photograph(data)
     box = random_box(photograph.width, photograph.height, crop, draws[1:])
     pixels = _cut(photograph, box, shape[1:], shape[0])
     return pixels.flip(2) if draws[0] < 0.5 else pixels
@@ -107,7 +107,7 @@ def evaluation_pixels(data: bytes, shape: Shape) -> Tensor:
     Raises:
         Broken: The bytes cannot be decoded.
     """
-    photograph = _open(data)
+    photograph = open_photograph(data)
     channels, height, width = shape
     size = evaluation_size(photograph.width, photograph.height, shape[1:])
     pixels = _cut(photograph, (0, 0, photograph.width, photograph.height), size, channels)
@@ -150,14 +150,14 @@ def evaluation_size(width: int, height: int, size: Size) -> Size:
 
 def _cut(photograph: _Photograph, box: Box, size: Size, channels: int) -> Tensor:
     """Decode at the smallest sufficient size, then crop to the box and resize."""
-    shrink = _shrink((box[3] - box[1], box[2] - box[0]), size)
+    shrink = shrink_divisor((box[3] - box[1], box[2] - box[0]), size)
     pixels = photograph.pixels(shrink, channels)
     if len(pixels) < photograph.height:
         box = box[0] / shrink, box[1] / shrink, box[2] / shrink, box[3] / shrink
     return _resize(pixels, size, box)
 
 
-def _shrink(available: tuple[float, float], needed: Size) -> int:
+def shrink_divisor(available: tuple[float, float], needed: Size) -> int:
     """Divisor of a photograph's sides that leaves MARGIN times as many pixels as are needed."""
     ratio = min(side // (MARGIN * goal) for side, goal in zip(available, needed, strict=True))
     return next((divisor for divisor in (8, 4, 2) if ratio >= divisor), 1)
@@ -187,7 +187,7 @@ class _Photograph(Protocol):
         """Decode at 1 / shrink of the size, or at full size where the format cannot do so."""
 
 
-def _open(data: bytes) -> _Photograph:
+def open_photograph(data: bytes) -> _Photograph:
     """Read the header; simplejpeg decodes colour JPEG files, Pillow all others.
 
     Raises:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image as Picture
 
-from pai_bench.data.augment import _crops, crop_flip, pad, resized_crop_flip
+from pai_bench.data.augment import crop_flip, crops, pad, resized_crop_flip
 
 
 def generator(seed=0):
@@ -85,7 +85,7 @@ def test_a_resized_crop_is_that_of_pillow():
     images = images.to(torch.uint8)
     found = resized_crop_flip(images, generator(5), *WHOLE)
     draws = generator(5)
-    boxes = _crops(40, size, size, draws, *WHOLE)
+    boxes = crops(40, size, size, draws, *WHOLE)
     flips = torch.rand(40, generator=draws) < 0.5
     for number, (top, left, tall, wide) in enumerate(
         zip(*(b.tolist() for b in boxes), strict=True)
@@ -107,7 +107,7 @@ def test_the_whole_image_as_its_own_crop_stays_as_it_is():
 
 
 def test_crops_have_the_areas_and_ratios_that_were_asked_for():
-    top, left, tall, wide = _crops(20000, 64, 64, generator(), *WHOLE)
+    top, left, tall, wide = crops(20000, 64, 64, generator(), *WHOLE)
     assert (top >= 0).all()
     assert (left >= 0).all()
     assert (top + tall <= 64).all()
@@ -121,5 +121,5 @@ def test_crops_have_the_areas_and_ratios_that_were_asked_for():
 
 
 def test_a_crop_that_never_fits_is_the_largest_central_one():
-    boxes = _crops(3, 10, 40, generator(), (1.0, 1.0), (0.75, 4 / 3))
+    boxes = crops(3, 10, 40, generator(), (1.0, 1.0), (0.75, 4 / 3))
     assert [box.tolist() for box in boxes] == [[0] * 3, [13] * 3, [10] * 3, [13] * 3]

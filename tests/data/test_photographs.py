@@ -150,7 +150,7 @@ def test_large_photographs_are_decoded_smaller_and_look_the_same():
     wanted=st.tuples(st.integers(1, 500), st.integers(1, 500)),
 )
 def test_decoding_smaller_leaves_more_pixels_than_are_needed(width, height, wanted):
-    divisor = photographs._shrink((height, width), wanted)
+    divisor = photographs.shrink_divisor((height, width), wanted)
     assert divisor in (1, 2, 4, 8)
     if divisor > 1:
         assert height / divisor >= MARGIN * wanted[0]
@@ -164,7 +164,7 @@ def test_decoding_smaller_leaves_more_pixels_than_are_needed(width, height, want
 @pytest.mark.usefixtures("any_machine")
 def test_a_file_is_decoded_at_the_size_that_was_asked_for(divisor):
     for width, height in ((1003, 777), (800, 1600)):
-        decoded = photographs._open(jpeg(width, height)).pixels(divisor, 3)
+        decoded = photographs.open_photograph(jpeg(width, height)).pixels(divisor, 3)
         assert decoded.shape == (-(-height // divisor), -(-width // divisor), 3)
         assert decoded.dtype == np.uint8
 

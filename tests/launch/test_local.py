@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pai_bench.config.overrides import with_overrides
 from pai_bench.core.hardware import Hardware, gpus_of, share
 from pai_bench.experiment import grid
 from pai_bench.experiment.bundle import bundles
@@ -117,14 +118,14 @@ def start(folder, *arguments):
 def test_a_killed_worker_fails_its_cell_only_and_retry_runs_what_failed(call, tmp_path):
     (tmp_path / "plugin.py").write_text(PLUGIN)
     choice = ("--methods", "dies,once,snip", "--densities", "0.1", "--seeds", "1", "--jobs", "1")
-    run = ("run", "quick", "--plugin", "plugin.py", *choice)
+    run = ("run", "quick", "--plugin", "plugin.py", *choice, "--set", "epochs=2")
     code, output, errors = call(*run)
     assert code == 1
     assert "signal 9 (SIGKILL)" in output
     assert "RuntimeError: not mended" in output
     assert "noise on stdout" not in output
     assert "Traceback" not in output + errors
-    store = Store(tmp_path / "runs", "quick")
+    store = Store(tmp_path / "runs", "quick+epochs=2")
     assert sorted(e.result.status for e in store.entries()) == ["done", "failed", "failed"]
     (tmp_path / "mended").touch()
     code, output, _ = call(*run)
@@ -144,15 +145,18 @@ def test_hardware_that_is_not_there_is_an_error_and_no_failed_cell(call, tmp_pat
 
 
 SIX = ("run", "quick", "--methods", "magnitude,snip", "--densities", "0.5,0.1,0.05",
-       "--seeds", "1", "--jobs", "2")  # fmt: skip
+       "--seeds", "1", "--jobs", "2", "--set", "epochs=10")  # fmt: skip
+"""Long enough to be interrupted after the first cell."""
+SUITE = "quick+epochs=10"
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory, settings, methods):
     """Numbers of the same six cells, run one after another in this process."""
-    store = Store(tmp_path_factory.mktemp("whole"), "quick")
+    store = Store(tmp_path_factory.mktemp("whole"), SUITE)
+    settings = with_overrides(settings, SUITE)
     six = grid.Selection(("magnitude", "snip"), (0.5, 0.1, 0.05), (1,))
-    for cell in grid.cells(settings, methods, "quick", six):
+    for cell in grid.cells(settings, methods, SUITE, six):
         outcome = fit.fit_cell(cell, settings, CPU)
         store.put(cell, outcome.result, outcome.curves, outcome.masks)
     return numbers(store)
@@ -163,7 +167,7 @@ def test_after_an_interrupt_the_same_command_goes_on_to_the_same_results(
     call, tmp_path, how, uninterrupted
 ):
     process = start(tmp_path, *SIX)
-    store = Store(tmp_path / "runs", "quick")
+    store = Store(tmp_path / "runs", SUITE)
     deadline = time.monotonic() + 60
     while not store.ids() and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -207,8 +211,11 @@ def test_workers_go_with_the_command_in_the_midst_of_an_epoch(tmp_path, how):
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
 
 
+ONE = ("run", "quick", "--methods", "snip", "--densities", "0.1", "--seeds", "1")
+
+
 def test_a_second_identical_call_trains_nothing_and_loads_no_torch(call, tmp_path):
-    run = ("run", "quick", "--methods", "snip", "--densities", "0.1", "--seeds", "1")
+    run = (*ONE, "--set", "epochs=2")
     assert call(*run)[0] == 0
     code = (
         "import sys; from pai_bench.cli.main import main; "
@@ -229,7 +236,7 @@ def test_a_second_identical_call_trains_nothing_and_loads_no_torch(call, tmp_pat
 
 def test_records_hold_no_keys_of_the_user(call, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", "0123456789abcdef" * 3)
-    run = ("run", "quick", "--methods", "snip", "--densities", "0.1", "--seeds", "1")
+    run = (*ONE, "--set", "epochs=2")
     monkeypatch.setattr(sys, "argv", ["pai-bench", *run])
     assert call(*run)[0] == 0
     for path in (tmp_path / "runs").rglob("*"):

@@ -262,12 +262,14 @@ def test_labels_are_smoothed_in_training_only(quick, settings):
 def test_tuning_never_looks_at_the_test_images(quick, settings, monkeypatch):
     cell = quick(methods=("snip",), densities=(0.1,), seeds=(1,), epochs=1)[0]
     tuning = changed(cell, holdout=0.2, evaluate="validation")
-    before = fit.fit_cell(tuning, settings)
+    before, tested = (fit.fit_cell(one, settings).curves for one in (tuning, cell))
     arrays = sources.load("digits", settings.data["digits"])
     spoilt = replace(arrays, test_images=torch.zeros_like(arrays.test_images))
-    monkeypatch.setattr(build, "_arrays", lambda *_: spoilt)
-    assert fit.fit_cell(tuning, settings).curves == before.curves
-    assert fit.fit_cell(cell, settings).curves != before.curves
+    monkeypatch.setattr(sources, "load", lambda *_: spoilt)
+    digits = settings.data["digits"].model_copy(update={"digest": spoilt.digest})
+    other = settings.model_copy(update={"data": {**settings.data, "digits": digits}})
+    assert fit.fit_cell(tuning, other).curves == before
+    assert fit.fit_cell(cell, other).curves != tested
 
 
 def test_a_result_says_what_data_it_was_made_on(quick, settings):
