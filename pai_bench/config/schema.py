@@ -1,4 +1,4 @@
-"""benchmark.yaml as typed, frozen settings; every error names file, line, key and a near miss."""
+"""benchmark.yaml as typed, frozen settings; every error names file, line, key and the nearest name."""
 
 from __future__ import annotations
 
