@@ -7,6 +7,7 @@ it: a reader sees what was there before or all that is there now, and two writer
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -59,14 +60,25 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def _replace_folder(beside: Path, path: Path) -> None:
-    """Rename a folder into its place, moving an older one out of the way: none replaces another."""
-    if path.exists():
-        old = _beside(path)
-        path.rename(old)
-        beside.rename(path)
+    """Rename a folder into its place, moving older ones out of the way, of other processes too."""
+    moved = []
+    while not _is_renamed(beside, path):
+        moved.append(_beside(path))
+        with contextlib.suppress(FileNotFoundError):  # another process was faster
+            path.rename(moved[-1])
+    for old in moved:
         shutil.rmtree(old, ignore_errors=True)
-    else:
+
+
+def _is_renamed(beside: Path, path: Path) -> bool:
+    """Rename a folder; tell whether there was none in its place: none replaces another."""
+    try:
         beside.rename(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        return False
+    return True
 
 
 def remove_stale(folder: Path) -> None:

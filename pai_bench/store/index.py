@@ -5,7 +5,7 @@
 
 Derived from the cells' files alone, and never evidence: it can be deleted at any time. What it says
 of a cell counts only while the cell's files are those that it was read from (by inode, size and
-time of change), and only for the program that wrote it; other cells are read from their files. It
+times of change), and only for the program that wrote it; other cells are read from their files. It
 is replaced whole, so that processes that write it at once cannot break it, and has a checksum: one
 that is damaged is as good as none.
 """

@@ -84,7 +84,8 @@ def _state(path: str) -> str:
         found = os.stat(path)
     except OSError:
         return ""
-    return f"{found.st_ino}.{found.st_size}.{found.st_mtime_ns}"
+    # The last is the one that nobody can set back.
+    return f"{found.st_ino}.{found.st_size}.{found.st_mtime_ns}.{found.st_ctime_ns}"
 
 
 def has_result(state: State) -> bool:

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -76,6 +77,20 @@ def test_two_writers_of_one_file_never_share_what_they_write(tmp_path):
         thread.join()
     assert path.read_text() in [letter * 1000 for letter in "abcd"]
     assert names(tmp_path) == ["file.txt"]
+
+
+def test_many_that_write_one_folder_at_once_leave_one_that_is_whole(tmp_path):
+    path = tmp_path / "cell"
+
+    def write(number):
+        with atomic_folder(path) as beside:
+            (beside / "a").write_text(f"{number}")
+            (beside / "b").write_text(f"{number}")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(200)))
+    assert (path / "a").read_text() == (path / "b").read_text()
+    assert names(tmp_path) == ["cell"]
 
 
 def test_what_dead_writers_left_is_removed_and_the_living_are_spared(tmp_path, monkeypatch):

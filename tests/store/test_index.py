@@ -90,6 +90,17 @@ def test_a_result_that_changes_by_hand_or_anew_is_seen(store, cells):
         assert gone not in found.entries
 
 
+def test_a_change_that_sets_the_time_back_is_seen(store, cells):
+    path = store.folder / cells[0].id / "result.json"
+    before = read(store).entries[cells[0].id].numbers
+    stat = path.stat()
+    path.write_text(path.read_text().replace('"last": 0.9,', '"last": 0.8,'))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert path.stat().st_size == stat.st_size
+    assert path.stat().st_mtime_ns == stat.st_mtime_ns
+    assert before != read(store).entries[cells[0].id].numbers
+
+
 def test_a_cell_that_became_unreadable_is_told_each_time(store, cells):
     read(store)
     path = store.folder / cells[0].id / "result.json"
