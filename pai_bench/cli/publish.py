@@ -47,7 +47,7 @@ def _publish_all(context: Context, suites: Sequence[str]) -> None:
     boards = [stored_board(settings, context.methods, context.runs, s)[0] for s in suites]
     heading = PageHeading(
         title="PaI-Bench",
-        about="All suites that have results, each with its own recipe: rows of two suites are not compared.",
+        about="All suites that have results. Each has its own recipe: their rows do not compare.",
         command="pai-bench run SUITE",
         rebuild="pai-bench leaderboard",
     )

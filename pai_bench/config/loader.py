@@ -1,4 +1,4 @@
-"""benchmark.yaml and its includes read and checked: errors name file, line, key and the nearest name."""
+"""benchmark.yaml and its includes, read and checked: errors name file, line, key, nearest name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""benchmark.yaml as typed, frozen settings; every error names file, line, key and the nearest name."""
+"""benchmark.yaml as typed, frozen settings; errors name file, line, key and the nearest name."""
 
 from __future__ import annotations
 

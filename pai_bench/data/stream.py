@@ -143,6 +143,9 @@ class StreamedData(pl.LightningDataModule):
     training loop waited for batches; `skipped` counts broken photographs, each time that one was
     left out of a batch.
 
+    Longer than other classes, because the Trainer and the methods ask one object for batches to
+    train on, to evaluate on and to score, and all of them come from the same worker processes.
+
     Args:
         files: Parquet files by role, `train` and `test`.
         settings: The data set's entry in benchmark.yaml.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from statistics import fmean
 
 from pai_bench.claims.statistics import Estimate, estimate
@@ -61,6 +62,11 @@ class Row:
     """The sanity check that these cells are, if they are one."""
     checks: Mapping[str, Estimate] = field(default_factory=dict)
     """Sanity check -> accuracy of the row minus that under the check, paired by seed."""
+
+    @cached_property
+    def by_seed(self) -> dict[int, float]:
+        """Last-epoch accuracy of the finished cells, by seed."""
+        return {e.cell.seed: a for e in self.entries if (a := e.numbers.accuracy) is not None}
 
 
 @dataclass(frozen=True)
@@ -198,6 +204,8 @@ def _with_delta(row: Row, rows: Sequence[Row], of_papers: frozenset[str]) -> Row
 
 def _with_checks(row: Row, checks: Sequence[Row]) -> Row:
     """Add the difference to each of its sanity checks."""
+    if not checks:
+        return row
     paired = {check.sanity_check: paired_difference(row, check) for check in checks}
     return replace(row, checks={name: found for name, found in paired.items() if found})
 
@@ -207,14 +215,9 @@ def paired_difference(row: Row, other: Row) -> Estimate | None:
 
     Both cells of a pair started from the same weights and saw the same batches.
     """
-    ours, theirs = by_seed(row), by_seed(other)
+    ours, theirs = row.by_seed, other.by_seed
     common = sorted(ours.keys() & theirs.keys())
     return estimate([ours[seed] - theirs[seed] for seed in common]) if common else None
-
-
-def by_seed(row: Row) -> dict[int, float]:
-    """Last-epoch accuracy of a row's finished cells, by seed."""
-    return {e.cell.seed: a for e in row.entries if (a := e.numbers.accuracy) is not None}
 
 
 def _mean(row: Row) -> float:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from pai_bench.claims.paired_tests import Comparison, compare
 from pai_bench.core.errors import BenchError, unknown
-from pai_bench.leaderboard.board import Board, Row, by_seed
+from pai_bench.leaderboard.board import Board, Row
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,7 @@ def compared(board: Board, ours: str, theirs: str) -> Compared:
     densities = {
         density: found
         for density, row in rows[mine].items()
-        if density in rows[other]
-        and (found := compare(by_seed(row), by_seed(rows[other][density])))
+        if density in rows[other] and (found := compare(row.by_seed, rows[other][density].by_seed))
     }
     if not densities:
         raise BenchError(
@@ -77,7 +76,7 @@ def _overall(
     if len(densities) < 2 or not seeds:
         return None
     means = [
-        {seed: fmean(by_seed(rows[density])[seed] for density in densities) for seed in seeds}
+        {seed: fmean(rows[density].by_seed[seed] for density in densities) for seed in seeds}
         for rows in (ours, theirs)
     ]
     found = compare(*means)

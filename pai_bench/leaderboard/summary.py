@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import log
 
-from pai_bench.leaderboard.board import Board, Row, by_seed
+from pai_bench.leaderboard.board import Board, Row
 
 Point = tuple[float, int]
 """A density and a seed."""
@@ -56,7 +56,7 @@ def summarise(board: Board) -> Summaries | None:
 
 
 def _points(row: Row) -> dict[Point, float]:
-    return {(row.density, seed): value for seed, value in by_seed(row).items()}
+    return {(row.density, seed): value for seed, value in row.by_seed.items()}
 
 
 def _summaries(values: Mapping[str, Mapping[Point, float]], points: list[Point]) -> list[Summary]:

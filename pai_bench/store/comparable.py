@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence, Set
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pai_bench.experiment.cell import Cell
@@ -33,26 +33,36 @@ def stored_cells(
     densities. Raises BenchError for a planned one that cannot be read.
     """
     index = updated_index(store.folder)
-    wanted, kinds = {cell.id for cell in planned}, {cell.kind for cell in planned}
+    wanted, comparable = {cell.id for cell in planned}, _Comparable(planned, methods)
     for cell_id in wanted:
         index.get(cell_id)
     entries = {
         cell_id: entry
         for cell_id, entry in index.entries.items()
-        if cell_id in wanted or _is_comparable(cell_id, entry.cell, kinds, methods)
+        if cell_id in wanted or (entry.cell.id == cell_id and comparable(entry.cell))
     }
     others = [entry.cell for cell_id, entry in entries.items() if cell_id not in wanted]
     stale = len(index.entries) + len(index.unreadable) - len(entries)
     return Stored([*planned, *others], entries, stale)
 
 
-def _is_comparable(
-    cell_id: str,
-    cell: Cell,
-    kinds: Set[tuple[Hashable, ...]],
-    methods: Mapping[str, MethodInfo],
-) -> bool:
-    """Tell whether a stored cell can stand beside cells of these kinds."""
-    info = methods.get(cell.method)
-    current = info is None or info.version == cell.method_version
-    return cell.id == cell_id and current and cell.kind in kinds
+class _Comparable:
+    """Whether a stored cell can stand beside the planned ones."""
+
+    def __init__(self, planned: Sequence[Cell], methods: Mapping[str, MethodInfo]) -> None:
+        self._kinds, self._methods = {cell.kind for cell in planned}, methods
+        self._compared: dict[int, tuple[tuple[Hashable, ...], bool]] = {}
+
+    def __call__(self, cell: Cell) -> bool:
+        info = self._methods.get(cell.method)
+        current = info is None or info.version == cell.method_version
+        return current and self._is_of_a_planned_kind(cell.kind)
+
+    def _is_of_a_planned_kind(self, kind: tuple[Hashable, ...]) -> bool:
+        """Compared once for each object: thousands of cells share one, and recipes compare slowly.
+
+        The object is kept with the answer, so that its number is not given to another one.
+        """
+        if id(kind) not in self._compared:
+            self._compared[id(kind)] = kind, kind in self._kinds
+        return self._compared[id(kind)][1]

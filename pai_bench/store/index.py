@@ -27,6 +27,7 @@ from pai_bench.core.files import atomic_write
 from pai_bench.experiment.cell import Cell
 from pai_bench.store.result import Numbers
 from pai_bench.store.stored_result import (
+    State,
     StoredResult,
     has_result,
     parse_json,
@@ -65,15 +66,12 @@ class Index:
     def update(self) -> None:
         """Read what has changed since the last time; all that has not stays the same object."""
         before, self.entries, self.unreadable = self.entries, {}, {}
-        for cell_id in cell_ids(self.folder):
-            path = f"{self.folder}/{cell_id}"
-            state, entry = state_of(path), before.get(cell_id)
-            if not has_result(state):
-                continue
+        for cell_id, state in _states(self.folder):
+            entry = before.get(cell_id)
             if entry is None or entry.state != state:
                 self.lines.pop(cell_id, None)
                 try:
-                    entry = read_stored(path)
+                    entry = read_stored(f"{self.folder}/{cell_id}")
                     self._new += 1
                 except BenchError as error:
                     self.unreadable[cell_id] = error
@@ -213,6 +211,21 @@ def opened_index(folder: str) -> Index | None:
 def clear_cache() -> None:
     """Close all indexes, as a new process has none."""
     _OPENED.clear()
+
+
+def _states(folder: str) -> Iterator[tuple[str, State]]:
+    """Ids of all cells with a result, in order, and the state of their files."""
+    names = cell_ids(folder)
+    if not names:
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        for cell_id in names:
+            state = state_of(cell_id, descriptor)
+            if has_result(state):
+                yield cell_id, state
+    finally:
+        os.close(descriptor)
 
 
 def cell_ids(folder: str) -> list[str]:

@@ -74,14 +74,18 @@ def read_stored(path: str) -> StoredResult:
     return StoredResult(path, cell, result.numbers, state, result)
 
 
-def state_of(path: str) -> State:
-    """State of the files in a cell's folder, now."""
-    return f"{_state(f'{path}/{RESULT}')} {_state(f'{path}/{CELL}')} {_state(f'{path}/{CURVES}')}"
+def state_of(path: str, folder: int | None = None) -> State:
+    """State of the files in a cell's folder, now.
+
+    `folder` is the descriptor of an open folder that `path` is relative to: of thousands of cells,
+    looking up the whole path each time is a third of the work.
+    """
+    return " ".join(_state(f"{path}/{name}", folder) for name in (RESULT, CELL, CURVES))
 
 
-def _state(path: str) -> str:
+def _state(path: str, folder: int | None) -> str:
     try:
-        found = os.stat(path)
+        found = os.stat(path, dir_fd=folder)
     except OSError:
         return ""
     # The last is the one that nobody can set back.
