@@ -117,14 +117,13 @@ def board_of(
     order = {label: index for index, label in enumerate(dict.fromkeys(r.label for r in every))}
     every.sort(key=lambda r: (order[r.label], -r.density))
     plain, sanity_checked = ([r for r in every if bool(r.sanity_check) is b] for b in (False, True))
-    baselines, checks = (
-        _by(plain, lambda r: r.density),
-        _by(sanity_checked, lambda r: (r.label, r.density)),
-    )
+    best = {
+        density: _best_baselines(of, ours)
+        for density, of in _by(plain, lambda r: r.density).items()
+    }
+    checks = _by(sanity_checked, lambda r: (r.label, r.density))
     rows = [
-        _with_checks(
-            _with_delta(row, baselines[row.density], ours), checks.get((row.label, row.density), [])
-        )
+        _with_checks(_with_delta(row, best[row.density]), checks.get((row.label, row.density), []))
         for row in plain
     ]
     return Board(suite, tuple(rows), tuple(sanity_checked))
@@ -186,16 +185,20 @@ def _missing(cell: Cell, entry: StoredResult | None) -> Missing:
     return Missing(cell.seed, entry.numbers.status, entry.numbers.reason)
 
 
-def _with_delta(row: Row, rows: Sequence[Row], of_papers: frozenset[str]) -> Row:
-    """Add the difference to the best baseline among rows of its density, itself left out."""
-    baselines = [
-        other
-        for other in rows
-        if other.label != row.label and other.method not in of_papers and other.accuracy is not None
-    ]
-    if row.accuracy is None or not baselines:
+def _best_baselines(rows: Iterable[Row], of_papers: frozenset[str]) -> list[Row]:
+    """The two best baselines of one density, best first: what all others are compared with.
+
+    The second one is for the first, which is not compared with itself.
+    """
+    baselines = [r for r in rows if r.method not in of_papers and r.accuracy is not None]
+    return sorted(baselines, key=_mean, reverse=True)[:2]
+
+
+def _with_delta(row: Row, best_baselines: Sequence[Row]) -> Row:
+    """Add the difference to the best baseline of its density, itself left out."""
+    best = next((other for other in best_baselines if other.label != row.label), None)
+    if row.accuracy is None or best is None:
         return row
-    best = max(baselines, key=_mean)
     paired = paired_difference(row, best)
     if paired is None:
         return row

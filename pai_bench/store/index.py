@@ -107,11 +107,12 @@ class Index:
     def _fill(self, about: Mapping[str, Any], lines: list[str]) -> None:
         if about["program"] != program():
             return
-        kinds = [Cell.from_resolved(fields) for fields in about["kinds"]]
+        kinds = [_shared_fields(Cell.from_resolved(fields)) for fields in about["kinds"]]
         shared, self.records = about["shared"], about["records"]
         self._made_for = about["made_for"]
-        for row, text in zip(lines[::2], lines[1::2], strict=True):
-            cell_id, state, kind, cell, numbers, names = parse_json(row)
+        rows = parse_json(f"[{','.join(lines[::2])}]")  # at once, in half the time of one by one
+        for row, text in zip(rows, lines[1::2], strict=True):
+            cell_id, state, kind, cell, numbers, names = row
             self.entries[cell_id] = StoredResult(
                 f"{self.folder}/{cell_id}", _cell(kinds[kind], *cell), Numbers(*numbers), state
             )
@@ -170,8 +171,14 @@ def _fields(cell: Cell) -> list[Any]:
 _NONE: Mapping[str, Any] = {}
 
 
+def _shared_fields(like: Cell) -> dict[str, Any]:
+    """Fields of any cell of a kind; those that are a cell's own are replaced."""
+    return {**{field: getattr(like, field) for field in Cell.__dataclass_fields__},
+            "kind": like.kind}  # fmt: skip
+
+
 def _cell(
-    like: Cell,
+    shared: Mapping[str, Any],
     cell_id: str,
     method: str,
     density: float,
@@ -180,11 +187,18 @@ def _cell(
     version: int,
     sanity_check: str,
 ) -> Cell:
-    cell = Cell(
-        method, like.network, like.data, like.recipe, density, seed, like.digest, like.mean,
-        like.std, hyper or _NONE, version, like.network_version, like.precision, sanity_check,
-    )  # fmt: skip
-    vars(cell).update(id=cell_id, kind=like.kind)  # hashing takes longer than all the rest
+    """Restore a cell. Setting frozen fields one by one, and hashing, takes longer than the rest."""
+    cell = Cell.__new__(Cell)
+    vars(cell).update(
+        shared,
+        id=cell_id,
+        method=method,
+        density=density,
+        seed=seed,
+        hyper=hyper or _NONE,
+        method_version=version,
+        sanity_check=sanity_check,
+    )
     return cell
 
 
