@@ -38,6 +38,9 @@ CHOICES = {"prox": ("l1", "filter", "filter_sqrt"), "wd_rule": ("core", "lottery
 class DessiLBI(torch.optim.Optimizer):
     """Train weights W together with a sparse copy Gamma of them that grows from 0.
 
+    The class is long because one step is here in all the variants of the authors' three code bases,
+    each compared with their vectors; a shorter one would spread one update over several places.
+
     A step at learning rate a updates each split parameter as follows, with all values on the right
     from before the step, and d the gradient after weight decay and momentum:
 
