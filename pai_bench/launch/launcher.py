@@ -12,6 +12,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Protocol
 
+from pai_bench.core.errors import BenchError, first_line
 from pai_bench.core.import_utils import resolve
 from pai_bench.core.registry import Registry
 from pai_bench.launch.events import Event
@@ -58,6 +59,16 @@ def _declare(
 
 
 def load_launcher(name: str) -> Launcher:
-    """Import the launcher called `name`. Raises BenchError for an unknown name."""
-    launcher: Launcher = launchers().load(name)()
+    """Import the launcher called `name`.
+
+    Raises:
+        BenchError: The name is unknown, or the package that offers it cannot be imported.
+    """
+    try:
+        launcher: Launcher = launchers().load(name)()
+    except BenchError:
+        raise
+    except Exception as error:
+        said = f"{type(error).__name__}: {first_line(error)}"
+        raise BenchError(f"launcher {name} of {launchers().origin(name)}: {said}") from error
     return launcher

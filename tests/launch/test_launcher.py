@@ -64,6 +64,19 @@ def test_an_installed_package_offers_a_launcher(monkeypatch):
         launchers.cache_clear()
 
 
+def test_a_launcher_that_cannot_be_imported_is_one_line(monkeypatch):
+    class Point:
+        name, module, value = "gone", "no_such_package", "no_such_package:Launcher"
+
+    monkeypatch.setattr(launcher, "entry_points", lambda group: [Point])
+    launchers.cache_clear()
+    try:
+        with pytest.raises(BenchError, match="launcher gone of no_such_package:Launcher: Module"):
+            load_launcher("gone")
+    finally:
+        launchers.cache_clear()
+
+
 def test_all_launchers_store_the_same_and_tell_the_same(cells, settings, tmp_path):
     stored = []
     for name, way in (("a", InThisProcess()), ("b", Local())):
