@@ -41,7 +41,7 @@ def test_the_network_and_the_data_set_of_the_tutorial_are_declared(tmp_path, set
     assert extended.data["mine"].images == (900, 100)
 
 
-def test_the_functional_door_opens_as_shown(capsys):
+def test_the_functional_api_works_as_shown(capsys):
     known = {
         "network": nn.Linear(20, 10),
         "images": torch.randn(8, 20),

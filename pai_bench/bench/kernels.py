@@ -82,7 +82,7 @@ class _KernelTask:
         masked = {n: p * self.masks[n] if n in self.masks else p for n, p in self.student.items()}
         student = self._outputs_and_kernel(masked, method)
         self.adam.zero_grad()
-        distances = [(one - two).square().mean() for one, two in zip(student, target, strict=True)]
+        distances = [(a - b).square().mean() for a, b in zip(student, target, strict=True)]
         (distances[0] + 1e-3 * distances[1]).backward()
         self.adam.step()
 

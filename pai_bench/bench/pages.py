@@ -42,13 +42,13 @@ def measure(console: Console, settings: Benchmark) -> None:
         size = (store.folder / "leaderboard.html").stat().st_size
     console.print(
         f"A page of {RESULTS:,} results ({size / 1e6:.1f} MB): {first:.2f} s the first time "
-        f"({_told(first, GOAL)}), {again:.2f} s after one result changed "
-        f"({_told(again, GOAL_AGAIN)})",
+        f"({_against_goal(first, GOAL)}), {again:.2f} s after one result changed "
+        f"({_against_goal(again, GOAL_AGAIN)})",
         highlight=False,
     )
 
 
-def _told(seconds: float, goal: float) -> str:
+def _against_goal(seconds: float, goal: float) -> str:
     return f"goal: below {goal:g} s, {'met' if seconds < goal else 'not met'}"
 
 
@@ -80,6 +80,6 @@ def _build(runs: Path, settings: Benchmark, methods: Mapping[str, MethodInfo]) -
     started = time.perf_counter()
     board, _ = stored_board(settings, methods, runs, stored.SUITE)
     measured = ResultLookup(settings, methods, [runs])
-    made = page(HEADING, [board], settings, methods, measured)
-    write_page(made, runs / stored.SUITE)
+    built = page(HEADING, [board], settings, methods, measured)
+    write_page(built, runs / stored.SUITE)
     return time.perf_counter() - started

@@ -31,8 +31,8 @@ def cells(settings: Benchmark, methods: Mapping[str, MethodInfo], count: int) ->
     """List the first `count` cells of the methods of the suite over a fine grid of densities."""
     lines = {c.label for c in grid.cells(settings, methods, SUITE) if c.density < 1}
     densities = tuple(_densities(1 + count // (len(SEEDS) * len(lines))))
-    chosen = Selection(densities=densities, seeds=SEEDS)
-    return grid.cells(settings, methods, SUITE, chosen)[:count]
+    selection = Selection(densities=densities, seeds=SEEDS)
+    return grid.cells(settings, methods, SUITE, selection)[:count]
 
 
 def _densities(count: int) -> Iterator[float]:
@@ -50,7 +50,7 @@ def _result(
     ]
     dense = 2.0 * sum(layer.total for layer in layers)
     seconds = {"data": 3.9, "score": 0.5, "train": 55.0 + number % 7, "eval": 2.8, "total": 63.0}
-    hyper = {name: found.default for name, found in methods[cell.method].hyper.items()}
+    hyper = {name: parameter.default for name, parameter in methods[cell.method].hyper.items()}
     return Result(
         "done",
         accuracy=Accuracy(last, last + 1e-3, 1),

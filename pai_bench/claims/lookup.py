@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from math import isclose
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pai_bench.claims.metric_registry import MetricContext
@@ -20,9 +19,6 @@ from pai_bench.registry.declaration import MethodInfo
 from pai_bench.store import comparable
 from pai_bench.store.store import Store, StoredResult
 
-SAME = 1e-3
-"""Relative difference below which two densities are the same: papers print few digits."""
-
 NOT_YET = "its cells have not run"
 
 
@@ -36,7 +32,7 @@ class ResultLookup:
         folders: Sequence[Path],
     ) -> None:
         self.settings, self.methods, self.folders = settings, methods, tuple(folders)
-        self._suites: dict[str, tuple[list[Cell], list[StoredResult]]] = {}
+        self._suites: dict[str, _Suite] = {}
         self._ordinary: dict[str, int | None] = {}
 
     def values(self, claim: Claim, method: MethodSpec, suite: str) -> dict[int, float] | str:
@@ -45,28 +41,25 @@ class ResultLookup:
             return f"{claim.metric_name} is not measured"
         if suite.partition("+")[0] not in self.settings.suites:
             return f"no suite {suite} in benchmark.yaml"
-        planned, entries = self._suite(suite)
-        label = self._label(method, planned[0])
-        densities = [cell.density for cell in planned if cell.label == label]
-        if not densities:
+        of_suite = self._suite(suite)
+        label = self._label(method, of_suite.template)
+        if label not in of_suite.densities:
             return f"{label} does not run in the suite {suite}"
-        if not any(isclose(density, claim.density, rel_tol=SAME) for density in densities):
+        if not any(map(claim.is_at, of_suite.densities[label])):
             return f"the suite {suite} has no density {claim.at}"
         context = MetricContext(claim.epoch, self._images(suite))
-        found = {
+        by_seed = {
             entry.cell.seed: claim.metric(entry.result, context)
-            for entry in entries
-            if entry.cell.label == label
-            and isclose(entry.cell.density, claim.density, rel_tol=SAME)
-            and not entry.cell.sanity_check
+            for entry in of_suite.results.get(label, ())
+            if claim.is_at(entry.cell.density)
         }
-        return {seed: v for seed, v in found.items() if v is not None} or NOT_YET
+        return {seed: v for seed, v in by_seed.items() if v is not None} or NOT_YET
 
     def label(self, method: MethodSpec, suite: str) -> str | None:
         """Name the line that a method of a claims file is in a suite; None without that suite."""
         if suite.partition("+")[0] not in self.settings.suites:
             return None
-        return self._label(method, self._suite(suite)[0][0])
+        return self._label(method, self._suite(suite).template)
 
     def _label(self, method: MethodSpec, template: Cell) -> str:
         """Name the line of the leaderboard that a method of a claims file would be."""
@@ -78,15 +71,15 @@ class ResultLookup:
                 hyper = info.without_defaults(hyper)
         return replace(template, method=name, hyper=hyper).label
 
-    def _suite(self, suite: str) -> tuple[list[Cell], list[StoredResult]]:
-        """The planned cells of a suite, and all comparable finished ones."""
+    def _suite(self, suite: str) -> _Suite:
+        """Read a suite, or remember it."""
         if suite not in self._suites:
             planned = grid.cells(with_overrides(self.settings, suite), self.methods, suite)
-            found: dict[str, StoredResult] = {}
+            entries: dict[str, StoredResult] = {}
             for folder in self.folders:
-                store = Store(folder, suite)
-                found = {**comparable.stored_cells(store, planned, self.methods).entries, **found}
-            self._suites[suite] = planned, list(found.values())
+                of_folder = comparable.stored_cells(Store(folder, suite), planned, self.methods)
+                entries = {**of_folder.entries, **entries}
+            self._suites[suite] = _Suite.of(planned, entries.values())
         return self._suites[suite]
 
     def _images(self, suite: str) -> int | None:
@@ -95,7 +88,29 @@ class ResultLookup:
         return self._ordinary[suite]
 
 
+@dataclass(frozen=True)
+class _Suite:
+    """The planned cells of a suite and all comparable finished ones, by label."""
+
+    template: Cell
+    """Any cell of it: they share network, data and recipe."""
+    densities: Mapping[str, Set[float]]
+    results: Mapping[str, Sequence[StoredResult]]
+    """Without those of sanity checks."""
+
+    @classmethod
+    def of(cls, planned: Sequence[Cell], entries: Iterable[StoredResult]) -> _Suite:
+        densities: dict[str, set[float]] = {}
+        for cell in planned:
+            densities.setdefault(cell.label, set()).add(cell.density)
+        results: dict[str, list[StoredResult]] = {}
+        for entry in entries:
+            if not entry.cell.sanity_check:
+                results.setdefault(entry.cell.label, []).append(entry)
+        return cls(planned[0], densities, results)
+
+
 def evidence_folders(root: Path = ROOT) -> list[Path]:
     """List the folders of results that are kept with the code."""
-    found = [root / "baselines/evidence", *sorted((root / "reproductions").glob("*/evidence"))]
-    return [folder for folder in found if folder.is_dir()]
+    folders = [root / "baselines/evidence", *sorted((root / "reproductions").glob("*/evidence"))]
+    return [folder for folder in folders if folder.is_dir()]

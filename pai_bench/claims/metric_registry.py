@@ -167,28 +167,28 @@ def available(root: Path = ROOT) -> Registry[Metric]:
 
     Raises:
         BenchError: One line, where a paper's metrics.py cannot be imported or takes a name that
-            another file has. The same of an installed package is told and passed over.
+            another file has. The same of an installed package is reported and passed over.
     """
-    found = Registry[Metric]("metric")
+    registry = Registry[Metric]("metric")
     for module in ("pai_bench.claims.metrics", *_of_papers(root)):
-        _declare(found, module, required=True)
+        _declare(registry, module, required=True)
     for module, _ in import_utils.installed(GROUP):
         try:
-            _declare(found, module, required=False)
+            _declare(registry, module, required=False)
         except BenchError as error:
             print(f"pai-bench: {error}; passed over", file=sys.stderr)
-    return found
+    return registry
 
 
 def find(name: str, root: Path = ROOT) -> Metric:
     """Find a metric by its name or a former one. Raises BenchError for an unknown name."""
-    known = available(root)
-    if name in known:
-        return known[name]
-    for each in known.values():
+    metrics = available(root)
+    if name in metrics:
+        return metrics[name]
+    for each in metrics.values():
         if name in each.aliases:
             return each
-    raise unknown("metric", name, known)
+    raise unknown("metric", name, metrics)
 
 
 def measured(result: Result, context: MetricContext, root: Path = ROOT) -> dict[Metric, float]:
@@ -210,14 +210,14 @@ def _of_papers(root: Path) -> Iterator[str]:
         yield f"pai_bench.reproductions.{path.parent.name}.metrics" if inside else str(path)
 
 
-def _declare(found: Registry[Metric], module: str, required: bool) -> None:
+def _declare(registry: Registry[Metric], module: str, required: bool) -> None:
     """Declare the metrics of a module, those that it has imported left out."""
     try:
         loaded = sys.modules[import_utils.load(module)]
     except Exception as error:
-        said = f"{type(error).__name__}: {first_line(error)}"
-        raise BenchError(f"{module}: metrics cannot be imported: {said}") from error
+        problem = f"{type(error).__name__}: {first_line(error)}"
+        raise BenchError(f"{module}: metrics cannot be imported: {problem}") from error
     for each in list(vars(loaded).values()):
         if isinstance(each, Metric) and each.module == loaded.__name__:
             load = partial(getattr, each, "measure")
-            found.declare(each.name, each, origin=each.origin, load=load, required=required)
+            registry.declare(each.name, each, origin=each.origin, load=load, required=required)

@@ -60,7 +60,7 @@ def bootstrap_interval(values: Sequence[float]) -> tuple[float, float] | None:
     import numpy as np
     from scipy import stats
 
-    found = stats.bootstrap(
+    interval = stats.bootstrap(
         (values,),
         np.mean,
         confidence_level=CONFIDENCE,
@@ -68,7 +68,7 @@ def bootstrap_interval(values: Sequence[float]) -> tuple[float, float] | None:
         method="percentile",
         rng=np.random.default_rng(0),
     ).confidence_interval
-    return float(found.low), float(found.high)
+    return float(interval.low), float(interval.high)
 
 
 def probability_of_improvement(ours: Sequence[float], theirs: Sequence[float]) -> float:

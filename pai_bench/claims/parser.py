@@ -48,18 +48,20 @@ def available(root: Path = ROOT) -> dict[str, Claims]:
 
     Raises BenchError where a file is not valid: one line with file, line and key.
     """
-    read = [load(path, root) for path in sorted((root / "reproductions").glob("*/claims.yaml"))]
-    return {claims.content.paper: claims for claims in read}
+    all_claims = [
+        load(path, root) for path in sorted((root / "reproductions").glob("*/claims.yaml"))
+    ]
+    return {claims.content.paper: claims for claims in all_claims}
 
 
 def of_papers(papers: str | None, root: Path = ROOT) -> list[Claims]:
     """Read the claims of one paper, or of all. Raises BenchError for a paper without claims."""
-    known = available(root)
+    by_paper = available(root)
     if papers is None:
-        return list(known.values())
-    if papers not in known:
-        raise unknown("paper with claims", papers, known)
-    return [known[papers]]
+        return list(by_paper.values())
+    if papers not in by_paper:
+        raise unknown("paper with claims", papers, by_paper)
+    return [by_paper[papers]]
 
 
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
@@ -94,8 +96,8 @@ def _expand(content: ClaimsFile, document: Document, root: Path) -> Iterator[Cla
         yield from _of_ordering(content, name, ordering, document)
     for name, statement in content.statements.items():
         source = _source(content, statement.source, ("statements", name, "source"), document)
-        known = content.paper, name, statement.kind, source, statement.text
-        yield Claim(*known, untestable=statement.why)
+        fields = content.paper, name, statement.kind, source, statement.text
+        yield Claim(*fields, untestable=statement.why)
 
 
 def _of_table(
@@ -213,15 +215,15 @@ def _printed(
 ) -> Printed:
     """Read one printed value."""
     parts = [_VALUE.fullmatch(part) for part in text.split(",")]
-    found = [part for part in parts if part is not None]
-    if len(found) < len(parts):
+    matches = [part for part in parts if part is not None]
+    if len(matches) < len(parts):
         raise document.error(at, f'not a value as 91.36±0.41, 1.2,1.3, ~87.4, <75 or .: "{text}"')
-    mark, first, spread = found[0].groups()
+    mark, first, spread = matches[0].groups()
     rounding = 0.5 * 10.0 ** -len(first.partition(".")[2])
     precision = source.precision or rounding
     if mark == "~":
         precision = source.rough or precision
-    values = [float(part[2]) for part in found]
+    values = [float(part[2]) for part in matches]
     return Printed(
         text=text,
         value=fmean(values),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from math import isclose
 from pathlib import Path
 from typing import Any, Literal
 
@@ -166,6 +167,10 @@ class Claim:
     def density(self) -> float:
         """The density, where columns are densities."""
         return float(self.at)
+
+    def is_at(self, density: float) -> bool:
+        """Tell whether `density` is that of the claim, as exactly as papers print densities."""
+        return isclose(density, self.density, rel_tol=1e-3)
 
     @property
     def metric_name(self) -> str:

@@ -105,8 +105,8 @@ def judge(claims: Claims, measured: ResultLookup) -> list[Verdict]:
 
 def tally(verdicts: Iterable[Verdict]) -> dict[State, int]:
     """Count verdicts by state."""
-    found = [verdict.state for verdict in verdicts]
-    return {state: found.count(state) for state in STATES}
+    states = [verdict.state for verdict in verdicts]
+    return {state: states.count(state) for state in STATES}
 
 
 def _alone(claim: Claim, claims: Claims, measured: ResultLookup) -> Verdict:
@@ -114,26 +114,26 @@ def _alone(claim: Claim, claims: Claims, measured: ResultLookup) -> Verdict:
     if claim.untestable or claim.suite is None:
         return Verdict(claim, "not run", claim.untestable or "no suite runs it")
     parts = [(claim.method, claim.suite), (claim.against, claim.against_suite)]
-    asked = [(method, suite) for method, suite in parts if method is not None and suite]
+    compared = [(method, suite) for method, suite in parts if method is not None and suite]
     suites = claims.content.suites
-    deviations = tuple(dict.fromkeys(d for _, suite in asked for d in suites[suite].deviations))
-    found = [measured.values(claim, method, suite) for method, suite in asked]
-    reasons = [values for values in found if isinstance(values, str)]
+    deviations = tuple(dict.fromkeys(d for _, suite in compared for d in suites[suite].deviations))
+    measurements = [measured.values(claim, method, suite) for method, suite in compared]
+    reasons = [values for values in measurements if isinstance(values, str)]
     if reasons:
         again = command(claim) if set(reasons) == {NOT_YET} else ""
         return Verdict(claim, "not run", reasons[0], deviations=deviations, command=again)
-    test, n = _tested(claim, [values for values in found if not isinstance(values, str)])
+    test, n = _tested(claim, [values for values in measurements if not isinstance(values, str)])
     verdict = Verdict(claim, "inconclusive", "", n, test, None, deviations, command(claim))
     few = f"{n} seed{'s' * (n != 1)}, a verdict needs {SEEDS}"
     return replace(verdict, reason=few) if n < SEEDS else verdict
 
 
-def _tested(claim: Claim, found: Sequence[Mapping[int, float]]) -> tuple[ClaimTest | None, int]:
+def _tested(claim: Claim, by_seed: Sequence[Mapping[int, float]]) -> tuple[ClaimTest | None, int]:
     if claim.value is None:
-        seeds = sorted(found[0].keys() & found[1].keys())
-        differences = [found[0][seed] - found[1][seed] for seed in seeds]
+        seeds = sorted(by_seed[0].keys() & by_seed[1].keys())
+        differences = [by_seed[0][seed] - by_seed[1][seed] for seed in seeds]
         return (above(differences) if seeds else None), len(seeds)
-    values = [found[0][seed] for seed in sorted(found[0])]
+    values = [by_seed[0][seed] for seed in sorted(by_seed[0])]
     return equal(values, claim.value, tolerance(values, claim)), len(values)
 
 
@@ -166,12 +166,12 @@ def equal(values: Sequence[float], printed: Printed, margin: float) -> ClaimTest
 
 def above(differences: Sequence[float]) -> ClaimTest:
     """Test whether paired differences are above 0 in the mean."""
-    found = estimate(differences)
+    difference = estimate(differences)
     if len(differences) < 2:
-        return ClaimTest(found, found, 0.0, inf, 1.0, 1.0)
+        return ClaimTest(difference, difference, 0.0, inf, 1.0, 1.0)
     error = stdev(differences) / sqrt(len(differences))
-    p_values = _p_values(found.mean, 0.0, inf, error, len(differences) - 1)
-    return ClaimTest(found, found, 0.0, inf, *p_values)
+    p_values = _p_values(difference.mean, 0.0, inf, error, len(differences) - 1)
+    return ClaimTest(difference, difference, 0.0, inf, *p_values)
 
 
 def _welch(values: Sequence[float], printed: Printed) -> tuple[float, float]:
@@ -228,12 +228,13 @@ def _where(claim: Claim, test: ClaimTest, inside: bool, clear: bool) -> str:
 
 def command(claim: Claim) -> str:
     """The command that runs the cells of a claim again."""
-    names: dict[str, list[str]] = {}
+    by_suite: dict[str, list[str]] = {}
     for entry, suite in ((claim.method, claim.suite), (claim.against, claim.against_suite)):
         if entry is not None and suite:
-            names.setdefault(suite, []).append(hyper_of(entry)[0])
+            by_suite.setdefault(suite, []).append(hyper_of(entry)[0])
     densities = "" if claim.density == 1 else f" --densities {claim.at}"
+    options = {suite: ",".join(dict.fromkeys(methods)) for suite, methods in by_suite.items()}
     return " && ".join(
-        f"pai-bench run {shlex.quote(suite)} --methods {','.join(dict.fromkeys(found))}{densities}"
-        for suite, found in names.items()
+        f"pai-bench run {shlex.quote(suite)} --methods {methods}{densities}"
+        for suite, methods in options.items()
     )

@@ -36,6 +36,6 @@ class Context:
         return list(self.named) or [*evidence_folders(), self.runs]
 
 
-def say(context: Context, what: str, line: str) -> None:
+def say(context: Context, topic: str, line: str) -> None:
     """Print a line that begins with what it is about."""
-    context.console.print(Text.assemble((f"{what:<9}", "bold"), line), soft_wrap=True)
+    context.console.print(Text.assemble((f"{topic:<9}", "bold"), line), soft_wrap=True)

@@ -20,8 +20,8 @@ def data(context: Context, parsed: Arguments) -> int:
     for name in parsed.names or context.settings.data:
         settings = _data_settings(context, name)
         if settings.stream:
-            found = files.find(name, settings, context.settings.mirror)
-            say(context, name, f"{len(found.train) + len(found.test)} files in {found.folder}")
+            source = files.find(name, settings, context.settings.mirror)
+            say(context, name, f"{len(source.train) + len(source.test)} files in {source.folder}")
             continue
         from pai_bench.data import sources
 
@@ -32,16 +32,16 @@ def data(context: Context, parsed: Arguments) -> int:
     return 0
 
 
-def _export(context: Context, given: list[str]) -> int:
+def _export(context: Context, names: list[str]) -> int:
     from pai_bench.data import files
 
-    if len(given) != 2:
+    if len(names) != 2:
         raise BenchError("write: pai-bench data export DATASET FOLDER")
-    name, folder = given[0], Path(given[1])
+    name, folder = names[0], Path(names[1])
     settings = _data_settings(context, name)
-    written = files.export(name, settings, folder, context.settings.mirror)
-    size = sum(path.stat().st_size for path in written) / 1e6
-    say(context, name, f"{len(written)} files, {size:,.0f} MB; read them with")
+    paths = files.export(name, settings, folder, context.settings.mirror)
+    size = sum(path.stat().st_size for path in paths) / 1e6
+    say(context, name, f"{len(paths)} files, {size:,.0f} MB; read them with")
     context.console.print(f"  PAI_BENCH_MIRROR={folder.resolve()}", soft_wrap=True, highlight=False)
     return 0
 

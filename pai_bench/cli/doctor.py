@@ -45,21 +45,21 @@ def checks(settings: Benchmark, runs: Path) -> Iterator[MachineCheck]:
 
 
 def _python() -> MachineCheck:
-    found = ".".join(map(str, sys.version_info[:3]))
+    running = ".".join(map(str, sys.version_info[:3]))
     return MachineCheck(
-        "Python", sys.version_info >= (3, 10), found, "install Python 3.10 or newer"
+        "Python", sys.version_info >= (3, 10), running, "install Python 3.10 or newer"
     )
 
 
 def _package(name: str, least: str) -> MachineCheck:
     from packaging.version import Version
 
-    found = version_of(name)
-    if found is None:
+    installed = version_of(name)
+    if installed is None:
         return MachineCheck(name, False, "not installed", "run `make install`")
-    bad = name == "pytorch-lightning" and found in ("2.6.2", "2.6.3")
-    ok = Version(found) >= Version(least) and not bad
-    return MachineCheck(name, ok, found, f"needs {least} or newer: run `make install`")
+    bad = name == "pytorch-lightning" and installed in ("2.6.2", "2.6.3")
+    ok = Version(installed) >= Version(least) and not bad
+    return MachineCheck(name, ok, installed, f"needs {least} or newer: run `make install`")
 
 
 def _accelerator() -> MachineCheck:
@@ -75,12 +75,12 @@ def _accelerator() -> MachineCheck:
 
 
 def _tpu() -> Iterator[MachineCheck]:
-    found = version_of("torch_xla")
-    if found is None:
+    installed = version_of("torch_xla")
+    if installed is None:
         advice = "on a TPU host install torch_xla of torch's version; unverified on hardware"
         yield MachineCheck("TPU", None, "torch_xla is not installed", advice)
     else:
-        yield MachineCheck("TPU", None, f"torch_xla {found}; unverified on hardware")
+        yield MachineCheck("TPU", None, f"torch_xla {installed}; unverified on hardware")
 
 
 def _data(settings: Benchmark) -> Iterator[MachineCheck]:

@@ -20,8 +20,8 @@ from pai_bench.store.store import Store, find
 def methods(context: Context, parsed: Arguments) -> int:
     """List the methods that can be run, and what they declare."""
     if parsed.json:
-        known = [{**asdict(info), "origin": info.origin} for info in context.methods.values()]
-        context.console.print_json(json.dumps(known))
+        records = [{**asdict(info), "origin": info.origin} for info in context.methods.values()]
+        context.console.print_json(json.dumps(records))
         return 0
     table = Table()
     for heading in ("method", "version", "paper", "when", "needs", "origin", "about"):

@@ -20,10 +20,10 @@ from pai_bench.registry.plugins import extend
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return 0, or 1 for failed cells, 2 for bad input, 130 when interrupted."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    set_command_line(given)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    set_command_line(words)
     try:
-        parsed = build_parser().parse_args(given)
+        parsed = build_parser().parse_args(words)
         command: Callable[[Context, Arguments], int] = parsed.command
         return command(_context(parsed), parsed)
     except (BenchError, OSError) as error:

@@ -121,8 +121,8 @@ def _common(sub: _Parser) -> None:
 
 
 def _settings() -> Path:
-    here = Path("benchmark.yaml")
-    return here if here.is_file() else SETTINGS
+    local = Path("benchmark.yaml")
+    return local if local.is_file() else SETTINGS
 
 
 def _choice(sub: _Parser) -> None:

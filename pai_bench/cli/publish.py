@@ -59,18 +59,18 @@ def _publish_all(context: Context, suites: Sequence[str]) -> None:
 def suites_with_results(context: Context) -> list[str]:
     """Name the suites of the folder of results. Raises BenchError where there is none."""
     names = [*context.settings.suites, *sorted(p.name for p in context.runs.glob("*+*"))]
-    found = [name for name in names if Store(context.runs, name).ids()]
-    if not found:
+    with_results = [name for name in names if Store(context.runs, name).ids()]
+    if not with_results:
         raise BenchError(f"{context.runs}/ holds no results yet; `pai-bench run quick` makes some")
-    return found
+    return with_results
 
 
 def publish_suite(
-    context: Context, suite: str, title: str, wandb: Any, asked: Sequence[Cell] | None = None
+    context: Context, suite: str, title: str, wandb: Any, selected: Sequence[Cell] | None = None
 ) -> None:
-    """Print the board of the `asked` cells; page and W&B hold the whole suite.
+    """Print the board of the `selected` cells; page and W&B hold the whole suite.
 
-    With none asked for, all are printed, and W&B is written anew.
+    With none selected, all are printed, and W&B is written anew.
     """
     from pai_bench.claims.lookup import ResultLookup
     from pai_bench.leaderboard.board import board
@@ -79,20 +79,20 @@ def publish_suite(
     from pai_bench.leaderboard.stored import stored_board
 
     store, settings = Store(context.runs, suite), context.settings
-    precision = asked[0].precision if asked else "32-true"
+    precision = selected[0].precision if selected else "32-true"
     whole, stale = stored_board(settings, context.methods, context.runs, suite, precision)
     heading = PageHeading(
         title=title,
         about=settings.suites[suite].about,
-        command=environment.command_line() if asked else f"pai-bench run {suite}",
+        command=environment.command_line() if selected else f"pai-bench run {suite}",
         rebuild=f"pai-bench leaderboard --suite {suite}",
     )
     of_papers = settings.methods_of_papers()
-    shown = whole if asked is None else board(store, suite, asked, of_papers)
+    shown = whole if selected is None else board(store, suite, selected, of_papers)
     measured = ResultLookup(settings, context.methods, context.judged)
-    made = page(heading, [whole], settings, context.methods, measured)
+    whole_page = page(heading, [whole], settings, context.methods, measured)
     path, mirrored = publish(
-        context.console, shown, whole, made, settings, store, wandb, asked is None
+        context.console, shown, whole, whole_page, settings, store, wandb, selected is None
     )
     if stale:
         say(context, "left out", f"{stale} stored cells of other versions or settings")

@@ -24,11 +24,11 @@ def compare(context: Context, parsed: Arguments) -> int:
         try:
             settings = with_overrides(context.settings, suite)
             board, _ = stored_board(settings, context.methods, context.runs, suite)
-            found = compared(board, parsed.ours, parsed.theirs)
+            comparison = compared(board, parsed.ours, parsed.theirs)
         except BenchError as error:
             problems.append(error)
             continue
-        print_compared(context.console, found)
+        print_compared(context.console, comparison)
         shown += 1
     if not shown:
         raise problems[0]
@@ -65,20 +65,20 @@ def claims(context: Context, parsed: Arguments) -> int:
     from pai_bench.claims.serializer import as_json
     from pai_bench.leaderboard.claims_table import print_claims
 
-    known = of_papers(parsed.paper)
+    claims_read = of_papers(parsed.paper)
     if parsed.bibtex:
         papers = context.settings.papers
-        cited = [citation.of_paper(c.content, papers.get(c.content.paper)) for c in known]
+        cited = [citation.of_paper(c.content, papers.get(c.content.paper)) for c in claims_read]
         print("\n".join([*cited, citation.of_benchmark()]), end="")
         return 0
     measured = ResultLookup(context.settings, context.methods, context.judged)
-    judged = [(found, verdicts.judge(found, measured)) for found in known]
+    judged = [(of_paper, verdicts.judge(of_paper, measured)) for of_paper in claims_read]
     if parsed.json:
-        shown = [as_json(found, each, measured) for found, each in judged]
+        shown = [as_json(of_paper, decided, measured) for of_paper, decided in judged]
         context.console.print_json(json.dumps(shown))
         return 0
-    for found, each in judged:
-        print_claims(context.console, found, each)
+    for of_paper, decided in judged:
+        print_claims(context.console, of_paper, decided)
     context.console.print(
         Text("rules: pai_bench/claims/verdicts.py · to cite: pai-bench claims --bibtex")
     )
@@ -88,7 +88,7 @@ def claims(context: Context, parsed: Arguments) -> int:
 def evidence_report(context: Context, parsed: Arguments) -> int:
     """Write what READMEs and the leaderboard repeat anew, from the evidence kept with the code."""
     from pai_bench.leaderboard import evidence_report as reports
-    from pai_bench.leaderboard.kept import PAGE
+    from pai_bench.leaderboard.evidence_board import PAGE
 
     for path in reports.pages(parsed.paper):
         changed = reports.refresh_file(path, context.settings, context.methods)

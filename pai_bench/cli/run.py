@@ -71,7 +71,7 @@ def _run_suite(
     context.console.print(f"{title}: {len(cells)} cells, {jobs} side by side", highlight=False)
     tally = run.run(request, jobs, context.console, parsed.retry_failed, parsed.launcher)
     mode = parsed.wandb or os.environ.get("WANDB_MODE") or context.settings.wandb.mode
-    publish_suite(context, suite, title, mode, asked=cells)
+    publish_suite(context, suite, title, mode, selected=cells)
     say(context, "cells", _tally_line(tally))
     if paper is not None:
         say(context, "paper", _protocol_line(context, paper, jobs))
@@ -124,7 +124,7 @@ def _print_plan(
     cells = grid.cells(context.settings, context.methods, suite, selection)
     store = Store(context.runs, suite)
     todo = [c for c in cells if store.status(c) is None and store.elsewhere(c) is None]
-    left = {cell.id for cell in todo}
+    unfinished = {cell.id for cell in todo}
     jobs = parsed.jobs or run.default_jobs(_run_request(context, parsed, suite, cells))
     estimated = estimate_cost(todo, context.settings, speed, jobs)
     table = Table(title=f"{suite}: {context.settings.suites[suite].about}", title_justify="left")
@@ -134,7 +134,7 @@ def _print_plan(
         of_line = [cell for cell in cells if cell.label == line]
         densities = ", ".join(f"{d:.4g}" for d in dict.fromkeys(c.density for c in of_line))
         seeds = ", ".join(str(s) for s in dict.fromkeys(c.seed for c in of_line))
-        done = sum(cell.id not in left for cell in of_line)
+        done = sum(cell.id not in unfinished for cell in of_line)
         table.add_row(Text(line), densities, seeds, str(len(of_line)), str(done))
     context.console.print(table)
     context.console.print(
@@ -174,6 +174,6 @@ def _selection(context: Context, parsed: Arguments, of_paper: Selection | None =
     """What was asked for; the methods of plugin files run beside those of the suite."""
     of_files = {str(path) for path in context.plugins}
     more = tuple(n for n, info in context.methods.items() if info.module in of_files)
-    chosen = parsed.methods or (of_paper.methods + more if of_paper else ())
-    given = parsed.densities, parsed.seeds, parsed.precision, parsed.sanity_checks
-    return Selection(chosen, *given, more)
+    methods = parsed.methods or (of_paper.methods + more if of_paper else ())
+    filters = parsed.densities, parsed.seeds, parsed.precision, parsed.sanity_checks
+    return Selection(methods, *filters, more)

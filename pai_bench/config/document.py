@@ -111,17 +111,17 @@ class Document:
             return self.error(at, f'"{first["loc"][-1]}" is missing{more}')
         if at[:1] == ("suites",) and at[2:3] == ("methods",) and len(at) > 3:
             return self.error(at, f'write "name" or "name: {{hyper-parameter: value}}"{more}')
-        given = first["input"]
-        shown = "" if isinstance(given, (dict, list)) else f", got {json.dumps(given)}"
+        value = first["input"]
+        shown = "" if isinstance(value, (dict, list)) else f", got {json.dumps(value)}"
         return self.error(at, f"{first['msg'][0].lower()}{first['msg'][1:]}{shown}{more}")
 
     def _existing(self, at: Location) -> Location:
         """Drop the parts of a pydantic location that are no keys (names of union members)."""
-        found: Location = ()
+        existing: Location = ()
         for part in at:
-            if (*found, part) in self.lines:
-                found = (*found, part)
-        return found
+            if (*existing, part) in self.lines:
+                existing = (*existing, part)
+        return existing
 
 
 def _read(path: Path) -> str:

@@ -18,7 +18,7 @@ from pai_bench.core.errors import BenchError, did_you_mean
 class Checked(Protocol):
     """What is asked of a known method: whether hyper-parameters are its own."""
 
-    def check(self, given: Mapping[str, Any]) -> None:
+    def check(self, hyper: Mapping[str, Any]) -> None:
         """Raise BenchError for a hyper-parameter that the method does not have."""
 
 
@@ -77,10 +77,10 @@ def _check_method(
     methods: Mapping[str, Checked],
 ) -> None:
     """Check one method of a suite and its hyper-parameters."""
-    given = method_entry(entry)
-    if len(given) != 1:
+    hyper_by_name = method_entry(entry)
+    if len(hyper_by_name) != 1:
         raise document.error(at, "an entry holds one method; start another one with a dash")
-    for name, hyper in given.items():
+    for name, hyper in hyper_by_name.items():
         if name not in methods:
             raise document.error(at, f'unknown method "{name}"; {did_you_mean(name, methods)}')
         try:

@@ -22,7 +22,7 @@ def with_overrides(settings: Benchmark, name: str) -> Benchmark:
     A name may be that of a suite of benchmark.yaml, followed by changes: `+network=NAME` for
     another network (a known one, or `module:function` of one's own), `+data=NAME` for another data
     set, `+validation=PART` to hold out a part of the training images and evaluate on it,
-    `+length=TIMES` for a longer or shorter training (length.py), `+KEY=VALUE` for any key of the
+    `+length=TIMES` for a longer or shorter training (scaling.py), `+KEY=VALUE` for any key of the
     recipe. The changed suite has its own folder of results and its
     own leaderboard: cells of different recipes never meet.
 
@@ -87,8 +87,8 @@ def _network(settings: Benchmark, name: str) -> dict[str, Network]:
     if name in settings.networks:
         return {}
     if ":" not in name:
-        known = [*settings.networks, "module:function"]
-        raise unknown("network", name, known)
+        names = [*settings.networks, "module:function"]
+        raise unknown("network", name, names)
     return {name: Network(build=name, version=_version(name))}
 
 

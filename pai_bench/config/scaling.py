@@ -48,8 +48,8 @@ def scale_schedule(recipe: Recipe, factor: object, images: int, where: str) -> M
     return {**changes, "milestones": [round(anchor) for anchor in anchors]}
 
 
-def _factor(given: object, where: str) -> Fraction:
+def _factor(factor: object, where: str) -> Fraction:
     """Read the factor as it was written: 0.1 is a tenth."""
-    if isinstance(given, bool) or not isinstance(given, (int, float)) or not 0 < given < 1e6:
-        raise BenchError(f"{where}: length must be a number above 0, got {given}")
-    return Fraction(repr(given))
+    if isinstance(factor, bool) or not isinstance(factor, (int, float)) or not 0 < factor < 1e6:
+        raise BenchError(f"{where}: length must be a number above 0, got {factor}")
+    return Fraction(repr(factor))

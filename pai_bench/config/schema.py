@@ -65,9 +65,9 @@ class Data(Settings):
         """What tells one state of the data from another: its digest, else all that makes it."""
         if self.digest:
             return self.digest
-        left_out = {"mean", "std", "folder", "gated", "stream"}
+        excluded = {"mean", "std", "folder", "gated", "stream"}
         # A key that images do without: their versions are those from before there was one.
-        made_of = self.model_dump_json(exclude=left_out if self.text else left_out | {"text"})
+        made_of = self.model_dump_json(exclude=excluded if self.text else excluded | {"text"})
         return hashlib.sha256(made_of.encode()).hexdigest()
 
     @model_validator(mode="after")

@@ -39,7 +39,7 @@ def describe(device: str, threads: int) -> dict[str, Any]:
 @cache
 def packages() -> dict[str, str]:
     """Versions of the packages that results depend on, this one first."""
-    versions = {name: found for name in PACKAGES if (found := version_of(name))}
+    versions = {name: installed for name in PACKAGES if (installed := version_of(name))}
     return {"pai-bench": VERSION, **versions}
 
 
@@ -75,12 +75,12 @@ def commit() -> str | None:
 
 def _git(root: Path, *arguments: str) -> str | None:
     try:
-        done = subprocess.run(
+        completed = subprocess.run(
             ["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return completed.stdout.strip() if completed.returncode == 0 else None
 
 
 def command_line() -> str:

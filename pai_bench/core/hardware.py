@@ -28,12 +28,12 @@ def gpus_of(hardware: Hardware) -> list[int]:
     Empty where no GPU is asked for, or none is there and any accelerator will do.
     """
     accelerator, devices = hardware.accelerator, hardware.devices
-    found = _gpu_count()
-    if accelerator not in ("auto", "gpu") or (accelerator == "auto" and not found):
+    count = _gpu_count()
+    if accelerator not in ("auto", "gpu") or (accelerator == "auto" and not count):
         return []
     if "," in devices:
         return [int(part) for part in devices.split(",") if part.strip()]
-    return list(range(found if devices == "auto" else int(devices)))
+    return list(range(count if devices == "auto" else int(devices)))
 
 
 def loader_workers() -> int:

@@ -23,8 +23,8 @@ def resolve(target: str) -> Callable[..., Any]:
     """
     module, _, function = target.rpartition(":")
     _see(Path.cwd())
-    found: Callable[..., Any] = getattr(sys.modules[load(module)], function)
-    return found
+    resolved: Callable[..., Any] = getattr(sys.modules[load(module)], function)
+    return resolved
 
 
 def load(module: str) -> str:
@@ -64,14 +64,14 @@ def installed(group: str) -> Iterator[tuple[str, Path]]:
         yield point.module, Path(spec.origin)
 
 
-def declared(group: str, read: Callable[[str, Path], Iterable[T]]) -> Iterator[T]:
+def declared(group: str, declarations_of: Callable[[str, Path], Iterable[T]]) -> Iterator[T]:
     """List what the entry points of `group` declare, as `read(module, path)` finds it in a file.
 
     What cannot be read is one line on standard error: a broken package stops nothing else.
     """
     for module, path in installed(group):
         try:
-            yield from list(read(module, path))
+            yield from list(declarations_of(module, path))
         except BenchError as error:
             print(f"pai-bench: {error}", file=sys.stderr)
 

@@ -41,7 +41,7 @@ def _redacted(text: str, keys: Iterable[str]) -> str:
         text = text.replace(key, "…")
     if "/" not in text and "\\" not in text:
         return text
-    return _PATH.sub(lambda found: re.split(r"[/\\]", found[0].rstrip("/\\"))[-1], text)
+    return _PATH.sub(lambda match: re.split(r"[/\\]", match[0].rstrip("/\\"))[-1], text)
 
 
 def secrets() -> list[str]:

@@ -62,18 +62,18 @@ class Registry(Mapping[str, Info]):
         Raises:
             BenchError: The name is taken by another origin; the line names both.
         """
-        taken = self._declared.get(name)
-        if taken is None:
+        existing = self._declared.get(name)
+        if existing is None:
             self._declared[name] = _Declared(info, origin, load or (lambda: info))
-        if taken is None or taken.origin == origin:
+        if existing is None or existing.origin == origin:
             return
-        problem = f'{origin}: the {self.kind} "{name}" is taken by {taken.origin}'
+        problem = f'{origin}: the {self.kind} "{name}" is taken by {existing.origin}'
         if required:
             raise BenchError(f"{problem}; choose another name")
         print(f"pai-bench: {problem}; passed over", file=sys.stderr)
 
     def copy(self) -> Registry[Info]:
-        """Start another registry with the same names: what it is told later, this one is not."""
+        """Return another registry with the same names; what is declared in it stays in it."""
         other = Registry[Info](self.kind)
         other._declared.update(self._declared)
         return other

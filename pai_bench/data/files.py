@@ -66,9 +66,9 @@ def _from_mirror(name: str, settings: Data, mirror: Path) -> Files:
 def _from_hub(name: str, settings: Data) -> Files:
     """Use what was fetched before, if it is all there; else ask the hub."""
     with contextlib.suppress(Exception):
-        found = _snapshot(settings, local=True)
-        _check_complete(found)
-        return found
+        snapshot = _snapshot(settings, local=True)
+        _check_complete(snapshot)
+        return snapshot
     try:
         return _snapshot(settings, local=False)
     except BenchError:
@@ -108,10 +108,10 @@ def _why_not(name: str, settings: Data, error: Exception) -> str:
         else "without a connection, set PAI_BENCH_MIRROR to a folder that holds "
         f"{settings.folder or name}/*.parquet"
     )
-    said = " ".join(str(answer).split())
+    answered = " ".join(str(answer).split())
     return (
         f"data set {name}: {settings.hub} could not be fetched from the hub "
-        f"({type(answer).__name__}: {said}); {advice}"
+        f"({type(answer).__name__}: {answered}); {advice}"
     )
 
 
@@ -136,19 +136,19 @@ def _how_to_get_access(name: str, hub: str) -> str:
 
 
 def _collect(folder: Path, part: Path, settings: Data, source: str) -> Files:
-    found = []
+    candidates = []
     for split in (settings.train, settings.test):
         files = tuple(sorted(part.rglob(f"{split}-*.parquet")))
         if not files:
             raise BenchError(f"data set from {source}: {part}: no file {split}-*.parquet")
-        found.append(files)
-    return Files(found[0], found[1], folder, source)
+        candidates.append(files)
+    return Files(candidates[0], candidates[1], folder, source)
 
 
 def _verified(name: str, settings: Data, files: Files) -> Files:
     """Check every file, or raise BenchError with the first one that is not what it should be."""
     listed = _manifest(files.folder) or _pinned(settings, files)
-    seen = _Seen(name, files.folder)
+    digests = _FirstDigests(name, files.folder)
     for path in (*files.train, *files.test):
         _check_footer(path)
         relative = path.relative_to(files.folder).as_posix()
@@ -156,16 +156,16 @@ def _verified(name: str, settings: Data, files: Files) -> Files:
             raise BenchError(f"{path}: not listed in {files.folder / MANIFEST}; not read")
         if listed is None and settings.digest is not None:
             continue  # What is decoded from it has a pinned digest of its own.
-        digest = seen.digest(path, relative)
-        wanted = seen.first(relative, digest) if listed is None else listed[relative]
-        if digest != wanted:
-            who = "its list of digests" if listed else f"{seen.path} (from the first time, here)"
+        digest = digests.digest(path, relative)
+        expected = digests.first(relative, digest) if listed is None else listed[relative]
+        if digest != expected:
+            who = "its list of digests" if listed else f"{digests.path} (from the first time, here)"
             raise BenchError(
-                f"{path}: SHA-256 is {digest[:16]}…, {who} says {wanted[:16]}…: the file was "
+                f"{path}: SHA-256 is {digest[:16]}…, {who} says {expected[:16]}…: the file was "
                 f"altered or cut short; {_again(path)}. Not read"
             )
     _check_complete(files)
-    seen.keep()
+    digests.keep()
     return files
 
 
@@ -189,7 +189,7 @@ def _again(path: Path) -> str:
 def _check_complete(files: Files) -> None:
     """Compare the number of files of each split with what their names say (`-of-00294`)."""
     for paths in files.splits().values():
-        named = {int(found[1]) for path in paths if (found := SHARD.search(path.name))}
+        named = {int(match[1]) for path in paths if (match := SHARD.search(path.name))}
         if named and named != {len(paths)}:
             raise BenchError(
                 f"{paths[0].parent}: {len(paths)} of {max(named)} files "
@@ -215,7 +215,7 @@ def _pinned(settings: Data, files: Files) -> dict[str, str] | None:
     return dict(settings.files) if settings.files and of_hub else None
 
 
-class _Seen:
+class _FirstDigests:
     """Digests of files that this machine has read before: a file is hashed again if it changed."""
 
     def __init__(self, name: str, folder: Path) -> None:
@@ -230,11 +230,11 @@ class _Seen:
     def digest(self, path: Path, relative: str) -> str:
         """SHA-256 of the file, remembered as long as its size and time are the same."""
         about = path.stat()
-        known = self._known.get(relative)
-        if known is None or known[:2] != [about.st_size, about.st_mtime_ns]:
-            known = [about.st_size, about.st_mtime_ns, sha256(path)]
-        self._now[relative] = known
-        return str(known[2])
+        cached = self._known.get(relative)
+        if cached is None or cached[:2] != [about.st_size, about.st_mtime_ns]:
+            cached = [about.st_size, about.st_mtime_ns, sha256(path)]
+        self._now[relative] = cached
+        return str(cached[2])
 
     def first(self, relative: str, now: str) -> str:
         """Digest of the file when it was first read here; `now` if that is now."""
@@ -271,15 +271,15 @@ def export(name: str, settings: Data, target: Path, mirror: str | None = None) -
     folder = target / (settings.folder or name)
     if folder.resolve() == files.folder.resolve():
         raise BenchError(f"{folder}: is where the files of {name} are read from")
-    lines, written = [], []
+    lines, exported = [], []
     for path in (*files.train, *files.test):
         relative = path.relative_to(files.folder)
         digest = _copy(path, folder / relative)
         lines.append(f"{digest}  {relative.as_posix()}\n")
-        written.append(folder / relative)
+        exported.append(folder / relative)
     (folder / MANIFEST).write_text("".join(lines), encoding="utf-8")
     _verified(name, settings, _from_mirror(name, settings, target))
-    return written
+    return exported
 
 
 def _copy(path: Path, target: Path) -> str:

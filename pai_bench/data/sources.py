@@ -80,8 +80,8 @@ def _fresh(name: str, settings: Data, mirror: str | None) -> Arrays:
         return _of_plugin(name, settings.load)
     if settings.hub is None:
         return _digits()
-    found = files.find(name, settings, mirror)
-    return _decode(name, settings, found) if settings.text is None else _text(settings, found)
+    source = files.find(name, settings, mirror)
+    return _decode(name, settings, source) if settings.text is None else _text(settings, source)
 
 
 def _of_plugin(name: str, target: str) -> Arrays:
@@ -94,8 +94,8 @@ def _of_plugin(name: str, target: str) -> Arrays:
         if len(parts) != 4 or kinds[0] != torch.uint8 or kinds[2] != torch.uint8:
             raise TypeError(f"must return (images, labels) twice, images uint8; got {kinds}")
     except Exception as error:
-        said = f"{type(error).__name__}: {first_line(error)}"
-        raise BenchError(f"data set {name} from {target}: {said}") from error
+        problem = f"{type(error).__name__}: {first_line(error)}"
+        raise BenchError(f"data set {name} from {target}: {problem}") from error
     images, labels = parts[0::2], [part.long() for part in parts[1::2]]
     return Arrays(images[0], labels[0], images[1], labels[1], target)
 
@@ -106,10 +106,10 @@ def _from_cache(path: Path, pinned: str | None) -> Arrays | None:
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            written = file.metadata() or {}
+            metadata = file.metadata() or {}
             parts = {name: file.get_tensor(name) for name in TENSORS}
-        arrays = Arrays(**parts, source=written.get("source", ""))
-        if arrays.digest == (pinned or written.get("digest")):
+        arrays = Arrays(**parts, source=metadata.get("source", ""))
+        if arrays.digest == (pinned or metadata.get("digest")):
             return arrays
         problem = f"its tensors have digest {arrays.digest[:16]}…"
     except (OSError, SafetensorError) as error:
@@ -125,22 +125,22 @@ def _to_cache(arrays: Arrays, path: Path) -> None:
         save_file(arrays.tensors(), beside, metadata=about)
 
 
-def _text(settings: Data, found: files.Files) -> Arrays:
+def _text(settings: Data, source: files.Files) -> Arrays:
     """Cut the text of both splits into sequences, as many as benchmark.yaml says."""
     assert settings.text is not None
     parts: dict[str, Tensor] = {}
-    for (role, paths), count in zip(found.splits().items(), settings.images, strict=True):
-        read = text.sequences(paths, settings.text, count, settings.shape[2])
-        parts[f"{role}_images"], parts[f"{role}_labels"] = read
-    return Arrays(**parts, source=found.source)
+    for (role, paths), count in zip(source.splits().items(), settings.images, strict=True):
+        sequences = text.sequences(paths, settings.text, count, settings.shape[2])
+        parts[f"{role}_images"], parts[f"{role}_labels"] = sequences
+    return Arrays(**parts, source=source.source)
 
 
-def _decode(name: str, settings: Data, found: files.Files) -> Arrays:
+def _decode(name: str, settings: Data, source: files.Files) -> Arrays:
     """Decode the files with the hub's own reader; its copies go to a scratch folder."""
     from datasets import disable_progress_bars, load_dataset
 
     disable_progress_bars()  # They would break up ours.
-    paths = {role: [str(path) for path in split] for role, split in found.splits().items()}
+    paths = {role: [str(path) for path in split] for role, split in source.splits().items()}
     parts: dict[str, Tensor] = {}
     with tempfile.TemporaryDirectory(prefix="pai-bench-") as scratch:
         for role, split in paths.items():
@@ -150,10 +150,10 @@ def _decode(name: str, settings: Data, found: files.Files) -> Arrays:
                 parts[f"{role}_labels"] = torch.tensor(list(table[settings.label]))
             except Exception as error:
                 raise BenchError(
-                    f"data set {name} from {found.source}, {role} files, cannot be decoded: "
+                    f"data set {name} from {source.source}, {role} files, cannot be decoded: "
                     f"{type(error).__name__}: {_cause(error)}"
                 ) from error
-    return Arrays(**parts, source=found.source)
+    return Arrays(**parts, source=source.source)
 
 
 def _images(pictures: Any, shape: tuple[int, int, int]) -> Tensor:
@@ -178,10 +178,10 @@ def _digits() -> Arrays:
 def _check(name: str, settings: Data, arrays: Arrays) -> None:
     """Compare sizes and digest with what benchmark.yaml pins."""
     for role, count in zip(("train", "test"), settings.images, strict=True):
-        found = tuple(getattr(arrays, f"{role}_images").shape)
-        if found != (count, *settings.shape):
+        shape = tuple(getattr(arrays, f"{role}_images").shape)
+        if shape != (count, *settings.shape):
             raise BenchError(
-                f"data set {name} from {arrays.source}: {role} images are {found}, "
+                f"data set {name} from {arrays.source}: {role} images are {shape}, "
                 f"benchmark.yaml says {(count, *settings.shape)}"
             )
         labels = getattr(arrays, f"{role}_labels")

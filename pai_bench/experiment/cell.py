@@ -86,7 +86,7 @@ class Cell:
         data = self.data, self.digest, self.mean, self.std
         return self.network, self.network_version, *data, self.recipe, self.precision
 
-    @cached_property
+    @property
     def label(self) -> str:
         """Method and hyper-parameters: the line of the leaderboard that this cell belongs to.
 

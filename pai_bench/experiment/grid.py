@@ -96,12 +96,13 @@ def cells(
         **data_fields(data),
     )
     sanity_checks = ("", *suite.sanity_checks, *selection.sanity_checks)
+    lines = _lines(suite, methods, selection, template)
     grid = [
-        replace(cell, seed=seed, sanity_check=sanity_check)
+        replace(line, density=density, seed=seed, sanity_check=sanity_check)
         for seed in selection.seeds or suite.seeds
-        for line in _lines(suite, methods, selection, template)
-        for cell in line
-        for sanity_check in (sanity_checks if methods[cell.method].prunes else ("",))
+        for line, densities in lines
+        for density in densities
+        for sanity_check in (sanity_checks if methods[line.method].prunes else ("",))
     ]
     if not grid:
         raise BenchError(f"suite {suite_name}: no cell is left to run in this selection")
@@ -116,8 +117,8 @@ def _check_densities(densities: Iterable[float]) -> None:
 
 def _lines(
     suite: Suite, methods: Mapping[str, MethodInfo], selection: Selection, template: Cell
-) -> list[list[Cell]]:
-    """Return one list of cells, over the densities, for each selected method."""
+) -> list[tuple[Cell, list[float]]]:
+    """Return each selected method as a cell without density and seed, and its densities."""
     entries = [pair for entry in suite.methods for pair in method_entry(entry).items()]
     listed = {name for name, _ in entries}
     for name in selection.methods or selection.more:
@@ -137,5 +138,5 @@ def _lines(
         )
         densities = selection.densities or suite.densities
         below = sorted({d for d in densities if d < 1}, reverse=True)
-        lines.append([replace(cell, density=d) for d in (below if info.prunes else [1.0])])
+        lines.append((cell, below if info.prunes else [1.0]))
     return lines

@@ -69,6 +69,6 @@ def load_launcher(name: str) -> Launcher:
     except BenchError:
         raise
     except Exception as error:
-        said = f"{type(error).__name__}: {first_line(error)}"
-        raise BenchError(f"launcher {name} of {launchers().origin(name)}: {said}") from error
+        problem = f"{type(error).__name__}: {first_line(error)}"
+        raise BenchError(f"launcher {name} of {launchers().origin(name)}: {problem}") from error
     return launcher

@@ -49,7 +49,7 @@ class Row:
     effective: float | None
     collapsed: int
     """Number of seeds with a layer of which nothing is kept."""
-    left: tuple[float, float, float] | None = None
+    compacted: tuple[float, float, float] | None = None
     """Without dead units: units, parameters and inference FLOPs over the dense network's, means
     over seeds."""
     training_flops: float | None = None
@@ -112,11 +112,13 @@ def board_of(
     groups: dict[tuple[str, float, str], list[Cell]] = {}
     for cell in cells:
         groups.setdefault((cell.label, cell.density, cell.sanity_check), []).append(cell)
-    every = [_row(group, stored) for group in groups.values()]
+    all_rows = [_row(group, stored) for group in groups.values()]
     ours = frozenset(of_papers)
-    order = {label: index for index, label in enumerate(dict.fromkeys(r.label for r in every))}
-    every.sort(key=lambda r: (order[r.label], -r.density))
-    plain, sanity_checked = ([r for r in every if bool(r.sanity_check) is b] for b in (False, True))
+    order = {label: index for index, label in enumerate(dict.fromkeys(r.label for r in all_rows))}
+    all_rows.sort(key=lambda r: (order[r.label], -r.density))
+    plain, sanity_checked = (
+        [r for r in all_rows if bool(r.sanity_check) is b] for b in (False, True)
+    )
     best = {
         density: _best_baselines(of, ours)
         for density, of in _by(plain, lambda r: r.density).items()
@@ -130,10 +132,10 @@ def board_of(
 
 
 def _by(rows: Iterable[Row], key: Callable[[Row], Hashable]) -> dict[Hashable, list[Row]]:
-    found: dict[Hashable, list[Row]] = {}
+    groups: dict[Hashable, list[Row]] = {}
     for row in rows:
-        found.setdefault(key(row), []).append(row)
-    return found
+        groups.setdefault(key(row), []).append(row)
+    return groups
 
 
 def _row(cells: Sequence[Cell], stored: Mapping[str, StoredResult]) -> Row:
@@ -159,14 +161,14 @@ def _row(cells: Sequence[Cell], stored: Mapping[str, StoredResult]) -> Row:
         achieved=_mean_of(n.density for n in numbers),
         effective=_mean_of(n.effective for n in numbers),
         collapsed=sum(n.collapsed for n in numbers),
-        left=_left([n.left for n in numbers if n.left]),
+        compacted=_mean_shares([n.compacted for n in numbers if n.compacted]),
         training_flops=_mean_of(n.training_flops for n in numbers),
         stored=entries,
         sanity_check=cells[0].sanity_check,
     )
 
 
-def _left(shares: Sequence[Sequence[float]]) -> tuple[float, float, float] | None:
+def _mean_shares(shares: Sequence[Sequence[float]]) -> tuple[float, float, float] | None:
     """What is left of networks when dead units are removed; None where that was not looked at."""
     if not shares:
         return None
@@ -210,7 +212,9 @@ def _with_checks(row: Row, checks: Sequence[Row]) -> Row:
     if not checks:
         return row
     paired = {check.sanity_check: paired_difference(row, check) for check in checks}
-    return replace(row, checks={name: found for name, found in paired.items() if found})
+    return replace(
+        row, checks={name: difference for name, difference in paired.items() if difference}
+    )
 
 
 def paired_difference(row: Row, other: Row) -> Estimate | None:
@@ -228,5 +232,5 @@ def _mean(row: Row) -> float:
 
 
 def _mean_of(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None
+    numbers = [value for value in values if value is not None]
+    return fmean(numbers) if numbers else None

@@ -72,17 +72,17 @@ def numbers(verdict: Verdict) -> tuple[str, str, str, str, str, str]:
     """What was claimed and found, the interval, the tolerance, p and n, as text."""
     test = verdict.test
     assert test is not None
-    found, unit = test.difference, verdict.claim.digits
+    difference, unit = test.difference, verdict.claim.digits
     interval = (
-        f" [{found.low:+.{unit}f}, {found.high:+.{unit}f}]"
-        if found.low is not None and found.high is not None
+        f" [{difference.low:+.{unit}f}, {difference.high:+.{unit}f}]"
+        if difference.low is not None and difference.high is not None
         else ""
     )
     tolerance = f"±{test.high:.{unit}f}" if isfinite(test.high) else "above 0"
     return (
         verdict.claim.claimed,
         "" if verdict.claim.kind == "ordering" else f"{test.ours.mean:.{unit}f}",
-        f"{found.mean:+.{unit}f}{interval}",
+        f"{difference.mean:+.{unit}f}{interval}",
         tolerance if isfinite(test.low) else f"below +{test.high:.{unit}f}",
         "–" if verdict.adjusted is None else f"{verdict.adjusted:.2g}",
         str(verdict.n),

@@ -39,9 +39,10 @@ def compared(board: Board, ours: str, theirs: str) -> Compared:
         raise BenchError(f"{mine} cannot be compared with itself; name two methods")
     rows = {line: _rows(board, line) for line in (mine, other)}
     densities = {
-        density: found
+        density: comparison
         for density, row in rows[mine].items()
-        if density in rows[other] and (found := compare(row.by_seed, rows[other][density].by_seed))
+        if density in rows[other]
+        and (comparison := compare(row.by_seed, rows[other][density].by_seed))
     }
     if not densities:
         raise BenchError(
@@ -72,35 +73,35 @@ def _rows(board: Board, line: str) -> dict[float, Row]:
 def _overall(
     ours: dict[float, Row], theirs: dict[float, Row], densities: dict[float, Comparison]
 ) -> Comparison | None:
-    seeds = set.intersection(*(set(found.seeds) for found in densities.values()))
+    seeds = set.intersection(*(set(comparison.seeds) for comparison in densities.values()))
     if len(densities) < 2 or not seeds:
         return None
     means = [
         {seed: fmean(rows[density].by_seed[seed] for density in densities) for seed in seeds}
         for rows in (ours, theirs)
     ]
-    found = compare(*means)
-    assert found is not None
-    return replace(found, improvement=fmean(c.improvement for c in densities.values()))
+    comparison = compare(*means)
+    assert comparison is not None
+    return replace(comparison, improvement=fmean(c.improvement for c in densities.values()))
 
 
-def print_compared(console: Console, found: Compared) -> None:
+def print_compared(console: Console, result: Compared) -> None:
     """Print one line per density, then one over all of them."""
-    title = f"{found.suite}: {found.ours} − {found.theirs}"
+    title = f"{result.suite}: {result.ours} − {result.theirs}"
     table = Table(
         title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1),
         collapse_padding=True, pad_edge=False,
     )  # fmt: skip
     table.add_column("density", justify="right", no_wrap=True)
-    for name in _headings(found.ours, found.theirs):
+    for name in _headings(result.ours, result.theirs):
         table.add_column(Text(name), justify="right", min_width=6, overflow="fold")
     for heading in ("minus", "95 % t", "bootstrap", "above", "n"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for density, at in found.densities.items():
+    for density, at in result.densities.items():
         table.add_row(*_columns(f"{density:.4g}", at))
-    if found.overall:
+    if result.overall:
         table.add_section()
-        table.add_row(*_columns("all", found.overall))
+        table.add_row(*_columns("all", result.overall))
     console.print(table)
     console.print(_LEGEND, style="dim", highlight=False)
 
@@ -123,17 +124,17 @@ _LEGEND = (
 )
 
 
-def _columns(name: str, found: Comparison) -> list[Text]:
-    interval = (found.difference.low, found.difference.high)
+def _columns(name: str, comparison: Comparison) -> list[Text]:
+    interval = (comparison.difference.low, comparison.difference.high)
     return [
         Text(name),
-        Text(f"{100 * found.ours:.2f}"),
-        Text(f"{100 * found.theirs:.2f}"),
-        Text(f"{100 * found.difference.mean:+.2f}"),
+        Text(f"{100 * comparison.ours:.2f}"),
+        Text(f"{100 * comparison.theirs:.2f}"),
+        Text(f"{100 * comparison.difference.mean:+.2f}"),
         Text(_ends(*interval)),
-        Text(_ends(*(found.bootstrap or (None, None)))),
-        Text(f"{found.improvement:.2f}"),
-        Text(str(len(found.seeds))),
+        Text(_ends(*(comparison.bootstrap or (None, None)))),
+        Text(f"{comparison.improvement:.2f}"),
+        Text(str(len(comparison.seeds))),
     ]
 
 

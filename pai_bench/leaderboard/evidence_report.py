@@ -32,7 +32,7 @@ from pai_bench.core.errors import BenchError
 from pai_bench.core.project import ROOT
 from pai_bench.leaderboard import markdown
 from pai_bench.leaderboard.claims_table import NUMBERS, legend, numbers, title
-from pai_bench.leaderboard.kept import PAGE, kept_leaderboard
+from pai_bench.leaderboard.evidence_board import PAGE, evidence_leaderboard
 from pai_bench.leaderboard.stored import stored_board
 from pai_bench.leaderboard.terminal import print_board
 from pai_bench.registry.declaration import MethodInfo
@@ -65,7 +65,7 @@ def refresh_file(path: Path, settings: Benchmark, methods: Methods, root: Path =
 
 def refresh_leaderboard(settings: Benchmark, methods: Methods, root: Path = ROOT) -> bool:
     """Write the leaderboard of all evidence anew; tell whether that changed it."""
-    return _rewrite(root / PAGE, kept_leaderboard(settings, methods, root))
+    return _rewrite(root / PAGE, evidence_leaderboard(settings, methods, root))
 
 
 def _rewrite(path: Path, fresh: str) -> bool:

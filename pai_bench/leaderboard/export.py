@@ -30,13 +30,13 @@ ends of 95 % t intervals; `difference` is to the best other baseline, `against`,
 
 def export(board: Board, form: Format, context: MetricContext = NO_CONTEXT) -> bytes:
     """Write a board in one of the formats; `context` is that of its suite, for metrics."""
-    made: dict[Format, Callable[[Board], bytes]] = {
+    writers: dict[Format, Callable[[Board], bytes]] = {
         "csv": lambda board: _csv(columns(board, context), records(board, context)),
         "parquet": lambda board: _parquet(columns(board, context), records(board, context)),
         "latex": lambda board: _latex(board).encode(),
         "markdown": lambda board: _markdown(board).encode(),
     }
-    return made[form](board)
+    return writers[form](board)
 
 
 def columns(board: Board, context: MetricContext = NO_CONTEXT) -> dict[str, type]:
@@ -67,11 +67,13 @@ def _means(row: Row, context: MetricContext) -> dict[str, float]:
     for entry in row.entries:
         for metric, value in measured(entry.result, context).items():
             values.setdefault(f"metric.{metric.name}", []).append(value)
-    return {name: fmean(found) for name, found in values.items()}
+    return {name: fmean(numbers) for name, numbers in values.items()}
 
 
-def _interval(found: Estimate | None) -> tuple[float | None, ...]:
-    return (None, None, None) if found is None else (found.mean, found.low, found.high)
+def _interval(estimated: Estimate | None) -> tuple[float | None, ...]:
+    return (
+        (None, None, None) if estimated is None else (estimated.mean, estimated.low, estimated.high)
+    )
 
 
 def _csv(columns: Mapping[str, type], rows: Iterable[Mapping[str, Value]]) -> bytes:
@@ -137,12 +139,12 @@ def _latex_row(cells: Sequence[str]) -> str:
 
 def _with_spaces(rows: Sequence[Row], body: Sequence[str]) -> list[str]:
     """Set methods apart."""
-    found: list[str] = []
+    spaced: list[str] = []
     for index, line in enumerate(body):
         if index and rows[index].label != rows[index - 1].label:
-            found.append(r"\addlinespace")
-        found.append(line)
-    return found
+            spaced.append(r"\addlinespace")
+        spaced.append(line)
+    return spaced
 
 
 _LATEX = {

@@ -56,18 +56,18 @@ def page(
 
     Claims are those of papers that have one which a suite of the boards tests.
     """
-    known = {row.method for board in boards for row in board.rows}
-    found = judged(list(available().values()), [board.suite for board in boards], measured)
+    shown_methods = {row.method for board in boards for row in board.rows}
+    papers = judged(list(available().values()), [board.suite for board in boards], measured)
     shared, cells = _lines(boards, settings)
     data = {
         **redact_data(asdict(heading)),
         "boards": [_shown(board, settings) for board in boards],
-        "claims": [packed(as_json(each.claims, each.verdicts, measured)) for each in found],
+        "claims": [packed(as_json(each.claims, each.verdicts, measured)) for each in papers],
         "metrics": [_described(each) for each in metric_registry.available().values()],
-        "methods": methods_data(methods, known, settings.methods_of_papers()),
+        "methods": methods_data(methods, shown_methods, settings.methods_of_papers()),
         "checks": CHECKS,
     }
-    return Page(data, shared, cells, found)
+    return Page(data, shared, cells, papers)
 
 
 def _shown(board: Board, settings: Benchmark) -> dict[str, Any]:
@@ -121,9 +121,9 @@ def row_data(row: Row, of_paper: bool) -> dict[str, Any]:
         "effective": row.effective,
         "collapsed": row.collapsed,
         "training": row.training_flops,
-        "left": row.left,
+        "left": row.compacted,
         "delta": row.delta and {"against": row.delta.against, **_interval(row.delta.estimate)},
-        "checks": {name: _interval(found) for name, found in row.checks.items()},
+        "checks": {name: _interval(estimated) for name, estimated in row.checks.items()},
         "cells": [cell.id for cell in row.cells],
         "missing": [asdict(missing) for missing in row.missing],
     }
@@ -141,14 +141,14 @@ def _described(metric: Metric) -> dict[str, Any]:
 
 def _lines(boards: Sequence[Board], settings: Benchmark) -> tuple[dict[str, Any], list[str]]:
     shared: dict[str, Any] = {}
-    found: list[str] = []
+    all_lines: list[str] = []
     for board in boards:
         context = MetricContext(images=ordinary_images(settings, board.suite))
         records, cells = lines(_cells(board), board.suite, context)
-        found += cells
+        all_lines += cells
         for kind_of, named in records.items():
             shared.setdefault(kind_of, {}).update(named)
-    return shared, found
+    return shared, all_lines
 
 
 def _cells(board: Board) -> Iterable[tuple[Cell, StoredResult | None]]:
@@ -165,7 +165,7 @@ def _prunable(board: Board) -> int | None:
     return None
 
 
-def _interval(found: Estimate | None) -> dict[str, float | None]:
-    if found is None:
+def _interval(estimated: Estimate | None) -> dict[str, float | None]:
+    if estimated is None:
         return {"mean": None, "low": None, "high": None}
-    return {"mean": found.mean, "low": found.low, "high": found.high}
+    return {"mean": estimated.mean, "low": estimated.low, "high": estimated.high}

@@ -41,7 +41,7 @@ class Lines:
         self, cell: Cell, entry: StoredResult | None, suite: str, context: MetricContext
     ) -> Line:
         """One cell, with its result if there is one; what is empty is left out."""
-        known: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "id": cell.id,
             "suite": suite,
             "line": cell.label,
@@ -54,11 +54,11 @@ class Lines:
             "command": command(cell, suite),
         }
         if entry is not None:
-            known |= self._result(entry.result, cell.method, context)
-        text = embed({k: v for k, v in known.items() if v is not None and v != ""})
+            fields |= self._result(entry.result, cell.method, context)
+        text = embed({k: v for k, v in fields.items() if v is not None and v != ""})
         if entry is not None and (curves := thinned(entry.curves())):
             text = f'{text[:-1]},"curves":{curves}}}'
-        return Line(text, {kind: found for kind in SHARED if (found := known.get(kind))})
+        return Line(text, {kind: digest for kind in SHARED if (digest := fields.get(kind))})
 
     def _result(self, result: Result, method: str, context: MetricContext) -> dict[str, Any]:
         layers = tuple((layer.name, layer.shape, layer.total) for layer in result.layers)
@@ -77,7 +77,7 @@ class Lines:
             "shrunk": result.compacted and vars(result.compacted),
             "architecture": result.architecture and str(result.architecture),
             "metrics": _metrics(result, context),
-            "seconds": {name: round(found, 3) for name, found in result.seconds.items()},
+            "seconds": {name: round(spent, 3) for name, spent in result.seconds.items()},
             "memory_mb": result.memory_mb,
             "hyper": self._named(f"hyper of {method}", result.hyper, dict),
             "environment": self._named("environment", result.environment, dict, _published),
@@ -124,10 +124,10 @@ def _fields(recipe: Recipe) -> dict[str, Any]:
 
 
 def _published(environment: Mapping[str, Any]) -> Any:
-    known = dict(environment)
-    if "source" in (data := known.get("data") or {}):
-        known["data"] = {**data, "source": redact_source(data["source"])}
-    return redact_data(known)
+    record = dict(environment)
+    if "source" in (data := record.get("data") or {}):
+        record["data"] = {**data, "source": redact_source(data["source"])}
+    return redact_data(record)
 
 
 def thinned(curves: Curves) -> str:
@@ -141,9 +141,9 @@ def thinned(curves: Curves) -> str:
     epochs = max(map(len, curves.values()), default=0)
     if not epochs:
         return ""
-    every = -(-epochs // LONGEST)
-    values = [f"{_key(name)}:[{_digits(_every(c, every))}]" for name, c in curves.items()]
-    return f'{{"every":{every},"epochs":{epochs},{",".join(values)}}}'
+    step = -(-epochs // LONGEST)
+    values = [f"{_key(name)}:[{_digits(_every(c, step))}]" for name, c in curves.items()]
+    return f'{{"every":{step},"epochs":{epochs},{",".join(values)}}}'
 
 
 @lru_cache(maxsize=64)
@@ -154,16 +154,16 @@ def _key(name: str) -> str:
 def _digits(curve: Sequence[float]) -> str:
     """Rounded numbers with commas; what is no number is null."""
     if None in curve or not isfinite(sum(curve)):
-        known = [v is not None and isfinite(v) for v in curve]
-        return ",".join(DIGITS % v if k else "null" for v, k in zip(curve, known, strict=True))
+        finite = [v is not None and isfinite(v) for v in curve]
+        return ",".join(DIGITS % v if k else "null" for v, k in zip(curve, finite, strict=True))
     return ",".join([DIGITS] * len(curve)) % tuple(curve)
 
 
-def _every(curve: Sequence[float], every: int) -> Sequence[float]:
+def _every(curve: Sequence[float], step: int) -> Sequence[float]:
     """Each so many values, and the last."""
-    if every == 1:
+    if step == 1:
         return curve
-    return [*curve[every - 1 :: every], *(curve[-1:] if len(curve) % every else ())]
+    return [*curve[step - 1 :: step], *(curve[-1:] if len(curve) % step else ())]
 
 
 def command(cell: Cell, suite: str) -> str:

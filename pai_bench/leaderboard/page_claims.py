@@ -26,5 +26,5 @@ def judged(papers: Sequence[Claims], suites: Sequence[str], measured: ResultLook
 
 
 def _suites(paper: Claims, settings: Benchmark) -> set[str]:
-    known = settings.papers.get(paper.content.paper)
-    return {*paper.content.suites, *(known.suites.values() if known else ())}
+    of_benchmark = settings.papers.get(paper.content.paper)
+    return {*paper.content.suites, *(of_benchmark.suites.values() if of_benchmark else ())}

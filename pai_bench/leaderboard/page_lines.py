@@ -31,16 +31,16 @@ def lines(
     cells = list(cells)
     index = _index(cells)
     ready = index.lines_for(_reader(suite, context))
-    maker, made = Lines(index.records), {}
+    maker, by_id = Lines(index.records), {}
     for cell, entry in cells:
         line = ready.get(cell.id)
         if line is None or index.entries.get(cell.id) is not entry:
             line = maker.line(cell, entry, suite, context)
             if index.entries.get(cell.id) is entry is not None:
                 index.keep_line(cell.id, line)
-        made[cell.id] = line
+        by_id[cell.id] = line
     index.save()
-    return _used(made.values(), index.records), [line.text for line in made.values()]
+    return _used(by_id.values(), index.records), [line.text for line in by_id.values()]
 
 
 def _index(cells: Iterable[Stored]) -> Index:
@@ -50,10 +50,10 @@ def _index(cells: Iterable[Stored]) -> Index:
     return opened_index(folder) or Index(folder)
 
 
-def _used(made: Iterable[Line], records: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _used(lines_shown: Iterable[Line], records: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Only the records that some line names."""
     used: dict[str, dict[str, Any]] = {kind: {} for kind in SHARED}
-    shared = {id(line.shared): line.shared for line in made}
+    shared = {id(line.shared): line.shared for line in lines_shown}
     for kind, digest in (pair for named in shared.values() for pair in named.items()):
         used[kind][digest] = records[digest]
     return used

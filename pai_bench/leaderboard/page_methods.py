@@ -42,7 +42,8 @@ def method_data(info: MethodInfo, of_paper: bool) -> dict[str, Any]:
         "version": info.version,
         "origin": redact_text(info.origin),
         "hyper": {
-            name: {"kind": found.kind, "value": found.default} for name, found in info.hyper.items()
+            name: {"kind": parameter.kind, "value": parameter.default}
+            for name, parameter in info.hyper.items()
         },
     }
 

@@ -15,18 +15,20 @@ from pai_bench.leaderboard import html
 from pai_bench.leaderboard.board import Board
 from pai_bench.leaderboard.page import Page
 from pai_bench.leaderboard.terminal import print_board
-from pai_bench.leaderboard.wandb.mirror import Mirrored, Mode, Told, mirror
+from pai_bench.leaderboard.wandb.mirror import Mirrored, Mode, OnWritten, mirror
 from pai_bench.leaderboard.wandb.report import report
 from pai_bench.store.store import Store
 
 WANDB_FOLDER = Path("wandb")
 LOG_EVERY = 5.0
 """Seconds between two lines of progress in a log."""
+_BUFFER = 1 << 20
+"""Bytes of a page that are written at once: with 8 KiB, writing takes twice as long."""
 
 
 def publish(
     console: Console,
-    asked: Board,
+    selected: Board,
     board: Board,
     page: Page,
     settings: Benchmark,
@@ -34,19 +36,19 @@ def publish(
     wandb: Mode,
     rebuild: bool = False,
 ) -> tuple[Path, Mirrored]:
-    """Print what was `asked`; write the `page` of the whole `board` beside the results, and W&B.
+    """Print the `selected` board; write the `page` of the whole `board`, and W&B.
 
     Returns the path of the page and what became of the mirror.
     """
-    print_board(console, asked, str(page.data["title"]))
+    print_board(console, selected, str(page.data["title"]))
     path = write_page(page, store.folder)
-    told = report(board, page, settings)
+    summary = report(board, page, settings)
     with _counted(console) as count:
-        return path, mirror(board, told, settings, WANDB_FOLDER, wandb, rebuild, count)
+        return path, mirror(board, summary, settings, WANDB_FOLDER, wandb, rebuild, count)
 
 
 @contextmanager
-def _counted(console: Console) -> Iterator[Told]:
+def _counted(console: Console) -> Iterator[OnWritten]:
     """Show how many runs W&B has got: on a terminal as it goes, in a log every few seconds."""
     last = time.monotonic()
     with console.status("W&B") as status:
@@ -65,6 +67,6 @@ def _counted(console: Console) -> Iterator[Told]:
 def write_page(page: Page, folder: Path) -> Path:
     """Write a page into a folder, whole or not at all; return its path."""
     path = folder / "leaderboard.html"
-    with atomic_write(path) as beside, beside.open("w", encoding="utf-8") as file:
+    with atomic_write(path) as beside, beside.open("w", _BUFFER, encoding="utf-8") as file:
         file.writelines(html.render(page.data, page.shared, page.cells))
     return path

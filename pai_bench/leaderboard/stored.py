@@ -27,6 +27,6 @@ def stored_board(
     """
     store = Store(runs, suite)
     planned = grid.cells(settings, methods, suite, Selection(precision=precision))
-    found = comparable.stored_cells(store, planned, methods)
+    on_board = comparable.stored_cells(store, planned, methods)
     of_papers = settings.methods_of_papers()
-    return board_of(found.entries, suite, found.cells, of_papers), found.stale
+    return board_of(on_board.entries, suite, on_board.cells, of_papers), on_board.stale

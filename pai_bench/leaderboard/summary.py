@@ -44,8 +44,8 @@ def summarise(board: Board) -> Summaries | None:
     """
     values: dict[str, dict[Point, float]] = {}
     for row in board.rows:
-        if row.density < 1 and (found := _points(row)):
-            values.setdefault(row.label, {}).update(found)
+        if row.density < 1 and (by_seed := _points(row)):
+            values.setdefault(row.label, {}).update(by_seed)
     common = set.intersection(*map(set, values.values())) if values else set()
     if len(values) < 2 or not common:
         return None

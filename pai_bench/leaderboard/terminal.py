@@ -65,12 +65,12 @@ class Extra:
 
 def extras_of(board: Board) -> list[Extra]:
     """Columns for what some row has a number of."""
-    found = []
+    columns = []
     if any(row.bits for row in board.rows):
-        found.append(Extra("bits per step", _bits, _TEXT_LEGEND))
-    if any(row.left is not None for row in board.rows):
-        found.append(Extra("left", _left, _UNITS_LEGEND))
-    return found
+        columns.append(Extra("bits per step", _bits, _TEXT_LEGEND))
+    if any(row.compacted is not None for row in board.rows):
+        columns.append(Extra("left", _left, _UNITS_LEGEND))
+    return columns
 
 
 _TEXT_LEGEND = (
@@ -94,8 +94,8 @@ def _print_checks(console: Console, board: Board) -> None:
     previous = None
     for row in board.rows:
         if row.checks:
-            found = [row.checks.get(name) for name in board.checks]
-            shown = [Text("" if one is None else one.signed) for one in found]
+            estimates = [row.checks.get(name) for name in board.checks]
+            shown = [Text("" if estimated is None else estimated.signed) for estimated in estimates]
             line = Text(row.label if row.label != previous else "")
             table.add_row(line, Text(f"{row.density:.4g}"), *shown)
             previous = row.label
@@ -154,7 +154,7 @@ def _delta(row: Row) -> str:
 
 
 def _left(row: Row) -> str:
-    return " / ".join(f"{share:.2f}" for share in row.left or ())
+    return " / ".join(f"{share:.2f}" for share in row.compacted or ())
 
 
 def _bits(row: Row) -> str:
@@ -188,10 +188,10 @@ def print_cell(
     console.print(Text(f"{cell.id} · {cell} · {cell.network} · {cell.data}", style="bold"))
     console.print(Text(f"status    {result.status} {result.reason}"))
     if result.accuracy is not None:
-        found = result.accuracy
+        accuracy = result.accuracy
         console.print(
-            f"accuracy  last {100 * found.last:.2f} % · best {100 * found.best:.2f} % "
-            f"(epoch {found.best_epoch}, selected on the test set)"
+            f"accuracy  last {100 * accuracy.last:.2f} % · best {100 * accuracy.best:.2f} % "
+            f"(epoch {accuracy.best_epoch}, selected on the test set)"
         )
     if result.bits_per_step is not None:
         console.print(f"bits      {result.bits_per_step:.4f} per step (test loss / ln 2)")
@@ -230,9 +230,9 @@ def print_cell(
         console.print(Text(result.traceback))
 
 
-def _neurons(found: Architecture) -> str:
+def _neurons(architecture: Architecture) -> str:
     """What is left without dead neurons; its sizes are metrics."""
-    return f"{found} left, inputs first · {found.kept:,} weights kept"
+    return f"{architecture} left, inputs first · {architecture.kept:,} weights kept"
 
 
 def _layer_table(entry: StoredResult) -> Table:

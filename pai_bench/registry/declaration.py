@@ -75,9 +75,9 @@ class MethodInfo:
         """File and line, relative to the project where it lies inside."""
         return at(Path(self.path), self.line)
 
-    def check(self, given: Mapping[str, Any]) -> None:
-        """Raise BenchError unless every hyper-parameter in `given` exists and has its type."""
-        for key, value in given.items():
+    def check(self, hyper: Mapping[str, Any]) -> None:
+        """Raise BenchError unless every hyper-parameter in `hyper` exists and has its type."""
+        for key, value in hyper.items():
             if key not in self.hyper:
                 raise BenchError(
                     f'{self.name} has no hyper-parameter "{key}"; {did_you_mean(key, self.hyper)}'
@@ -87,12 +87,12 @@ class MethodInfo:
                     f"{self.name}: {key} must be {self.hyper[key].kind}, got {value!r}"
                 )
 
-    def without_defaults(self, given: Mapping[str, Any]) -> dict[str, Any]:
+    def without_defaults(self, hyper: Mapping[str, Any]) -> dict[str, Any]:
         """Drop the hyper-parameters that are set to their default: they change nothing.
 
         What is left is in one spelling: 1 for a `float` becomes 1.0.
         """
-        spelled = {k: float(v) if self.hyper[k].kind == "float" else v for k, v in given.items()}
+        spelled = {k: float(v) if self.hyper[k].kind == "float" else v for k, v in hyper.items()}
         return {k: v for k, v in spelled.items() if v != self.hyper[k].default}
 
 
@@ -171,11 +171,11 @@ def _declared(cls: ClassSource, bases: Bases) -> dict[str, _Declared]:
 
 def _hyper(cls: ClassSource, bases: Bases) -> dict[str, HyperParameter]:
     """Read the fields of a method's `Hyper`, with those that it inherits."""
-    found = bases.member(cls, "Hyper")
-    if not isinstance(found, ClassSource):
+    hyper_class = bases.member(cls, "Hyper")
+    if not isinstance(hyper_class, ClassSource):
         return {}
     fields: dict[str, _Declared] = {}
-    for owner in reversed(bases.mro(found)):
+    for owner in reversed(bases.mro(hyper_class)):
         for binding in source.bindings(owner.node.body):
             if _is_field(binding):
                 fields[binding.name] = owner.file, binding

@@ -40,8 +40,8 @@ class ClassSource:
 
     def binding(self, name: str) -> Binding | None:
         """Find what the body of the class, without its bases, gives `name` to."""
-        found = [binding for binding in source.bindings(self.node.body) if binding.name == name]
-        return found[-1] if found else None
+        bindings = [binding for binding in source.bindings(self.node.body) if binding.name == name]
+        return bindings[-1] if bindings else None
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class NotRead:
     """A class or module of which nothing needs to be known."""
 
 
-Found = ClassSource | SourceFile | NotRead
+Followed = ClassSource | SourceFile | NotRead
 
 
 class Bases:
@@ -77,14 +77,14 @@ class Bases:
         return self._orders[cls]
 
     def _direct(self, cls: ClassSource) -> Iterator[ClassSource]:
-        for written in cls.node.bases:
-            base = self.follow(written, cls.file, cls.node.lineno)
+        for expression in cls.node.bases:
+            base = self.follow(expression, cls.file, cls.node.lineno)
             if isinstance(base, SourceFile):
-                raise BenchError(f"{cls.origin}: {ast.unparse(written)} is a module, no class")
+                raise BenchError(f"{cls.origin}: {ast.unparse(expression)} is a module, no class")
             if isinstance(base, ClassSource):
                 yield base
 
-    def member(self, cls: ClassSource, name: str) -> Found | None:
+    def member(self, cls: ClassSource, name: str) -> Followed | None:
         """Follow the class that `name` is inside of `cls` or of the nearest base that has it."""
         for owner in self.mro(cls):
             binding = owner.binding(name)
@@ -92,9 +92,9 @@ class Bases:
                 return self._value(binding, owner.file)
         return None
 
-    def follow(self, written: ast.expr, file: SourceFile, line: int) -> Found:
+    def follow(self, expression: ast.expr, file: SourceFile, line: int) -> Followed:
         """Find what an expression on a line of a file names: `Base`, `module.Base`, `Base[T]`."""
-        match written:
+        match expression:
             case ast.Name(id=name):
                 return self._named(file, name, line, line)
             case ast.Subscript(value=value):
@@ -102,11 +102,11 @@ class Bases:
             case ast.Attribute(value=value, attr=name):
                 return self._attribute(self.follow(value, file, line), name, file.at(line))
         raise BenchError(
-            f"{file.at(line)}: the base {ast.unparse(written)} is computed: what it declares "
+            f"{file.at(line)}: the base {ast.unparse(expression)} is computed: what it declares "
             "cannot be read; name a class"
         )
 
-    def _attribute(self, owner: Found, name: str, where: str) -> Found:
+    def _attribute(self, owner: Followed, name: str, where: str) -> Followed:
         if isinstance(owner, NotRead):
             return owner
         if isinstance(owner, SourceFile):
@@ -116,7 +116,7 @@ class Bases:
             raise BenchError(f"{where}: {owner.node.name} ({owner.origin}) has no class {name}")
         return inside
 
-    def _of_module(self, file: SourceFile, name: str, where: str) -> Found:
+    def _of_module(self, file: SourceFile, name: str, where: str) -> Followed:
         if file.is_package and file.binding(name) is None:
             dotted = f"{file.module}.{name}"
             spec = source.find_module(dotted, self.folder)
@@ -124,7 +124,7 @@ class Bases:
                 return self._module(dotted, where)
         return self._named(file, name, None, None)
 
-    def _named(self, file: SourceFile, name: str, before: int | None, line: int | None) -> Found:
+    def _named(self, file: SourceFile, name: str, before: int | None, line: int | None) -> Followed:
         binding = file.binding(name, before)
         if binding is not None:
             with self._once((file.path, name, binding.line), file.at(binding.line)):
@@ -142,7 +142,7 @@ class Bases:
             "it declares cannot be read"
         )
 
-    def _value(self, binding: Binding, file: SourceFile) -> Found:
+    def _value(self, binding: Binding, file: SourceFile) -> Followed:
         value = binding.value
         if isinstance(value, ast.ClassDef):
             return ClassSource.of(file, value)
@@ -155,7 +155,7 @@ class Bases:
             "read; name a class"
         )
 
-    def _imported(self, imported: Imported, file: SourceFile, line: int) -> Found:
+    def _imported(self, imported: Imported, file: SourceFile, line: int) -> Followed:
         where = file.at(line)
         name = imported.module
         if name.startswith("."):

@@ -121,25 +121,25 @@ def load(name: str, plugins: tuple[Path, ...] = ()) -> type[Any]:
 def find(name: str) -> type[Any]:
     """Return the class called `name`: one that this process has registered itself, else load it."""
     if name not in available():
-        own = [cls for (_, known), cls in _decorated.items() if known == name]
-        if own:
-            return own[-1]
+        same_name = [cls for (_, registered), cls in _decorated.items() if registered == name]
+        if same_name:
+            return same_name[-1]
     return load(name)
 
 
-def check_hyper(cls: type[Any], given: Mapping[str, Any]) -> None:
-    """Raise BenchError unless every hyper-parameter in `given` exists and has its type.
+def check_hyper(cls: type[Any], hyper: Mapping[str, Any]) -> None:
+    """Raise BenchError unless every hyper-parameter in `hyper` exists and has its type.
 
     Of a class that no file declares, only the names are known.
     """
     info = available().get(cls.name)
     if info is not None and cls.__module__ == info.module:
-        info.check(given)
+        info.check(hyper)
         return
-    known = [field.name for field in dataclasses.fields(cls.Hyper)]
-    for key in given:
-        if key not in known:
-            raise unknown("hyper-parameter", key, known, f"{cls.name}: ")
+    names = [field.name for field in dataclasses.fields(cls.Hyper)]
+    for key in hyper:
+        if key not in names:
+            raise unknown("hyper-parameter", key, names, f"{cls.name}: ")
 
 
 def _imported(info: MethodInfo) -> type[Any]:
@@ -147,8 +147,8 @@ def _imported(info: MethodInfo) -> type[Any]:
     try:
         module = import_utils.load(info.module)
     except Exception as error:
-        said = f"{type(error).__name__}: {first_line(error)}"
-        raise BenchError(f"{info.origin}: {said}") from error
+        raised = f"{type(error).__name__}: {first_line(error)}"
+        raise BenchError(f"{info.origin}: {raised}") from error
     cls: Any = _decorated.get((module, info.name))
     if cls is None:
         raise BenchError(f"{info.origin}: its decorator is not pai_bench.register, or was not run")
@@ -167,10 +167,10 @@ def _imported(info: MethodInfo) -> type[Any]:
 def _unlike_source(cls: type[Any], info: MethodInfo) -> str:
     """Say in what a class differs from what its source, and that of its bases, declares."""
     for fact in FACTS:
-        real, read = getattr(cls, fact), getattr(info, fact)
-        if not _same(real, read):
+        real, declared_fact = getattr(cls, fact), getattr(info, fact)
+        if not _same(real, declared_fact):
             mend = "write it as a literal in the class"
-            return f"{fact} is {real!r}, its source reads as {read!r}; {mend}"
+            return f"{fact} is {real!r}, its source reads as {declared_fact!r}; {mend}"
     fields = {field.name: field.default for field in dataclasses.fields(cls.Hyper)}
     for key in fields.keys() - info.hyper.keys():
         return f"hyper-parameter {key} must be written with its type and a literal default"
@@ -179,10 +179,10 @@ def _unlike_source(cls: type[Any], info: MethodInfo) -> str:
         if key not in fields:
             return f"hyper-parameter {key} is no field of the class; {mend}"
         if not _same(fields[key], declared.default):
-            said = f"is {fields[key]!r}, its source reads as {declared.default!r}"
-            return f"hyper-parameter {key} {said}; {mend}"
+            difference = f"is {fields[key]!r}, its source reads as {declared.default!r}"
+            return f"hyper-parameter {key} {difference}; {mend}"
     return ""
 
 
-def _same(real: object, read: object) -> bool:
-    return type(real) is type(read) and real == read
+def _same(real: object, declared: object) -> bool:
+    return type(real) is type(declared) and real == declared

@@ -1,6 +1,6 @@
 """Networks and data sets of one's own: declared in a file, read without importing it.
 
-As for methods there are three doors: an installed package's entry points (groups
+As for methods there are three ways: an installed package's entry points (groups
 `pai_bench.networks` and `pai_bench.data`), a file given with `--plugin`, and the decorators below.
 """
 
@@ -80,23 +80,27 @@ def extend(settings: Benchmark, plugins: Iterable[Path]) -> Benchmark:
     installed package that wants it is passed over with a line that names both; for a plugin file
     that is an error.
     """
-    known: dict[str, Registry[Any]] = {kind: Registry(kind) for kind in KINDS}
+    registries: dict[str, Registry[Any]] = {kind: Registry(kind) for kind in KINDS}
     for kind, named in (("network", settings.networks), ("dataset", settings.data)):
         for name, one in named.items():
-            known[kind].declare(name, one, origin="benchmark.yaml")
+            registries[kind].declare(name, one, origin="benchmark.yaml")
     for group in ("pai_bench.networks", "pai_bench.data"):
-        for found in import_utils.declared(group, declarations):
-            _declare(known, found, required=False)
+        for declaration in import_utils.declared(group, declarations):
+            _declare(registries, declaration, required=False)
     for path in plugins:
-        for found in declarations(str(path), path):
-            _declare(known, found, required=True)
+        for declaration in declarations(str(path), path):
+            _declare(registries, declaration, required=True)
     return settings.model_copy(
-        update={"networks": dict(known["network"]), "data": dict(known["dataset"])}
+        update={"networks": dict(registries["network"]), "data": dict(registries["dataset"])}
     )
 
 
-def _declare(known: Mapping[str, Registry[Any]], found: Declaration, required: bool) -> None:
-    known[found.kind].declare(found.name, found.settings, origin=found.origin, required=required)
+def _declare(
+    registries: Mapping[str, Registry[Any]], declaration: Declaration, required: bool
+) -> None:
+    registries[declaration.kind].declare(
+        declaration.name, declaration.settings, origin=declaration.origin, required=required
+    )
 
 
 def declarations(module: str, path: Path) -> list[Declaration]:
@@ -117,16 +121,16 @@ def _declaration(kind: str, call: ast.Call, target: str, path: Path, digest: str
     origin = at(path, call.lineno)
     try:
         (name,) = (ast.literal_eval(argument) for argument in call.args)
-        given = {str(key.arg): ast.literal_eval(key.value) for key in call.keywords}
+        arguments = {str(key.arg): ast.literal_eval(key.value) for key in call.keywords}
     except ValueError:
         problem = f'write @{kind}("name", key=value, ...) with literal values'
         raise BenchError(f"{origin}: {problem}") from None
     # Code is part of what is declared: a changed file makes new cells.
-    own = {"build": target} if kind == "network" else {"load": target, "code": digest}
+    fields = {"build": target} if kind == "network" else {"load": target, "code": digest}
     if kind == "network":
-        given.setdefault("version", int(digest[:8], 16) or 1)
+        arguments.setdefault("version", int(digest[:8], 16) or 1)
     try:
-        settings: Any = KINDS[kind].model_validate_json(json.dumps({**given, **own}))
+        settings: Any = KINDS[kind].model_validate_json(json.dumps({**arguments, **fields}))
     except (ValidationError, TypeError) as error:
         raise BenchError(f"{origin}: {kind} {name}: {_first(error)}") from None
     return Declaration(kind, str(name), settings, origin)

@@ -69,14 +69,16 @@ class SourceFile:
 
         Raises BenchError where that depends on a condition.
         """
-        found = [b for b in self.bindings if b.name == name and (not before or b.line < before)]
-        if len(found) > 1 and found[-1].conditional:
-            lines = " or ".join(str(binding.line) for binding in found)
+        candidates = [
+            b for b in self.bindings if b.name == name and (not before or b.line < before)
+        ]
+        if len(candidates) > 1 and candidates[-1].conditional:
+            lines = " or ".join(str(binding.line) for binding in candidates)
             raise BenchError(
-                f"{self.at(found[-1].line)}: {name} comes from line {lines}, as it happens; "
+                f"{self.at(candidates[-1].line)}: {name} comes from line {lines}, as it happens; "
                 "import it in one place"
             )
-        return found[-1] if found else None
+        return candidates[-1] if candidates else None
 
 
 def read(path: Path, module: str = "") -> SourceFile:
@@ -159,16 +161,16 @@ def _assigned(target: ast.expr, value: ast.expr) -> Iterator[tuple[str, str, ast
             yield from ((name.id, "", None) for name in names if isinstance(name, ast.Name))
 
 
-def decorators(file: SourceFile, wanted: Iterable[str]) -> Iterator[tuple[str, ast.Call, ast.stmt]]:
+def decorators(file: SourceFile, names: Iterable[str]) -> Iterator[tuple[str, ast.Call, ast.stmt]]:
     """List the calls that decorate a class or function at the top: its name, call, statement.
 
-    `wanted` are names of ours; under another name (`import register as reg`) they are found too.
+    `names` are names of ours; under another name (`import register as reg`) they are found too.
     """
     for statement in _top(file.body):
         for call in getattr(statement, "decorator_list", ()):
             if isinstance(call, ast.Call):
                 name = _own_name(file, call.func)
-                if name in wanted:
+                if name in names:
                     yield name, call, statement
 
 
@@ -184,11 +186,11 @@ def _top(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
 
 def _own_name(file: SourceFile, function: ast.expr) -> str:
     """Name a function as the module that it is imported from does."""
-    written = ast.unparse(function)
+    dotted = ast.unparse(function)
     for binding in file.bindings:
-        if binding.name == written and isinstance(binding.value, Imported) and binding.value.name:
+        if binding.name == dotted and isinstance(binding.value, Imported) and binding.value.name:
             return binding.value.name
-    return written.rpartition(".")[2]
+    return dotted.rpartition(".")[2]
 
 
 def find_module(name: str, folder: Path | None) -> ModuleSpec | None:
@@ -226,6 +228,6 @@ def _top_module(name: str, folder: Path | None) -> ModuleSpec | None:
     if spec is None or beside is None or beside.origin is None:
         return spec or beside
     if spec.origin is None or Path(spec.origin).resolve() != Path(beside.origin).resolve():
-        said = f"`import {name}` finds {spec.origin} first"
-        raise BenchError(f"{beside.origin}:1: {said}; rename this file")
+        problem = f"`import {name}` finds {spec.origin} first"
+        raise BenchError(f"{beside.origin}:1: {problem}; rename this file")
     return spec

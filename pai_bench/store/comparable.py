@@ -33,15 +33,15 @@ def stored_cells(
     densities. Raises BenchError for a planned one that cannot be read.
     """
     index = updated_index(store.folder)
-    wanted, comparable = {cell.id for cell in planned}, _Comparable(planned, methods)
-    for cell_id in wanted:
+    planned_ids, comparable = {cell.id for cell in planned}, _Comparable(planned, methods)
+    for cell_id in planned_ids:
         index.get(cell_id)
     entries = {
         cell_id: entry
         for cell_id, entry in index.entries.items()
-        if cell_id in wanted or (entry.cell.id == cell_id and comparable(entry.cell))
+        if cell_id in planned_ids or (entry.cell.id == cell_id and comparable(entry.cell))
     }
-    others = [entry.cell for cell_id, entry in entries.items() if cell_id not in wanted]
+    others = [entry.cell for cell_id, entry in entries.items() if cell_id not in planned_ids]
     stale = len(index.entries) + len(index.unreadable) - len(entries)
     return Stored([*planned, *others], entries, stale)
 

@@ -83,7 +83,7 @@ class Numbers(NamedTuple):
     effective: float | None
     collapsed: bool
     """Whether some layer has lost all its weights."""
-    left: Sequence[float] | None
+    compacted: Sequence[float] | None
     """Units, parameters and FLOPs without dead units, over those of the dense network."""
     training_flops: float | None
 
@@ -142,18 +142,20 @@ class Result:
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Result:
         """Build the record back from `to_json()`."""
-        known = dict(fields)
-        known["compacted"] = known.pop("shrunk", None)
-        if known.get("accuracy"):
-            known["accuracy"] = Accuracy(**known["accuracy"])
-        if known.get("flops"):
-            known["flops"] = Flops(**known["flops"])
-        if known["compacted"]:
-            known["compacted"] = CompactedNetwork(**known["compacted"])
-        if left := known.get("architecture"):
-            known["architecture"] = Architecture(**{**left, "units": tuple(left["units"])})
-        known["layers"] = tuple(
-            Layer(**{**layer, "shape": tuple(layer["shape"])}) for layer in known.get("layers", ())
+        values = dict(fields)
+        values["compacted"] = values.pop("shrunk", None)
+        if values.get("accuracy"):
+            values["accuracy"] = Accuracy(**values["accuracy"])
+        if values.get("flops"):
+            values["flops"] = Flops(**values["flops"])
+        if values["compacted"]:
+            values["compacted"] = CompactedNetwork(**values["compacted"])
+        if architecture := values.get("architecture"):
+            values["architecture"] = Architecture(
+                **{**architecture, "units": tuple(architecture["units"])}
+            )
+        values["layers"] = tuple(
+            Layer(**{**layer, "shape": tuple(layer["shape"])}) for layer in values.get("layers", ())
         )
-        known["collapsed"] = tuple(known.get("collapsed", ()))
-        return cls(**known)
+        values["collapsed"] = tuple(values.get("collapsed", ()))
+        return cls(**values)

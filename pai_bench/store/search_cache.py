@@ -64,8 +64,8 @@ class SearchCache:
         with FileLock(path.with_suffix(".lock")):
             if not path.is_file():
                 started = time.perf_counter()
-                found = compute()
-                _write(path, identity, replace(found, seconds=time.perf_counter() - started))
+                search = compute()
+                _write(path, identity, replace(search, seconds=time.perf_counter() - started))
             return name, read(path)
 
 
@@ -93,14 +93,14 @@ def search_id(identity: Mapping[str, Any]) -> str:
 def read(path: Path) -> Search:
     """Read a stored search. Raises BenchError when it is not one, or not whole."""
     try:
-        known = torch.load(path, map_location="cpu", weights_only=True)
-        return Search(known["state"], known["flops"], known["seconds"])
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        return Search(content["state"], content["flops"], content["seconds"])
     except (OSError, KeyError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         problem = f"cannot be read ({first_line(error)}); remove it to search again"
         raise BenchError(f"{path}: {problem}") from error
 
 
-def _write(path: Path, identity: Identity, found: Search) -> None:
-    known = {"state": dict(found.state), "flops": found.flops, "seconds": found.seconds}
+def _write(path: Path, identity: Identity, search: Search) -> None:
+    content = {"state": dict(search.state), "flops": search.flops, "seconds": search.seconds}
     with atomic_write(path, sync=True) as beside:
-        torch.save({"identity": json.dumps(identity), **known}, beside)
+        torch.save({"identity": json.dumps(identity), **content}, beside)

@@ -63,9 +63,9 @@ class Store:
         Raises BenchError where one of them cannot be read.
         """
         index = updated_index(self.folder)
-        known = index.entries.keys() | index.unreadable.keys()
-        wanted = sorted(known if ids is None else known & set(ids))
-        return [entry for cell_id in wanted if (entry := index.get(cell_id))]
+        stored_ids = index.entries.keys() | index.unreadable.keys()
+        selected = sorted(stored_ids if ids is None else stored_ids & set(ids))
+        return [entry for cell_id in selected if (entry := index.get(cell_id))]
 
     def ids(self) -> list[str]:
         """Ids of all cells with a result."""
@@ -114,8 +114,8 @@ class Store:
         done = [entry for entry in self.entries() if entry.result.status != "failed"]
         for entry in done:
             with atomic_folder(target.folder / entry.cell.id) as beside:
-                left_out = shutil.ignore_patterns(MASKS)
-                shutil.copytree(entry.folder, beside, ignore=left_out, dirs_exist_ok=True)
+                ignored = shutil.ignore_patterns(MASKS)
+                shutil.copytree(entry.folder, beside, ignore=ignored, dirs_exist_ok=True)
                 record = read_json(beside / RESULT)
                 _write(beside / RESULT, {**_published(record), "left_out": [MASKS]})
         return len(done)
@@ -130,11 +130,11 @@ class Store:
 
     def copy_from(self, cell: Cell) -> bool:
         """Copy a cell from a suite beside this one, if one has it; tell whether it was so."""
-        found = self.elsewhere(cell)
-        if found is not None:
+        source = self.elsewhere(cell)
+        if source is not None:
             with atomic_folder(self.folder / cell.id) as beside:
-                shutil.copytree(found, beside, dirs_exist_ok=True)
-        return found is not None
+                shutil.copytree(source, beside, dirs_exist_ok=True)
+        return source is not None
 
     def clean_stale(self) -> None:
         """Remove what processes that died left half-written."""
@@ -144,12 +144,15 @@ class Store:
 def _published(record: dict[str, Any]) -> dict[str, Any]:
     """A stored result without the folders of the machine that made it."""
     result = record["result"]
-    known = dict(result.get("environment", {}))
-    if "data" in known:
-        known["data"] = {**known["data"], "source": redact_source(known["data"]["source"])}
-    if "command" in known:
-        known["command"] = _without_folders(known["command"])
-    return {**record, "result": {**result, "environment": known}}
+    environment = dict(result.get("environment", {}))
+    if "data" in environment:
+        environment["data"] = {
+            **environment["data"],
+            "source": redact_source(environment["data"]["source"]),
+        }
+    if "command" in environment:
+        environment["command"] = _without_folders(environment["command"])
+    return {**record, "result": {**result, "environment": environment}}
 
 
 def _without_folders(command: str) -> str:
@@ -168,13 +171,13 @@ def find(runs: Path, prefix: str) -> StoredResult:
     Raises BenchError when there is none or more than one.
     """
     suites = [p.name for p in sorted(runs.iterdir()) if p.is_dir()] if runs.is_dir() else []
-    found = [
+    matches = [
         (suite, name)
         for suite in suites
         for name in Store(runs, suite).ids()
         if prefix and name.startswith(prefix)
     ]
-    ids = {name for _, name in found}
+    ids = {name for _, name in matches}
     if not ids:
         raise BenchError(
             f"no stored cell has an id that starts with {prefix!r}; "
@@ -182,7 +185,7 @@ def find(runs: Path, prefix: str) -> StoredResult:
         )
     if len(ids) > 1:
         raise BenchError(f"{prefix!r} is the start of several ids: {', '.join(sorted(ids))}")
-    return Store(runs, found[0][0]).get(found[0][1])
+    return Store(runs, matches[0][0]).get(matches[0][1])
 
 
 def _write(path: Path, content: Any) -> None:

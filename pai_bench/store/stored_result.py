@@ -85,11 +85,11 @@ def state_of(path: str, folder: int | None = None) -> State:
 
 def _state(path: str, folder: int | None) -> str:
     try:
-        found = os.stat(path, dir_fd=folder)
+        status = os.stat(path, dir_fd=folder)
     except OSError:
         return ""
     # The last is the one that nobody can set back.
-    return f"{found.st_ino}.{found.st_size}.{found.st_mtime_ns}.{found.st_ctime_ns}"
+    return f"{status.st_ino}.{status.st_size}.{status.st_mtime_ns}.{status.st_ctime_ns}"
 
 
 def has_result(state: State) -> bool:

@@ -114,12 +114,12 @@ def test_rewinding_goes_to_a_step_of_the_first_training():
         ({"rounds": 0}, "rounds must be at least 1"),
     ],
 )
-def test_what_cannot_be_is_said(hyper, says):
+def test_impossible_values_raise(hyper, says):
     with pytest.raises(BenchError, match=says):
         pai_bench.prune(network(), "imp", 0.5, batches(), recipe=RECIPE, **hyper)
 
 
-def test_the_door_asks_how_to_train():
+def test_the_functional_api_asks_how_to_train():
     with pytest.raises(BenchError, match="imp trains: give it recipe="):
         pai_bench.prune(network(), "imp", 0.5, batches())
 

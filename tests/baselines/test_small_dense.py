@@ -228,7 +228,7 @@ class Twice(nn.Module):
         ),
     ],
 )
-def test_what_cannot_be_narrowed_is_said(network, shape, says):
+def test_networks_that_cannot_be_narrowed_raise(network, shape, says):
     with pytest.raises(BenchError) as caught:
         chosen(network, shape, 0.1)
     assert says in str(caught.value)

@@ -111,7 +111,7 @@ def test_a_name_that_two_included_files_give_names_both(load, tmp_path):
         ("[[a]]", "benchmark.yaml:1: include: write a list of file names"),
     ],
 )
-def test_what_cannot_be_included_is_said(load, written, says):
+def test_files_that_cannot_be_included_raise(load, written, says):
     with pytest.raises(BenchError, match=says):
         load(PART, main=MAIN.replace("[papers/*/suites.yaml]", written))
 

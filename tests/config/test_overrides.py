@@ -66,7 +66,7 @@ def test_the_other_suites_stay_as_they_were(settings):
         ("quick+network=no.such:build", "network no.such:build: no module no.such here"),
     ],
 )
-def test_what_cannot_be_is_said_in_one_line(settings, name, says):
+def test_impossible_values_are_one_line(settings, name, says):
     with pytest.raises(BenchError) as caught:
         with_overrides(settings, name)
     assert says in str(caught.value)

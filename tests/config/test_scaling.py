@@ -118,7 +118,7 @@ def test_a_short_training_ends_in_the_midst_of_an_epoch(settings, methods):
         ("quick+lenght=2", 'unknown key of a recipe "lenght"; did you mean "length"?'),
     ],
 )
-def test_nonsense_is_said_in_one_line(settings, name, says):
+def test_nonsense_is_one_line(settings, name, says):
     with pytest.raises(BenchError) as caught:
         with_overrides(settings, name)
     assert says in str(caught.value)

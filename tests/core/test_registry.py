@@ -27,7 +27,7 @@ def test_without_a_loader_what_is_declared_is_all_there_is(fruit):
 
 
 @pytest.mark.parametrize("ask", ["__getitem__", "load", "origin"])
-def test_an_unknown_name_has_a_near_miss(fruit, ask):
+def test_an_unknown_name_gets_a_suggestion(fruit, ask):
     with pytest.raises(BenchError, match='unknown fruit "aple"; did you mean "apple"'):
         getattr(fruit, ask)("aple")
 
@@ -46,7 +46,7 @@ def test_the_same_origin_may_declare_again(fruit):
     assert len(fruit) == 1
 
 
-def test_a_copy_keeps_what_it_is_told_to_itself(fruit):
+def test_a_copy_keeps_its_declarations_to_itself(fruit):
     other = fruit.copy()
     other.declare("pear", "long", origin="garden.py:2")
     assert (list(other), list(fruit)) == (["apple", "pear"], ["apple"])

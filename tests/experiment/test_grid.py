@@ -182,7 +182,7 @@ def test_a_method_of_two_papers_belongs_to_both():
         (("ntk-sap", "mnits"), 'unknown suite of paper ntk-sap "mnits"; did you mean "mnist"?'),
     ],
 )
-def test_an_unknown_paper_or_suite_has_a_near_miss(asked, message):
+def test_an_unknown_paper_or_suite_gets_a_suggestion(asked, message):
     with pytest.raises(BenchError) as caught:
         grid.suite_of_paper(SETTINGS, *asked)
     assert str(caught.value) == message

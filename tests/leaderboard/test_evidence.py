@@ -10,7 +10,7 @@ from rich.console import Console
 from pai_bench.claims.lookup import evidence_folders
 from pai_bench.config.overrides import with_overrides
 from pai_bench.experiment import grid
-from pai_bench.leaderboard import evidence_report, kept
+from pai_bench.leaderboard import evidence_board, evidence_report
 from pai_bench.leaderboard.board import board
 from pai_bench.leaderboard.terminal import print_board
 from pai_bench.store.store import Store
@@ -52,8 +52,10 @@ def test_what_a_readme_repeats_is_what_the_evidence_says_today(page, settings, m
     assert evidence_report.refresh(text, settings, methods) == text
 
 
-def test_the_kept_leaderboard_is_what_the_evidence_says_today(settings, methods):
-    assert (ROOT / kept.PAGE).read_text() == kept.kept_leaderboard(settings, methods)
+def test_the_evidence_leaderboard_is_what_the_evidence_says_today(settings, methods):
+    assert (ROOT / evidence_board.PAGE).read_text() == evidence_board.evidence_leaderboard(
+        settings, methods
+    )
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)

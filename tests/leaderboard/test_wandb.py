@@ -134,7 +134,13 @@ def test_unchanged_runs_are_not_written_again_and_deleted_ones_are(copied, made,
     assert ours.mirror(made, told, settings, copied, "offline") == ours.Mirrored("offline", 1, 2)
     counts = []
     found = ours.mirror(
-        made, told, settings, copied, "offline", rebuild=True, told=lambda *c: counts.append(c)
+        made,
+        told,
+        settings,
+        copied,
+        "offline",
+        rebuild=True,
+        on_written=lambda *c: counts.append(c),
     )
     assert found.written == 3
     assert counts == [(1, 3), (2, 3), (3, 3)]

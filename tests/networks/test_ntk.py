@@ -220,7 +220,7 @@ def test_the_network_is_left_as_it_was():
     assert not any(module._forward_hooks for module in net.modules())
 
 
-def test_what_cannot_be_is_said():
+def test_impossible_values_raise():
     net, images, _ = made("residual")
     one, two = images[:N1], images[N1:]
     with pytest.raises(BenchError, match="masked"):

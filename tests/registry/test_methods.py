@@ -110,7 +110,7 @@ def test_an_origin_is_the_line_of_the_class():
     assert (root / path).read_text().splitlines()[int(line) - 1].startswith("class SNIP")
 
 
-def test_an_unknown_method_has_a_near_miss():
+def test_an_unknown_method_gets_a_suggestion():
     assert refusal(registry.load, "snpi") == 'unknown method "snpi"; did you mean "snip"?'
 
 

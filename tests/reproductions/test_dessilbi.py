@@ -219,7 +219,7 @@ def test_masks_are_packed_to_the_bit():
 
 
 @pytest.mark.parametrize("wrong", [{"search_epochs": 0}, {"search_decay_every": -1}])
-def test_what_cannot_be_is_said(wrong):
+def test_impossible_values_raise(wrong):
     with pytest.raises(BenchError, match="search_epochs must be at least 1"):
         module(**wrong)
 

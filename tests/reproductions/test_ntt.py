@@ -186,7 +186,7 @@ def test_a_search_that_diverges_says_so():
         ({"lr": 0.0}, "lr must be above 0"),
     ],
 )
-def test_what_cannot_be_is_said(hyper, says):
+def test_impossible_values_raise(hyper, says):
     with pytest.raises(BenchError, match=says):
         module(**hyper)
 
@@ -239,7 +239,7 @@ class Witness(SparseClassifier):
 
 
 @pytest.mark.parametrize("needed", [True, False])
-def test_labels_are_withheld_from_methods_that_train_to_score(needed, quick, settings, monkeypatch):
+def test_methods_that_train_to_score_get_no_labels(needed, quick, settings, monkeypatch):
     monkeypatch.setattr(Witness, "needs_labels", needed)
     monkeypatch.setattr(registry, "load", lambda *_args: Witness)
     outcome = fit.fit_cell(

@@ -77,7 +77,7 @@ def test_an_interrupted_write_leaves_no_result(tmp_path, cell, monkeypatch):
     assert store.ids() == []
 
 
-def test_what_dead_processes_left_is_swept_and_the_living_are_spared(store, cell):
+def test_stale_files_of_dead_processes_are_removed_and_no_others(store, cell):
     dead, alive = store.folder / f".{cell.id}.999999999", store.folder / f".{cell.id}.{os.getpid()}"
     dead.mkdir()
     alive.mkdir()

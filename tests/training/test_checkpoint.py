@@ -125,7 +125,7 @@ def test_a_training_goes_on_as_if_never_stopped(
     assert_same(rest, whole)
 
 
-def test_photographs_are_streamed_on(photographs, quick, interrupted, monkeypatch, tmp_path):
+def test_training_on_photographs_resumes(photographs, quick, interrupted, monkeypatch, tmp_path):
     monkeypatch.setattr(build, "loader_workers", lambda: 1)
     cell = replace(quick(methods=("dense",), seeds=(1,))[0], network="resnet-20", data="photos")
     cell = replace(cell, recipe=cell.recipe.model_copy(update={"batch_size": 2}))
@@ -161,7 +161,7 @@ def test_it_goes_on_more_than_once(cell, interrupted, settings, tmp_path):
     assert_same(rest, fit.fit_cell(asked, settings))
 
 
-def test_a_checkpoint_of_other_software_is_not_gone_on_from(
+def test_a_checkpoint_of_other_software_is_not_resumed(
     cell, interrupted, settings, tmp_path, monkeypatch
 ):
     asked = cell("snip", epochs=2)
@@ -195,9 +195,7 @@ def test_a_plugin_that_was_edited_is_other_software(edited, cell, interrupted, s
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", None])
-def test_a_checkpoint_that_is_not_whole_is_not_gone_on_from(
-    content, cell, interrupted, settings, tmp_path
-):
+def test_a_truncated_checkpoint_is_not_resumed(content, cell, interrupted, settings, tmp_path):
     asked = cell("snip", epochs=2)
     interrupted(asked, tmp_path, 9)
     path = checkpoint.path(tmp_path, Bundle((asked,)))
@@ -239,7 +237,7 @@ def test_what_is_kept_goes_with_the_result_and_what_was_half_written_too(cell, t
     checkpoint.discard(tmp_path, Bundle((other,)))
 
 
-def test_a_worker_goes_on_and_then_forgets(cell, interrupted, settings, tmp_path):
+def test_a_worker_resumes_and_then_discards_the_checkpoint(cell, interrupted, settings, tmp_path):
     asked = cell("rigl", {"delta_t": 7})
     interrupted(asked, tmp_path, STEPS + 5)
     request = RunRequest("quick", (Bundle((asked,)),), settings, tmp_path, Hardware("cpu", "1"))

@@ -193,7 +193,7 @@ def test_other_precisions_train_and_are_other_cells(method, precision, quick, se
     assert other.id != cell.id
 
 
-def test_what_a_method_does_not_need_is_withheld(quick, settings):
+def test_inputs_that_a_method_does_not_need_are_restricted(quick, settings):
     cell = quick(methods=("ntk-sap",), densities=(0.1,), seeds=(1,))[0]
     module = build.build_module(cell, settings, ())
     (data,) = build.build_data(Bundle((cell,)), settings)
@@ -386,7 +386,7 @@ def test_how_far_the_choice_of_masks_is_can_be_followed(
     assert [progress.epoch for progress in told if not progress.message] == [0, 1, 2]
 
 
-def test_not_more_is_said_than_can_be_read(quick, settings):
+def test_progress_events_are_limited_to_what_can_be_read(quick, settings):
     cell = quick(methods=("random",), densities=(0.1,), seeds=(1,))[0]
     told = []
     fit.fit_cell(replace(cell, method="synflow"), settings, on_progress=told.append)

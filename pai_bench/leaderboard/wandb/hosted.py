@@ -30,7 +30,7 @@ def host(report: Report, entity: str, project: str, address: str, folder: Path) 
     from wandb_workspaces.reports import v2
 
     noted = _noted(folder)
-    made = v2.Report(
+    draft = v2.Report(
         entity=entity,
         project=project,
         title=report.title,
@@ -39,11 +39,11 @@ def host(report: Report, entity: str, project: str, address: str, folder: Path) 
     )
     before = noted.get(address, {}).get(report.title)
     if before and _exists(before):
-        made.id = before
-    made.save()
-    noted.setdefault(address, {})[report.title] = made.id
+        draft.id = before
+    draft.save()
+    noted.setdefault(address, {})[report.title] = draft.id
     (folder / NOTES).write_text(json.dumps(noted, indent=1))
-    return str(made.url)
+    return str(draft.url)
 
 
 def _noted(folder: Path) -> dict[str, dict[str, str]]:
@@ -61,10 +61,10 @@ def _exists(report: str) -> bool:
     from wandb_workspaces.reports.v2 import gql
 
     try:
-        found = _graphql.execute_graphql(wandb.Api(), gql.view_report, {"reportId": report})
+        answer = _graphql.execute_graphql(wandb.Api(), gql.view_report, {"reportId": report})
     except Exception:  # Servers differ in what they raise; if none answers, saving will say so.
         return False
-    return found.get("view") is not None
+    return answer.get("view") is not None
 
 
 def _block(block: Block, entity: str, project: str, address: str) -> Any:

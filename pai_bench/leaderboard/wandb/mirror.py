@@ -20,8 +20,8 @@ from pai_bench.leaderboard.wandb.report import Report
 from pai_bench.leaderboard.wandb.runs import RunData, runs
 
 Mode = Literal["auto", "online", "offline", "disabled"]
-Told = Callable[[int, int], None]
-"""Is told how many runs were written, of how many that are to be."""
+OnWritten = Callable[[int, int], None]
+"""Is on_written how many runs were written, of how many that are to be."""
 PATIENCE = 60.0
 """Seconds without a word after which a mirror is given up."""
 REACH = 15.0
@@ -71,7 +71,7 @@ def mirror(
     folder: Path,
     mode: Mode,
     rebuild: bool = False,
-    told: Told = lambda _written, _of: None,
+    on_written: OnWritten = lambda _written, _of: None,
 ) -> Mirrored:
     """Write the runs that have changed to W&B, in a process of its own with a time limit.
 
@@ -79,19 +79,21 @@ def mirror(
     online for somebody who is logged in, else offline. What cannot be written online is written
     offline. Never prompts, never raises: a problem is returned in words.
     """
-    chosen = (mode == "auto" and os.environ.get("WANDB_MODE")) or mode
-    if chosen == "disabled":
+    mode_asked = (mode == "auto" and os.environ.get("WANDB_MODE")) or mode
+    if mode_asked == "disabled":
         return Mirrored("disabled")
-    wanted = list(runs(board, report, settings))
-    task = _Task(wanted, report, settings, folder, chosen, rebuild, PATIENCE, REACH)
-    found = _in_time(task, told)
-    if found.problem and chosen != "offline":
+    runs_of_board = list(runs(board, report, settings))
+    task = _Task(runs_of_board, report, settings, folder, mode_asked, rebuild, PATIENCE, REACH)
+    mirrored = _in_time(task, on_written)
+    if mirrored.problem and mode_asked != "offline":
         # A run that has not got through is still open in the process that tried: start another.
-        found = replace(_in_time(replace(task, mode="offline"), told), problem=found.problem)
-    return found
+        mirrored = replace(
+            _in_time(replace(task, mode="offline"), on_written), problem=mirrored.problem
+        )
+    return mirrored
 
 
-def _in_time(task: _Task, told: Told) -> Mirrored:
+def _in_time(task: _Task, on_written: OnWritten) -> Mirrored:
     """Write runs in a process of its own, which is ended when nothing is heard of it for long."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
@@ -100,10 +102,10 @@ def _in_time(task: _Task, told: Told) -> Mirrored:
     theirs.close()
     try:
         while ours.poll(task.patience):
-            found: Mirrored | tuple[int, int] = ours.recv()
-            if isinstance(found, Mirrored):
-                return found
-            told(*found)
+            message: Mirrored | tuple[int, int] = ours.recv()
+            if isinstance(message, Mirrored):
+                return message
+            on_written(*message)
         return Mirrored(task.mode, problem=f"W&B did not get through within {task.patience:.3g} s")
     except (EOFError, OSError):
         return Mirrored(task.mode, problem="the W&B process ended without a word")
@@ -127,13 +129,13 @@ def _mirror(pipe: Connection, task: _Task) -> None:
     try:
         if mode == "auto":
             mode = "online" if _logged_in() else "offline"
-        found = _write_changed(pipe, replace(task, mode=mode))
+        mirrored = _write_changed(pipe, replace(task, mode=mode))
     except Exception as error:
-        found = Mirrored(mode, problem=_told(error))
-    pipe.send(found)
+        mirrored = Mirrored(mode, problem=_problem_of(error))
+    pipe.send(mirrored)
 
 
-def _told(error: Exception) -> str:
+def _problem_of(error: Exception) -> str:
     return redact_text(f"{type(error).__name__}: {first_line(error)}")
 
 
@@ -146,21 +148,21 @@ def _write_changed(pipe: Connection, task: _Task) -> Mirrored:
         noted[run.id] = run.digest
         (task.folder / f"mirrored-{task.mode}.json").write_text(json.dumps(noted, indent=1))
         pipe.send((number, len(changed)))
-    found = Mirrored(task.mode, len(changed), len(task.runs) - len(changed))
+    mirrored = Mirrored(task.mode, len(changed), len(task.runs) - len(changed))
     if task.rebuild and place is not None:
-        return _with_report(found, task, place)
-    return found
+        return _with_report(mirrored, task, place)
+    return mirrored
 
 
-def _with_report(found: Mirrored, task: _Task, place: _Place) -> Mirrored:
+def _with_report(mirrored: Mirrored, task: _Task, place: _Place) -> Mirrored:
     """Write the report; the runs are there even if that fails."""
     from pai_bench.leaderboard.wandb.hosted import host
 
     try:
         address = host(task.report, place.entity, place.project, place.address, task.folder)
     except Exception as error:
-        return replace(found, report_problem=_told(error))
-    return replace(found, report=address)
+        return replace(mirrored, report_problem=_problem_of(error))
+    return replace(mirrored, report=address)
 
 
 def _logged_in() -> bool:

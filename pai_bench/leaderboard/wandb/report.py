@@ -119,7 +119,9 @@ def report(board: Board, page: Page, settings: Benchmark) -> Report:
 
 
 def _about(board: Board, page: Page, settings: Benchmark) -> Iterator[str]:
-    (data,) = (found for found in page.data["boards"] if found["suite"] == board.suite)
+    (data,) = (
+        board_data for board_data in page.data["boards"] if board_data["suite"] == board.suite
+    )
     yield markdown.escaped(data["about"])
     yield (
         f"{data['network']} on {data['data']}, {data['epochs']} epochs, seeds "
@@ -215,8 +217,8 @@ def _tested(tested: Sequence[Verdict]) -> Iterator[Block]:
     yield Text("\n".join(f"- {line}" for line in (" ".join(legend(tested)), *rules)))
 
 
-def _not_run(left: Sequence[Verdict]) -> Iterator[Block]:
-    counts = Counter((verdict.claim.block, verdict.reason) for verdict in left)
+def _not_run(verdicts: Sequence[Verdict]) -> Iterator[Block]:
+    counts = Counter((verdict.claim.block, verdict.reason) for verdict in verdicts)
     if counts:
         rows = tuple((block, str(count), reason) for (block, reason), count in counts.items())
         yield ReportTable(("not run", "claims", "why"), rows, ("not run", "why"))
@@ -229,9 +231,9 @@ def _citations(judged: Sequence[Judged], settings: Benchmark) -> Iterator[Block]
         yield Text(f"```bibtex\n{entry}```")
 
 
-def written(found: Report) -> str:
+def written(report: Report) -> str:
     """Write a report as one Markdown file; curves are named, not drawn."""
-    return "\n\n".join([f"# {found.title}", *(_markdown(block) for block in found.blocks)]) + "\n"
+    return "\n\n".join([f"# {report.title}", *(_markdown(block) for block in report.blocks)]) + "\n"
 
 
 def _markdown(block: Block) -> str:

@@ -93,7 +93,7 @@ def _row_run(row: Row, board: Board, of_paper: bool) -> RunData:
         history=_epochs(row),
         summary={
             **{key: data[key] for key in COLUMNS if key not in ("line", "method", "kind")},
-            **{f"check/{name}": found.mean for name, found in row.checks.items()},
+            **{f"check/{name}": difference.mean for name, difference in row.checks.items()},
             "seconds": fmean(e.result.seconds.get("total", 0.0) for e in row.entries),
         },
     )

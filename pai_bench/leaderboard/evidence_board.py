@@ -28,7 +28,7 @@ of the [README](../README.md); `make evidence-report` writes this page."""
 Methods = Mapping[str, MethodInfo]
 
 
-def kept_leaderboard(settings: Benchmark, methods: Methods, root: Path = ROOT) -> str:
+def evidence_leaderboard(settings: Benchmark, methods: Methods, root: Path = ROOT) -> str:
     """Write the page: verdicts of each paper, then each suite with its methods by mean rank."""
     folders = evidence_folders(root)
     lines = ["# Leaderboard", "", *_verdicts(settings, methods, root), _LEGEND, ""]
@@ -41,9 +41,9 @@ def kept_leaderboard(settings: Benchmark, methods: Methods, root: Path = ROOT) -
 def _verdicts(settings: Benchmark, methods: Methods, root: Path) -> Iterator[str]:
     measured = ResultLookup(settings, methods, evidence_folders(root))
     rows = []
-    for known in of_papers(None, root):
-        judged = verdicts.judge(known, measured)
-        link = f"[{known.content.paper}]({known.folder.name}/README.md)"
+    for claims in of_papers(None, root):
+        judged = verdicts.judge(claims, measured)
+        link = f"[{claims.content.paper}]({claims.folder.name}/README.md)"
         rows.append([link, str(len(judged)), *map(str, verdicts.tally(judged).values())])
     yield markdown.table(["paper", "claims", *verdicts.STATES], rows, ("paper",))
 
@@ -65,8 +65,8 @@ def _suite(settings: Benchmark, methods: Methods, path: Path, folder: Path) -> I
 
 
 def _table(board: Board) -> Iterator[str]:
-    found = summarise(board)
-    by_line = {summary.label: summary for summary in found.lines} if found else {}
+    summaries = summarise(board)
+    by_line = {summary.label: summary for summary in summaries.lines} if summaries else {}
     densities = sorted({row.density for row in board.rows}, reverse=True)
     of_line: dict[str, dict[float, Row]] = {}
     for row in board.rows:

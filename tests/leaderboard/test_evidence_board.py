@@ -4,7 +4,7 @@ import pytest
 
 from pai_bench.experiment import grid
 from pai_bench.experiment.grid import Selection
-from pai_bench.leaderboard.kept import kept_leaderboard
+from pai_bench.leaderboard.evidence_board import evidence_leaderboard
 from pai_bench.store.result import Accuracy, Result
 from pai_bench.store.store import Store
 
@@ -24,7 +24,7 @@ def put(root, settings, methods, densities=(0.5, 0.1), **more):
 @pytest.fixture
 def lines(tmp_path, settings, methods):
     put(tmp_path, settings, methods)
-    return kept_leaderboard(settings, methods, tmp_path).splitlines()
+    return evidence_leaderboard(settings, methods, tmp_path).splitlines()
 
 
 def cells_of(lines, start):
@@ -57,7 +57,7 @@ def test_the_area_is_the_mean_over_log_density(lines):
 
 def test_layers_that_collapsed_are_marked(tmp_path, settings, methods):
     put(tmp_path, settings, methods, collapsed=("fc1",))
-    lines = kept_leaderboard(settings, methods, tmp_path).splitlines()
+    lines = evidence_leaderboard(settings, methods, tmp_path).splitlines()
     assert cells_of(lines, "random")[5].endswith(" †")
 
 
