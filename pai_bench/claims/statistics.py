@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import isqrt, sqrt
 from statistics import fmean
 
@@ -59,6 +60,12 @@ def _root(above: int, below: int) -> float:
     return root * 2.0**shift if shift > -1000 else root / 2**-shift
 
 
+@cache
+def _quantile(freedom: int) -> float:
+    """Of Student's t distribution, at the upper end of the interval."""
+    return float(stdtrit(freedom, 0.5 + CONFIDENCE / 2))
+
+
 def estimate(values: Sequence[float]) -> Estimate:
     """Mean and Student's t interval of independent values.
 
@@ -69,5 +76,5 @@ def estimate(values: Sequence[float]) -> Estimate:
     n, mean = len(values), fmean(values)
     if n < 2:
         return Estimate(mean, None, None, n)
-    half = float(stdtrit(n - 1, 0.5 + CONFIDENCE / 2)) * deviation(values) / sqrt(n)
+    half = _quantile(n - 1) * deviation(values) / sqrt(n)
     return Estimate(mean, mean - half, mean + half, n)

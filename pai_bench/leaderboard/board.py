@@ -139,7 +139,7 @@ def _by(rows: Iterable[Row], key: Callable[[Row], Hashable]) -> dict[Hashable, l
 
 
 def _row(cells: Sequence[Cell], stored: Mapping[str, StoredResult]) -> Row:
-    entries = tuple(stored[c.id] for c in cells if c.id in stored)
+    entries = [entry for cell in cells if (entry := stored.get(cell.id)) is not None]
     done = [entry for entry in entries if _is_done(entry)]
     numbers = [entry.numbers for entry in done]
     bits = [n.bits_per_step for n in numbers if n.bits_per_step is not None]
@@ -150,11 +150,7 @@ def _row(cells: Sequence[Cell], stored: Mapping[str, StoredResult]) -> Row:
         density=cells[0].density,
         cells=tuple(cells),
         entries=tuple(done),
-        missing=tuple(
-            _missing(c, entry)
-            for c in cells
-            if (entry := stored.get(c.id)) is None or not _is_done(entry)
-        ),
+        missing=_missing(cells, stored) if len(done) < len(cells) else (),
         accuracy=estimate(accuracies) if accuracies else None,
         bits=estimate(bits) if bits else None,
         best_epoch=_mean_of(n.best_accuracy for n in numbers),
@@ -163,7 +159,7 @@ def _row(cells: Sequence[Cell], stored: Mapping[str, StoredResult]) -> Row:
         collapsed=sum(n.collapsed for n in numbers),
         compacted=_mean_shares([n.compacted for n in numbers if n.compacted]),
         training_flops=_mean_of(n.training_flops for n in numbers),
-        stored=entries,
+        stored=tuple(entries),
         sanity_check=cells[0].sanity_check,
     )
 
@@ -181,10 +177,16 @@ def _is_done(entry: StoredResult) -> bool:
     return entry.numbers.accuracy is not None
 
 
-def _missing(cell: Cell, entry: StoredResult | None) -> Missing:
-    if entry is None:
-        return Missing(cell.seed, "not run", "not run yet")
-    return Missing(cell.seed, entry.numbers.status, entry.numbers.reason)
+def _missing(cells: Sequence[Cell], stored: Mapping[str, StoredResult]) -> tuple[Missing, ...]:
+    """The cells without a number, and why."""
+    pairs = [(cell, stored.get(cell.id)) for cell in cells]
+    return tuple(
+        Missing(cell.seed, entry.numbers.status, entry.numbers.reason)
+        if entry
+        else Missing(cell.seed, "not run", "not run yet")
+        for cell, entry in pairs
+        if entry is None or not _is_done(entry)
+    )
 
 
 def _best_baselines(rows: Iterable[Row], of_papers: frozenset[str]) -> list[Row]:

@@ -15,7 +15,7 @@ _SCRIPTS = (
 )  # fmt: skip
 """In the order in which they are run, as one program."""
 _JSON = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
-_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
+_ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 
 
 def embed(value: Any) -> str:
@@ -27,7 +27,9 @@ def embed(value: Any) -> str:
     {"reason":"\\u003c/script\\u003e"}
     """
     text = _JSON.encode(value)
-    return text.translate(_ESCAPES)  # outside of strings, JSON has none of these characters
+    for character, escaped in _ESCAPES.items():  # outside of strings, JSON has none of these
+        text = text.replace(character, escaped)  # ten times as fast as `translate`
+    return text
 
 
 def render(
