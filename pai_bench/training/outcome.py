@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -32,6 +33,14 @@ class Outcome:
     masks: Masks | None = None
 
 
+@dataclass(frozen=True)
+class Stacking:
+    """How many networks were trained as one, and why a cell was not among those of its bundle."""
+
+    networks: int
+    alone: str = ""
+
+
 def result_of(
     cell: Cell,
     settings: Benchmark,
@@ -39,6 +48,7 @@ def result_of(
     batches: DataModule,
     seconds: dict[str, float],
     device: torch.device,
+    stacking: Stacking,
 ) -> Result:
     """Build the result of a trained network.
 
@@ -49,6 +59,7 @@ def result_of(
         batches: The data module that it was trained on.
         seconds: Wall-clock seconds by phase, and `total`.
         device: Device that it was trained on.
+        stacking: The networks that it was trained with.
     """
     data = settings.data[cell.data]
     software = environment.describe(device_name(device), torch.get_num_threads())
@@ -72,8 +83,26 @@ def result_of(
         seconds=seconds,
         memory_mb=_memory(device),
         hyper=asdict(module.hyper),
-        environment={**software, "data": batches.provenance(), **_searches(module)},
+        environment={
+            **software,
+            "data": batches.provenance(),
+            "training": _training(stacking, device),
+            **_searches(module),
+        },
     )
+
+
+def _training(stacking: Stacking, device: torch.device) -> dict[str, Any]:
+    """How the network was trained; the precision is part of the cell."""
+    record: dict[str, Any] = {"networks": stacking.networks}
+    if stacking.alone:
+        record["alone"] = stacking.alone
+    if device.type == "cuda":
+        record["tf32"] = {
+            "convolutions": torch.backends.cudnn.allow_tf32,
+            "products": torch.backends.cuda.matmul.allow_tf32,
+        }
+    return record
 
 
 def _searches(module: SparseClassifier) -> dict[str, list[str]]:

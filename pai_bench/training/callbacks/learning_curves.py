@@ -24,7 +24,11 @@ class MeanLoss:
 
     def add(self, loss: Tensor, images: int) -> None:
         """Add the mean `loss` of a batch of `images` images."""
-        self._sum = self._sum + loss * images
+        self.add_sum(loss * images, images)
+
+    def add_sum(self, loss: Tensor | float, images: int) -> None:
+        """Add the sum of the losses of `images` images."""
+        self._sum = self._sum + loss
         self.images += images
 
     def state_dict(self) -> dict[str, Any]:
@@ -58,6 +62,10 @@ class LearningCurves(pl.Callback):
     ) -> None:
         """Add the loss of a batch."""
         self._train_loss.add(outputs["loss"], len(batch[1]))
+
+    def add_sum(self, loss: float, images: int) -> None:
+        """Add the sum of the training losses of `images` images."""
+        self._train_loss.add_sum(loss, images)
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Record the training loss: the Trainer validates before the epoch ends."""

@@ -1,0 +1,103 @@
+"""Train one network."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytorch_lightning as pl
+import torch
+
+from pai_bench.core import environment
+from pai_bench.core.errors import first_line
+from pai_bench.experiment.bundle import Bundle
+from pai_bench.training.build import DataModule, build_data, build_module
+from pai_bench.training.callbacks.mask_selection import Collapsed
+from pai_bench.training.checkpoint import TrainingCheckpoint
+from pai_bench.training.failure import failure_of
+from pai_bench.training.module import SparseClassifier
+from pai_bench.training.outcome import Outcome, Stacking, result_of
+from pai_bench.training.setup import TrainingSetup
+
+
+def fit_alone(bundle: Bundle, setup: TrainingSetup, reason: str = "") -> Outcome:
+    """Train the network of a bundle of one cell.
+
+    Args:
+        bundle: The cell.
+        setup: How to train it.
+        reason: Why it is not in the stack of a larger bundle; recorded in the result.
+
+    Raises:
+        BenchError: The hardware is not available.
+        KeyboardInterrupt: The training was interrupted.
+    """
+    started = time.perf_counter()
+    trainer = setup.trainer(bundle)
+    try:
+        return _fit(bundle, trainer, setup, reason)
+    except (Exception, SystemExit) as error:
+        return failure_of(error).outcome(time.perf_counter() - started)
+
+
+def _fit(bundle: Bundle, trainer: pl.Trainer, setup: TrainingSetup, reason: str) -> Outcome:
+    (cell,) = bundle
+    started = time.perf_counter()
+    torch.set_num_threads(setup.settings.threads)
+    environment.peak_memory_reset()
+    (data,) = build_data(bundle, setup.settings)
+    loading_seconds = time.perf_counter() - started
+    module = build_module(cell, setup.settings, setup.plugins, setup.runs)
+    device = trainer.strategy.root_device
+    checkpoint = setup.checkpoint(bundle, device)
+    with module.context.rng.as_global("training"), _released(data):
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        skipped = _train(module, data, trainer, checkpoint)
+        if trainer.global_step % len(data.train_dataloader()):
+            # `steps` ended within an epoch: the Trainer evaluates after whole epochs only.
+            trainer.validate(module, datamodule=data, verbose=False)
+    module.cpu()
+    module.set_masks(module.masks)
+    seconds = {**module.phase_timer.seconds, "data": loading_seconds + data.seconds}
+    seconds["train"] -= data.seconds
+    seconds["score"] += module.reused_seconds
+    seconds["total"] = time.perf_counter() - started + module.reused_seconds
+    result = result_of(cell, setup.settings, module, data, seconds, device, Stacking(1, reason))
+    if checkpoint and checkpoint.times:
+        result = checkpoint.noted(result)
+    if skipped:
+        result = replace(result, status="skipped", reason=skipped)
+    return Outcome(result, module.learning_curves.points, module.masks)
+
+
+def _train(
+    module: SparseClassifier,
+    data: DataModule,
+    trainer: pl.Trainer,
+    checkpoint: TrainingCheckpoint | None,
+) -> str:
+    """Train and return ""; evaluate a collapsed network that is skipped, and return the reason."""
+    path = checkpoint.join(trainer) if checkpoint else None
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
+    except Collapsed as collapsed:
+        trainer.validate(module, datamodule=data, verbose=False)
+        return skipped_because(first_line(collapsed))
+    return ""
+
+
+def skipped_because(collapsed: str) -> str:
+    """Say why a network was evaluated without training."""
+    return f"collapsed, and so not trained: {collapsed}"
+
+
+@contextmanager
+def _released(data: DataModule) -> Iterator[None]:
+    """Stop the data module's worker processes; after an exception the Trainer does not."""
+    try:
+        yield
+    finally:
+        data.teardown("fit")

@@ -1,0 +1,1 @@
+"""Networks trained as one: their weights stacked, each with its own method, masks and optimizer."""

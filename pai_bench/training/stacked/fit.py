@@ -1,0 +1,182 @@
+"""Train the networks of a bundle as one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+
+from pai_bench.core import environment
+from pai_bench.data.module import InMemoryData
+from pai_bench.experiment.bundle import Bundle
+from pai_bench.experiment.cell import Cell
+from pai_bench.training.alone import skipped_because
+from pai_bench.training.build import build_data, build_module
+from pai_bench.training.checkpoint import TrainingCheckpoint
+from pai_bench.training.failure import failure_of
+from pai_bench.training.module import SparseClassifier
+from pai_bench.training.outcome import Outcome, Stacking, result_of
+from pai_bench.training.setup import TrainingSetup
+from pai_bench.training.stacked.data import StackedData
+from pai_bench.training.stacked.layers import NotStackable
+from pai_bench.training.stacked.member import TAKEN_OVER, Member, overridden
+from pai_bench.training.stacked.module import NothingLeft, StackedClassifier
+from pai_bench.training.stacked.network import check_stackable
+
+Outcomes = dict[str, Outcome]
+"""By id of the cell."""
+Reasons = dict[str, str]
+
+
+def fit_stacked(bundle: Bundle, setup: TrainingSetup) -> tuple[Outcomes, Reasons]:
+    """Train those cells of a bundle as one that a stack can hold.
+
+    Args:
+        bundle: Two or more cells.
+        setup: How to train them.
+
+    Returns:
+        Outcomes of the cells that were trained, or failed; and for each of the others why it has to
+        be trained alone.
+
+    Raises:
+        BenchError: The hardware is not available.
+        KeyboardInterrupt: The training was interrupted.
+    """
+    stack = _Stack(bundle, setup)
+    try:
+        stack.build()
+        stack.train()
+    except NotStackable as reason:
+        return stack.outcomes, stack.all_alone(str(reason))
+    except torch.OutOfMemoryError:
+        return stack.outcomes, stack.all_alone("a stack of these networks needs too much memory")
+    except (Exception, SystemExit) as error:
+        stack.fail(error)
+    return stack.outcomes, stack.alone
+
+
+@dataclass
+class _Stack:
+    """A bundle on its way to outcomes."""
+
+    bundle: Bundle
+    setup: TrainingSetup
+    outcomes: Outcomes = field(default_factory=dict)
+    alone: Reasons = field(default_factory=dict)
+    members: list[Member] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._started = time.perf_counter()
+        self._trainer = self.setup.trainer(self.bundle)
+        self._device = self._trainer.strategy.root_device
+
+    def build(self) -> None:
+        """Build the methods; those that a stack cannot hold are left to be trained alone."""
+        torch.set_num_threads(self.setup.settings.threads)
+        environment.peak_memory_reset()
+        if self.bundle.cells[0].precision == "16-mixed":
+            raise NotStackable("16-mixed scales the loss by what one network needs")
+        data = build_data(self.bundle, self.setup.settings)
+        for cell, of_cell in zip(self.bundle, data, strict=True):
+            if not isinstance(of_cell, InMemoryData):
+                raise NotStackable("photographs are decoded batch by batch")
+            try:
+                self._add(cell, of_cell)
+            except Exception as error:
+                self.outcomes[cell.id] = failure_of(error).outcome(self._seconds())
+        self._loading_seconds = self._seconds()
+        if len(self.members) < 2:
+            raise NotStackable("no other cell of the bundle can be stacked")
+        check_stackable([member.module.network for member in self.members[:2]], self._images())
+
+    def _add(self, cell: Cell, data: InMemoryData) -> None:
+        module = build_module(cell, self.setup.settings, self.setup.plugins, self.setup.runs)
+        own = [name for name in TAKEN_OVER if overridden(type(module), name)]
+        if own:
+            self.alone[cell.id] = f"{cell.method} has its own {own[0]}"
+        else:
+            self.members.append(Member(cell, module, data))
+
+    def _images(self) -> torch.Tensor:
+        batch: Any = next(iter(self.members[0].data.val_dataloader()))
+        images: torch.Tensor = batch[0][:2]
+        return images
+
+    def train(self) -> None:
+        """Train the members, and make an outcome of each."""
+        data = StackedData([member.data for member in self.members])
+        stack = StackedClassifier(self.members)
+        checkpoint = self.setup.checkpoint(self.bundle, self._device)
+        path = checkpoint.join(self._trainer) if checkpoint else None
+        with self.members[0].module.context.rng.as_global("training"):
+            if self._device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats(self._device)
+            try:
+                self._trainer.fit(stack, datamodule=data, ckpt_path=path, weights_only=True)
+            except NothingLeft:
+                pass
+            else:
+                if self._trainer.global_step % len(data.train_dataloader()):
+                    # `steps` ended within an epoch: the Trainer evaluates after whole epochs only.
+                    self._trainer.validate(stack, datamodule=data, verbose=False)
+            self._evaluate_skipped()
+        seconds = self._seconds_of_members(stack, data)
+        for member, spent in zip(self.members, seconds, strict=True):
+            self.outcomes[member.cell.id] = self._outcome(member, spent, checkpoint)
+
+    def _evaluate_skipped(self) -> None:
+        for member in self.members:
+            if member.skipped:
+                trainer = self.setup.trainer(Bundle((member.cell,)))
+                trainer.validate(member.module, datamodule=member.data, verbose=False)
+
+    def _seconds_of_members(
+        self, stack: StackedClassifier, data: StackedData
+    ) -> list[dict[str, float]]:
+        """Seconds of each member: what it spent by itself, and its share of what all spent."""
+        shared = {**stack.phase_timer.seconds, "data": self._loading_seconds + data.seconds}
+        shared["train"] -= data.seconds
+        scores = [member.module.phase_timer.seconds["score"] for member in self.members]
+        shared["total"] = self._seconds() - sum(scores)
+        return [self._share(shared, m.module) for m in self.members]
+
+    def _share(self, shared: Mapping[str, float], module: SparseClassifier) -> dict[str, float]:
+        own = module.phase_timer.seconds["score"] + module.reused_seconds
+        seconds = {name: value / len(self.members) for name, value in shared.items()}
+        return {**seconds, "score": own, "total": seconds["total"] + own}
+
+    def _outcome(
+        self, member: Member, seconds: dict[str, float], checkpoint: TrainingCheckpoint | None
+    ) -> Outcome:
+        if member.failure:
+            return member.failure.outcome(seconds["total"])
+        module = member.module
+        module.cpu()
+        module.set_masks(module.masks)
+        result = result_of(
+            member.cell, self.setup.settings, module, member.data, seconds, self._device,
+            Stacking(len(self.members)),
+        )  # fmt: skip
+        if checkpoint and checkpoint.times:
+            result = checkpoint.noted(result)
+        if member.skipped:
+            result = replace(result, status="skipped", reason=skipped_because(member.skipped))
+        return Outcome(result, module.learning_curves.points, module.masks)
+
+    def all_alone(self, reason: str) -> Reasons:
+        """Leave all cells without an outcome to be trained alone."""
+        return {cell.id: self.alone.get(cell.id, reason) for cell in self.bundle
+                if cell.id not in self.outcomes}  # fmt: skip
+
+    def fail(self, error: BaseException) -> None:
+        """Let the members without an outcome fail."""
+        outcome = failure_of(error).outcome(self._seconds())
+        for member in self.members:
+            self.outcomes.setdefault(member.cell.id, outcome)
+
+    def _seconds(self) -> float:
+        return time.perf_counter() - self._started
