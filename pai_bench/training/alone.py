@@ -18,7 +18,7 @@ from pai_bench.training.callbacks.mask_selection import Collapsed
 from pai_bench.training.checkpoint import TrainingCheckpoint
 from pai_bench.training.failure import failure_of
 from pai_bench.training.module import SparseClassifier
-from pai_bench.training.outcome import Outcome, Stacking, result_of
+from pai_bench.training.outcome import Outcome, Together, result_of
 from pai_bench.training.setup import TrainingSetup
 
 
@@ -28,7 +28,7 @@ def fit_alone(bundle: Bundle, setup: TrainingSetup, reason: str = "") -> Outcome
     Args:
         bundle: The cell.
         setup: How to train it.
-        reason: Why it is not in the stack of a larger bundle; recorded in the result.
+        reason: Why it is not trained with the others of its bundle; recorded in the result.
 
     Raises:
         BenchError: The hardware is not available.
@@ -65,7 +65,7 @@ def _fit(bundle: Bundle, trainer: pl.Trainer, setup: TrainingSetup, reason: str)
     seconds["train"] -= data.seconds
     seconds["score"] += module.reused_seconds
     seconds["total"] = time.perf_counter() - started + module.reused_seconds
-    result = result_of(cell, setup.settings, module, data, seconds, device, Stacking(1, reason))
+    result = result_of(cell, setup.settings, module, data, seconds, device, Together(note=reason))
     if checkpoint and checkpoint.times:
         result = checkpoint.noted(result)
     if skipped:

@@ -14,7 +14,7 @@ from pai_bench.training.alone import fit_alone
 from pai_bench.training.outcome import Outcome
 from pai_bench.training.progress import OnProgress, ignore
 from pai_bench.training.setup import TrainingSetup
-from pai_bench.training.stacked.fit import fit_stacked
+from pai_bench.training.together.fit import fit_together
 
 
 def fit(
@@ -24,8 +24,9 @@ def fit(
     plugins: tuple[Path, ...] = (),
     on_progress: OnProgress = ignore,
     runs: Path | None = None,
+    stacked: bool = False,
 ) -> list[Outcome]:
-    """Train the networks of a bundle in this process: as one where that can be done, or in turn.
+    """Train the networks of a bundle in this process, together where that can be done.
 
     An exception in a training becomes a failed result of its cell; KeyboardInterrupt is raised.
 
@@ -37,6 +38,9 @@ def fit(
         on_progress: Callback after each epoch, and for progress messages while masks are chosen.
         runs: Folder of results, which holds the search cache and checkpoints. A bundle resumes
             from its checkpoint if an earlier run was interrupted. Without it nothing is cached.
+        stacked: Train the networks as one stack, if they can be stacked: faster on a GPU, and equal
+            to a training alone within rounding. Otherwise they are trained in step, which on a CPU
+            is the same bit by bit.
 
     Returns:
         One outcome per cell, in the bundle's order.
@@ -49,7 +53,7 @@ def fit(
     setup = TrainingSetup(settings, hardware or Hardware(), plugins, on_progress, runs)
     if len(bundle) == 1:
         return [fit_alone(bundle, setup)]
-    outcomes, alone = fit_stacked(bundle, setup)
+    outcomes, alone = fit_together(bundle, setup, stacked)
     for single in bundle.alone():
         if single.id in alone:
             outcomes[single.id] = fit_alone(single, setup, alone[single.id])

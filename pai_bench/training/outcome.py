@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -34,11 +34,14 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Stacking:
-    """How many networks were trained as one, and why a cell was not among those of its bundle."""
+class Together:
+    """How a network was trained: alone, in step with others, or in a stack."""
 
-    networks: int
-    alone: str = ""
+    mode: Literal["alone", "in step", "stack"] = "alone"
+    networks: int = 1
+    """Number of networks that were trained together."""
+    note: str = ""
+    """Why it was not trained as was asked."""
 
 
 def result_of(
@@ -48,7 +51,7 @@ def result_of(
     batches: DataModule,
     seconds: dict[str, float],
     device: torch.device,
-    stacking: Stacking,
+    together: Together,
 ) -> Result:
     """Build the result of a trained network.
 
@@ -59,7 +62,7 @@ def result_of(
         batches: The data module that it was trained on.
         seconds: Wall-clock seconds by phase, and `total`.
         device: Device that it was trained on.
-        stacking: The networks that it was trained with.
+        together: How it was trained.
     """
     data = settings.data[cell.data]
     software = environment.describe(device_name(device), torch.get_num_threads())
@@ -86,17 +89,15 @@ def result_of(
         environment={
             **software,
             "data": batches.provenance(),
-            "training": _training(stacking, device),
+            "training": _training(together, device),
             **_searches(module),
         },
     )
 
 
-def _training(stacking: Stacking, device: torch.device) -> dict[str, Any]:
+def _training(together: Together, device: torch.device) -> dict[str, Any]:
     """How the network was trained; the precision is part of the cell."""
-    record: dict[str, Any] = {"networks": stacking.networks}
-    if stacking.alone:
-        record["alone"] = stacking.alone
+    record = {key: value for key, value in asdict(together).items() if value}
     if device.type == "cuda":
         record["tf32"] = {
             "convolutions": torch.backends.cudnn.allow_tf32,

@@ -1,4 +1,4 @@
-"""Train the networks of a bundle as one."""
+"""Train the networks of a bundle together."""
 
 from __future__ import annotations
 
@@ -18,25 +18,28 @@ from pai_bench.training.build import build_data, build_module
 from pai_bench.training.checkpoint import TrainingCheckpoint
 from pai_bench.training.failure import failure_of
 from pai_bench.training.module import SparseClassifier
-from pai_bench.training.outcome import Outcome, Stacking, result_of
+from pai_bench.training.outcome import Outcome, Together, result_of
 from pai_bench.training.setup import TrainingSetup
-from pai_bench.training.stacked.data import StackedData
-from pai_bench.training.stacked.layers import NotStackable
-from pai_bench.training.stacked.member import TAKEN_OVER, Member, overridden
-from pai_bench.training.stacked.module import NothingLeft, StackedClassifier
-from pai_bench.training.stacked.network import check_stackable
+from pai_bench.training.together.data import BundleData
+from pai_bench.training.together.stacked_layers import NotStackable
+from pai_bench.training.together.member import REPLACED, REPLACED_IN_STACKS, Member, overridden
+from pai_bench.training.together.module import NothingLeft, BundleClassifier
+from pai_bench.training.together.stacked_network import check_stackable
 
 Outcomes = dict[str, Outcome]
 """By id of the cell."""
 Reasons = dict[str, str]
 
 
-def fit_stacked(bundle: Bundle, setup: TrainingSetup) -> tuple[Outcomes, Reasons]:
-    """Train those cells of a bundle as one that a stack can hold.
+def fit_together(
+    bundle: Bundle, setup: TrainingSetup, stacked: bool
+) -> tuple[Outcomes, Reasons]:
+    """Train those cells of a bundle together that can be.
 
     Args:
         bundle: Two or more cells.
         setup: How to train them.
+        stacked: Train them as one stack, if the network can be stacked; else in step.
 
     Returns:
         Outcomes of the cells that were trained, or failed; and for each of the others why it has to
@@ -46,28 +49,34 @@ def fit_stacked(bundle: Bundle, setup: TrainingSetup) -> tuple[Outcomes, Reasons
         BenchError: The hardware is not available.
         KeyboardInterrupt: The training was interrupted.
     """
-    stack = _Stack(bundle, setup)
+    training = _Training(bundle, setup, stacked)
     try:
-        stack.build()
-        stack.train()
-    except NotStackable as reason:
-        return stack.outcomes, stack.all_alone(str(reason))
+        training.build()
+        training.train()
+    except NotTogether as reason:
+        return training.outcomes, training.all_alone(str(reason))
     except torch.OutOfMemoryError:
-        return stack.outcomes, stack.all_alone("a stack of these networks needs too much memory")
+        return training.outcomes, training.all_alone("together they need too much memory")
     except (Exception, SystemExit) as error:
-        stack.fail(error)
-    return stack.outcomes, stack.alone
+        training.fail(error)
+    return training.outcomes, training.alone
+
+
+class NotTogether(Exception):
+    """The cells of a bundle cannot be trained together, and why."""
 
 
 @dataclass
-class _Stack:
+class _Training:
     """A bundle on its way to outcomes."""
 
     bundle: Bundle
     setup: TrainingSetup
+    stacked: bool
     outcomes: Outcomes = field(default_factory=dict)
     alone: Reasons = field(default_factory=dict)
     members: list[Member] = field(default_factory=list)
+    note: str = ""
 
     def __post_init__(self) -> None:
         self._started = time.perf_counter()
@@ -75,27 +84,40 @@ class _Stack:
         self._device = self._trainer.strategy.root_device
 
     def build(self) -> None:
-        """Build the methods; those that a stack cannot hold are left to be trained alone."""
+        """Build the methods; those that must be are left to be trained alone."""
         torch.set_num_threads(self.setup.settings.threads)
         environment.peak_memory_reset()
         if self.bundle.cells[0].precision == "16-mixed":
-            raise NotStackable("16-mixed scales the loss by what one network needs")
+            raise NotTogether("16-mixed scales the loss by what one network needs")
         data = build_data(self.bundle, self.setup.settings)
         for cell, of_cell in zip(self.bundle, data, strict=True):
             if not isinstance(of_cell, InMemoryData):
-                raise NotStackable("photographs are decoded batch by batch")
+                raise NotTogether("photographs are decoded batch by batch")
             try:
                 self._add(cell, of_cell)
             except Exception as error:
                 self.outcomes[cell.id] = failure_of(error).outcome(self._seconds())
         self._loading_seconds = self._seconds()
         if len(self.members) < 2:
-            raise NotStackable("no other cell of the bundle can be stacked")
-        check_stackable([member.module.network for member in self.members[:2]], self._images())
+            raise NotTogether("no other cell of the bundle can be trained with it")
+        if self.stacked:
+            self._check_stackable()
+
+    def _check_stackable(self) -> None:
+        """Train in step where the networks, or their methods, cannot be stacked."""
+        try:
+            for member in self.members:
+                own = [n for n in REPLACED_IN_STACKS if overridden(type(member.module), n)]
+                if own:
+                    raise NotStackable(f"{member.cell.method} has its own {own[0]}")
+            networks = [member.module.network for member in self.members[:2]]
+            check_stackable(networks, self._images())
+        except NotStackable as reason:
+            self.stacked, self.note = False, f"not stacked: {reason}"
 
     def _add(self, cell: Cell, data: InMemoryData) -> None:
         module = build_module(cell, self.setup.settings, self.setup.plugins, self.setup.runs)
-        own = [name for name in TAKEN_OVER if overridden(type(module), name)]
+        own = [name for name in REPLACED if overridden(type(module), name)]
         if own:
             self.alone[cell.id] = f"{cell.method} has its own {own[0]}"
         else:
@@ -108,23 +130,23 @@ class _Stack:
 
     def train(self) -> None:
         """Train the members, and make an outcome of each."""
-        data = StackedData([member.data for member in self.members])
-        stack = StackedClassifier(self.members)
+        data = BundleData([member.data for member in self.members])
+        module = BundleClassifier(self.members, self.stacked)
         checkpoint = self.setup.checkpoint(self.bundle, self._device)
         path = checkpoint.join(self._trainer) if checkpoint else None
         with self.members[0].module.context.rng.as_global("training"):
             if self._device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats(self._device)
             try:
-                self._trainer.fit(stack, datamodule=data, ckpt_path=path, weights_only=True)
+                self._trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
             except NothingLeft:
                 pass
             else:
                 if self._trainer.global_step % len(data.train_dataloader()):
                     # `steps` ended within an epoch: the Trainer evaluates after whole epochs only.
-                    self._trainer.validate(stack, datamodule=data, verbose=False)
+                    self._trainer.validate(module, datamodule=data, verbose=False)
             self._evaluate_skipped()
-        seconds = self._seconds_of_members(stack, data)
+        seconds = self._seconds_of_members(module, data)
         for member, spent in zip(self.members, seconds, strict=True):
             self.outcomes[member.cell.id] = self._outcome(member, spent, checkpoint)
 
@@ -135,10 +157,10 @@ class _Stack:
                 trainer.validate(member.module, datamodule=member.data, verbose=False)
 
     def _seconds_of_members(
-        self, stack: StackedClassifier, data: StackedData
+        self, module: BundleClassifier, data: BundleData
     ) -> list[dict[str, float]]:
         """Seconds of each member: what it spent by itself, and its share of what all spent."""
-        shared = {**stack.phase_timer.seconds, "data": self._loading_seconds + data.seconds}
+        shared = {**module.phase_timer.seconds, "data": self._loading_seconds + data.seconds}
         shared["train"] -= data.seconds
         scores = [member.module.phase_timer.seconds["score"] for member in self.members]
         shared["total"] = self._seconds() - sum(scores)
@@ -159,7 +181,7 @@ class _Stack:
         module.set_masks(module.masks)
         result = result_of(
             member.cell, self.setup.settings, module, member.data, seconds, self._device,
-            Stacking(len(self.members)),
+            Together("stack" if self.stacked else "in step", len(self.members), self.note),
         )  # fmt: skip
         if checkpoint and checkpoint.times:
             result = checkpoint.noted(result)

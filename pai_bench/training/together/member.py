@@ -1,4 +1,4 @@
-"""One network of a stack: its method, data and random numbers, and the Trainer as it sees it."""
+"""One network of a bundle: its method, data and random numbers, and the Trainer as it sees it."""
 
 from __future__ import annotations
 
@@ -19,17 +19,21 @@ from pai_bench.training.module import SparseClassifier
 HOOKS = (
     "on_fit_start", "on_fit_end", "on_train_start", "on_train_end", "on_train_epoch_start",
     "on_train_epoch_end", "on_train_batch_start", "on_train_batch_end", "on_before_zero_grad",
-    "on_before_backward", "on_after_backward", "on_before_optimizer_step",
+    "on_after_backward", "on_before_optimizer_step",
     "on_validation_start", "on_validation_end", "on_validation_epoch_start",
     "on_validation_epoch_end",
 )  # fmt: skip
-"""Hooks of Lightning that a stack calls on each method that overrides them."""
-TAKEN_OVER = (
-    "training_step", "validation_step", "batch_loss", "forward", "configure_optimizers",
-    "configure_callbacks", "backward", "optimizer_zero_grad", "lr_scheduler_step",
-    "transfer_batch_to_device", "on_before_batch_transfer", "on_after_batch_transfer",
+"""Hooks of Lightning that are called on each method that overrides them."""
+REPLACED = (
+    "configure_optimizers", "configure_callbacks", "backward", "on_before_backward",
+    "optimizer_zero_grad", "lr_scheduler_step", "transfer_batch_to_device", "on_before_batch_transfer",
+    "on_after_batch_transfer",
 )  # fmt: skip
-"""What a stack does itself: a method that overrides one of these is trained alone."""
+"""What is done for all networks at once: a method that overrides one of these is trained alone."""
+REPLACED_IN_STACKS = ("training_step", "batch_loss", "forward")
+"""The same, where the networks are one stack."""
+STEP = ("optimizer_step", "on_dense_gradients", "on_before_optimizer_step")
+"""A method that overrides one of these has an optimizer by itself; others share one."""
 
 
 def overridden(method: type[SparseClassifier], name: str, base: type = SparseClassifier) -> bool:
@@ -38,7 +42,7 @@ def overridden(method: type[SparseClassifier], name: str, base: type = SparseCla
 
 
 class Member:
-    """One network of a stack.
+    """One network of a bundle.
 
     Its method sees a Trainer with its own data and optimizer, and draws from its own random
     stream, as if it were alone.
@@ -58,8 +62,12 @@ class Member:
         self.failure: Failure | None = None
         """What ended its training."""
         self._hooks = {name for name in HOOKS if overridden(type(module), name)}
-        self.looks_at_gradients = overridden(type(module), "on_dense_gradients")
-        self.steps_itself = overridden(type(module), "optimizer_step")
+        self.has_optimizer = any(overridden(type(module), name) for name in STEP)
+        """Whether it has an optimizer by itself."""
+        self.optimizer: torch.optim.Optimizer
+        self._clips = module.context.recipe.clip_at is not None or overridden(
+            type(module), "configure_gradient_clipping"
+        )
 
     @property
     def is_training(self) -> bool:
@@ -72,24 +80,35 @@ class Member:
 
     def use(self, optimizer: torch.optim.Optimizer) -> None:
         """Set the optimizer that the method sees as its Trainer's."""
+        self.optimizer = optimizer
         trainer: Any = self.module.trainer
         trainer.strategy = _View(trainer.strategy, optimizers=[optimizer],
                                  _lightning_optimizers=[optimizer])  # fmt: skip
+
+    def clip_gradients(self) -> None:
+        """Clip the gradients of the network as its method or the recipe says."""
+        if self._clips:
+            self.run(self.module.configure_gradient_clipping, self.optimizer)
 
     def call(self, hook: str, *arguments: Any) -> None:
         """Call a hook of Lightning if the method overrides it."""
         if hook in self._hooks and self.is_training:
             self.run(getattr(self.module, hook), *arguments)
 
-    def run(self, function: Callable[..., Any], *arguments: Any) -> None:
-        """Run a part of the training with the member's random numbers; an exception ends it."""
+    def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Run a part of the training with the member's random numbers.
+
+        Returns:
+            What `function` returns; None if it raised, which ends the member's training.
+        """
         try:
             with self._as_global():
-                function(*arguments)
+                return function(*arguments)
         except Collapsed as reason:
             self.skipped = first_line(reason)
         except Exception as error:
             self.failure = failure_of(error)
+        return None
 
     @contextmanager
     def _as_global(self) -> Iterator[None]:
@@ -114,7 +133,7 @@ class _View:
 
 
 class MemberTrainer(_View):
-    """The Trainer of a stack as one member sees it: with the data of that member."""
+    """The Trainer of a bundle as one member sees it: with the data of that member."""
 
     def __init__(self, trainer: pl.Trainer, data: InMemoryData) -> None:
         super().__init__(trainer, datamodule=data, strategy=trainer.strategy)

@@ -9,15 +9,12 @@ import torch
 from torch import Tensor
 
 
-class StackedOptimizer(torch.optim.Optimizer):
-    """Steps each network's own optimizer, whose parameters are slices of the stack.
-
-    So each network has its own momentum, and a method that skips a step, or resets a part of the
-    optimizer's state, does it to its own network.
+class BundleOptimizer(torch.optim.Optimizer):
+    """Steps the optimizers of all networks where the Trainer steps its one.
 
     Args:
-        optimizers: One for each network.
-        step_all: Takes a step of all networks; called where the Trainer steps its optimizer.
+        optimizers: Those of the networks: one may serve several.
+        step_all: Takes a step of every network that still trains.
     """
 
     def __init__(

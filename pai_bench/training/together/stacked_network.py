@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Generator, Tensor, nn
 
-from pai_bench.training.stacked.layers import NotStackable, StackedDropout, stacked_layer
+from pai_bench.training.together.stacked_layers import NotStackable, StackedDropout, stacked_layer
 
 
 class StackedNetwork:

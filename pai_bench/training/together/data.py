@@ -13,7 +13,7 @@ from pai_bench.data.image_tensors import Batch
 from pai_bench.data.module import EvaluationBatches, InMemoryData, TrainBatches
 
 
-class StackedBatch(NamedTuple):
+class BundleBatch(NamedTuple):
     """A training batch of each network; a tuple, so that Lightning can convert what is in it."""
 
     of_seeds: Sequence[Batch]
@@ -41,7 +41,7 @@ class StackedBatch(NamedTuple):
         return torch.stack([self.of_seeds[seed][1] for seed in self.seed_of], 1)
 
 
-class StackedBatches:
+class BundleBatches:
     """A resumable data loader: the batches of each seed, in the order that they have alone."""
 
     def __init__(self, loaders: Sequence[TrainBatches], seed_of: Sequence[int]) -> None:
@@ -50,9 +50,9 @@ class StackedBatches:
     def __len__(self) -> int:
         return len(self._loaders[0])
 
-    def __iter__(self) -> Iterator[StackedBatch]:
+    def __iter__(self) -> Iterator[BundleBatch]:
         for batches in zip(*self._loaders, strict=True):
-            yield StackedBatch(batches, self._seed_of)
+            yield BundleBatch(batches, self._seed_of)
 
     def state_dict(self) -> dict[str, Any]:
         """Where each loader is."""
@@ -64,8 +64,8 @@ class StackedBatches:
             loader.load_state_dict(of_loader)
 
 
-class StackedData(pl.LightningDataModule):
-    """Batches of the networks of a stack, from images that they share.
+class BundleData(pl.LightningDataModule):
+    """Batches of the networks of a bundle, from images that they share.
 
     Args:
         members: The data of each network: orders and augmentations of their seeds.
@@ -97,9 +97,9 @@ class StackedData(pl.LightningDataModule):
         assert self.trainer is not None
         self._of_seeds[0].to(self.trainer.strategy.root_device)
 
-    def train_dataloader(self) -> StackedBatches:
+    def train_dataloader(self) -> BundleBatches:
         """One pass over the training images per epoch, for each seed."""
-        return StackedBatches([d.train_dataloader() for d in self._of_seeds], self._seed_of)
+        return BundleBatches([d.train_dataloader() for d in self._of_seeds], self._seed_of)
 
     def val_dataloader(self) -> EvaluationBatches:
         """The images to evaluate on, the same for all networks."""

@@ -1,0 +1,251 @@
+"""K methods as one LightningModule: each step is a step of all their networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from pai_bench.training.callbacks.mask_selection import MaskSelection
+from pai_bench.training.callbacks.phase_timer import PhaseTimer
+from pai_bench.training.failure import Failure
+from pai_bench.training.optimizer import build_optimizer, build_schedule
+from pai_bench.training.together.data import BundleBatch
+from pai_bench.training.together.in_step import InStep
+from pai_bench.training.together.member import Member
+from pai_bench.training.together.optimizer import BundleOptimizer
+from pai_bench.training.together.stack import Stack
+
+
+class NothingLeft(Exception):
+    """No network of a bundle is left to train."""
+
+
+class BundleClassifier(pl.LightningModule):
+    """Trains the networks of K methods together; each method sees its own network, as if alone.
+
+    Masks are chosen one method after another, before the first step. In each step the methods'
+    hooks are called as Lightning calls them for a network that is trained alone. A method that
+    raises, or whose loss is not finite, is taken out; the others go on.
+
+    Args:
+        members: Methods that can be trained together, on networks that were built alike.
+        stacked: Whether the networks become one stack, or are trained in step.
+    """
+
+    def __init__(self, members: Sequence[Member], stacked: bool) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.members, self.stacked = members, stacked
+        self.methods = nn.ModuleList(member.module for member in members)
+        self.phase_timer = PhaseTimer()
+        self.progress_callback: Callable[[str], None] = lambda _message: None
+        self._optimizers: list[torch.optim.Optimizer] = []
+        self._schedules: list[Any] = []
+        self._saved_schedules: list[Any] = []
+        self._joint: InStep | Stack
+
+    @property
+    def training_members(self) -> list[Member]:
+        """Those that still take part."""
+        return [member for member in self.members if member.is_training]
+
+    def configure_callbacks(self) -> list[pl.Callback]:
+        """Time the phases of all together."""
+        return [self.phase_timer]
+
+    # Before the first step -----------------------------------------------------------------------
+
+    def setup(self, stage: str) -> None:
+        """Show each method its Trainer."""
+        for member in self.members:
+            member.attach(self.trainer)
+            member.module.progress_callback = self._progress_of(member)
+
+    def _progress_of(self, member: Member) -> Callable[[str], None]:
+        def report(message: str) -> None:
+            self.progress_callback(f"{member.cell}: {message}")
+
+        return report
+
+    def configure_optimizers(self) -> BundleOptimizer:
+        """Build the optimizers: one for all networks but those whose method has a say in steps.
+
+        Optimizers update each tensor by itself, so a network does not notice which others there
+        are.
+        """
+        sharing = [member for member in self.members if not member.has_optimizer]
+        configured = [self._shared(sharing)] if sharing else []
+        for member in sharing:
+            member.use(configured[0]["optimizer"])
+        for member in self.members:
+            if member.has_optimizer:
+                configured.append(member.module.configure_optimizers())
+                member.use(configured[-1]["optimizer"])
+        self._optimizers = [each["optimizer"] for each in configured]
+        self._schedules = [each["lr_scheduler"] for each in configured]
+        for schedule, state in zip(self._schedules, self._saved_schedules, strict=False):
+            schedule["scheduler"].load_state_dict(state)
+        return BundleOptimizer(self._optimizers, self._step_all)
+
+    def _shared(self, members: Sequence[Member]) -> dict[str, Any]:
+        recipe, data = members[0].module.context.recipe, members[0].data
+        networks = nn.ModuleList(member.module.network for member in members)
+        optimizer = build_optimizer(networks, recipe)
+        schedule = build_schedule(optimizer, recipe, len(data.train_dataloader()))
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def on_fit_start(self) -> None:
+        """Let each method choose its masks.
+
+        Raises:
+            NothingLeft: No method got that far.
+        """
+        selection = MaskSelection()
+        for member in self.training_members:
+            member.run(selection.on_fit_start, member.module.trainer, member.module)
+            member.call("on_fit_start")
+        self._check_members()
+        self._joint = Stack(self.members) if self.stacked else InStep(self.members)
+        self.phase_timer.restart(self)
+
+    def on_train_start(self) -> None:
+        """Call the methods' hooks."""
+        self._call("on_train_start")
+
+    # A step --------------------------------------------------------------------------------------
+
+    def on_train_epoch_start(self) -> None:
+        """Reset the mean losses, and call the methods' hooks."""
+        for member in self.members:
+            member.module.learning_curves.on_train_epoch_start(self.trainer, member.module)
+        self._call("on_train_epoch_start")
+
+    def on_train_batch_start(self, batch: BundleBatch, batch_idx: int) -> None:
+        """Call the methods' hooks, each with its own batch."""
+        for index, member in enumerate(self.members):
+            member.call("on_train_batch_start", batch.of(index), batch_idx)
+
+    def training_step(self, batch: BundleBatch, batch_idx: int) -> None:
+        """Train all networks on a batch of each."""
+        optimizer: Any = self.optimizers()
+        self._call("on_before_zero_grad")
+        self._joint.zero_grad()
+        losses = self._joint.losses(batch, batch_idx)
+        self._check_members()
+        self.manual_backward(torch.stack(list(losses.values())).sum())
+        self._joint.after_backward()
+        self._call("on_after_backward")
+        optimizer.step()
+        self._step_schedules("step")
+        for index, loss in losses.items():
+            self._end_batch(self.members[index], loss.detach(), batch.of(index), batch_idx)
+
+    def _end_batch(
+        self, member: Member, loss: Tensor, batch: tuple[Tensor, Tensor], batch_idx: int
+    ) -> None:
+        outputs, module = {"loss": loss}, member.module
+        module.learning_curves.on_train_batch_end(self.trainer, module, outputs, batch, batch_idx)
+        member.call("on_train_batch_end", outputs, batch, batch_idx)
+
+    def _step_all(self) -> None:
+        """Do what lies between the backward pass and the end of a step."""
+        for member in self.training_members:
+            if member.has_optimizer:
+                member.run(member.module.on_dense_gradients)
+        self._joint.mask_gradients()
+        for member in self.training_members:
+            member.call("on_before_optimizer_step", member.optimizer)
+            member.clip_gradients()
+        for member in self.members:
+            if not member.is_training:
+                member.module.network.zero_grad()  # optimizers pass over what has no gradient
+        if self._optimizers and not all(member.has_optimizer for member in self.members):
+            self._optimizers[0].step()
+        for member in self.training_members:
+            if member.has_optimizer:
+                member.run(member.module.optimizer_step, self.current_epoch, 0, member.optimizer)
+
+    def _step_schedules(self, interval: str) -> None:
+        for schedule in self._schedules:
+            if schedule["interval"] == interval:
+                schedule["scheduler"].step()
+
+    def on_train_epoch_end(self) -> None:
+        """Step schedules that count in epochs, and call the methods' hooks."""
+        self._step_schedules("epoch")
+        self._call("on_train_epoch_end")
+        self._joint.check()
+        self._check_members()
+
+    # Evaluation ----------------------------------------------------------------------------------
+
+    def on_validation_epoch_start(self) -> None:
+        """Record the mean training losses."""
+        self._record("on_validation_epoch_start")
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Evaluate each network by itself: large batches gain nothing from being stacked."""
+        for member in self.training_members:
+            member.run(self._validate, member, batch, batch_idx)
+
+    def _validate(self, member: Member, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        module = member.module
+        outputs = module.validation_step(batch, batch_idx)
+        module.learning_curves.on_validation_batch_end(
+            self.trainer, module, outputs, batch, batch_idx
+        )
+
+    def on_validation_epoch_end(self) -> None:
+        """Record the accuracy and loss of each network."""
+        self._record("on_validation_epoch_end")
+
+    def _record(self, hook: str) -> None:
+        for member in self.training_members:
+            curves = member.module.learning_curves
+            member.run(getattr(curves, hook), self.trainer, member.module)
+        self._call(hook)
+
+    # Checkpoints ---------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Save what each method saves, its curves and where its random numbers are."""
+        checkpoint["members"] = [_saved(member) for member in self.members]
+        checkpoint["schedules"] = [s["scheduler"].state_dict() for s in self._schedules]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore what was saved."""
+        self._saved_schedules = checkpoint["schedules"]
+        for member, saved in zip(self.members, checkpoint["members"], strict=True):
+            member.module.on_load_checkpoint(saved["method"])
+            member.module.learning_curves.load_state_dict(saved["curves"])
+            member.module.phase_timer.load_state_dict(saved["timer"])
+            member.random.set_state(saved["random"])
+            member.skipped = saved["skipped"]
+            member.failure = Failure(*saved["failure"]) if saved["failure"] else None
+
+    # Members -------------------------------------------------------------------------------------
+
+    def _call(self, hook: str) -> None:
+        for member in self.members:
+            member.call(hook, *([member.optimizer] if hook == "on_before_zero_grad" else []))
+
+    def _check_members(self) -> None:
+        if not self.training_members:
+            raise NothingLeft
+
+
+def _saved(member: Member) -> dict[str, Any]:
+    of_method: dict[str, Any] = {}
+    member.module.on_save_checkpoint(of_method)
+    return {
+        "method": of_method,
+        "curves": member.module.learning_curves.state_dict(),
+        "timer": member.module.phase_timer.state_dict(),
+        "random": member.random.get_state(),
+        "skipped": member.skipped,
+        "failure": list(member.failure) if member.failure else None,
+    }
