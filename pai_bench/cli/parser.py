@@ -175,6 +175,10 @@ def _execution(sub: _Parser) -> None:
     )
     sub.add_argument("--strategy", default="auto", help="the Trainer's")
     sub.add_argument(
+        "--stack", type=_stack, metavar="auto|off|K",
+        help="networks trained as one; auto: on a CPU the same bit by bit (benchmark.yaml)",
+    )  # fmt: skip
+    sub.add_argument(
         "--launcher", default=LOCAL, help="where cells run: local, or that of a package (local)"
     )
     sub.add_argument("--wandb", default=None, choices=_MODES, help="mirror to W&B (benchmark.yaml)")
@@ -184,6 +188,14 @@ def _execution(sub: _Parser) -> None:
 def _count(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"not a number of workers: {text!r}")
+    return int(text)
+
+
+def _stack(text: str) -> Any:
+    if text in ("auto", "off"):
+        return text
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"not auto, off or a number of networks: {text!r}")
     return int(text)
 
 

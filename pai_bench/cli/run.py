@@ -69,7 +69,8 @@ def _run_suite(
     request = _run_request(context, parsed, suite, cells)
     jobs = parsed.jobs or run.default_jobs(request)
     context.console.print(f"{title}: {len(cells)} cells, {jobs} side by side", highlight=False)
-    tally = run.run(request, jobs, context.console, parsed.retry_failed, parsed.launcher)
+    stack = parsed.stack or context.settings.stack
+    tally = run.run(request, jobs, context.console, parsed.retry_failed, parsed.launcher, stack)
     mode = parsed.wandb or os.environ.get("WANDB_MODE") or context.settings.wandb.mode
     publish_suite(context, suite, title, mode, selected=cells)
     say(context, "cells", _tally_line(tally))

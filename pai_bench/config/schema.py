@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Density = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
@@ -220,12 +220,20 @@ class Benchmark(Settings):
     """Folder with parquet files, read before the hub; PAI_BENCH_MIRROR goes before it."""
     threads: Positive = 1
     """CPU threads of one cell: the same for any number of workers, so results are too."""
+    stack: Literal["auto", "off"] | Positive = "auto"
+    """How networks are trained together: `off`, each alone; a number, so many as one stack; `auto`,
+    on a GPU as stacks of a size that is measured, on a CPU in step, which changes no bit."""
     data: dict[str, Data]
     networks: dict[str, Network]
     recipes: dict[str, Recipe]
     suites: dict[str, Suite]
     papers: dict[str, Paper] = {}
     wandb: Wandb = Wandb()
+
+    @field_validator("stack", mode="before")
+    @classmethod
+    def _spelled(cls, value: object) -> object:
+        return "off" if value is False else value  # YAML reads a bare `off` as false
 
     def methods_of_papers(self) -> frozenset[str]:
         """Name the methods that are some paper's own, and so no baselines."""

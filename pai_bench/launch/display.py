@@ -13,7 +13,7 @@ from rich.text import Text
 
 from pai_bench.experiment.bundle import Bundle
 from pai_bench.experiment.cell import Cell
-from pai_bench.launch.events import Event, Finished, Started
+from pai_bench.launch.events import Event, Finished, Started, Stopped
 from pai_bench.training.progress import Progress
 
 START = 15.0
@@ -78,6 +78,8 @@ class ProgressDisplay:
             self._advance(event)
         elif isinstance(event, Finished):
             self._finish(event)
+        elif isinstance(event, Stopped):
+            del self._running[event.bundle.id]
         self._log()
 
     def _advance(self, event: Progress) -> None:

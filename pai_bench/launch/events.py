@@ -33,4 +33,11 @@ class Rejected:
     reason: str
 
 
-Event = Started | Progress | Finished | Rejected
+@dataclass(frozen=True)
+class Stopped:
+    """The worker of a bundle has died; its cells will be started again, each alone."""
+
+    bundle: Bundle
+
+
+Event = Started | Progress | Finished | Rejected | Stopped

@@ -28,10 +28,11 @@ class Launcher(Protocol):
     def launch(self, request: RunRequest, jobs: int) -> Generator[Event]:
         """Run all bundles, and yield events as they happen.
 
-        Each bundle is started once: `Started`, any number of `Progress`, and `Finished` for each of
-        its cells when its result is stored. Closing the iterator, or an interrupt in its consumer,
-        stops the workers; stored results stay, and no cell is stored as failed because of it. If a
-        worker dies, the cells that it has not stored are stored as failed, with the reason.
+        For each bundle: `Started`, any number of `Progress`, and `Finished` for each of its cells
+        when its result is stored. Closing the iterator, or an interrupt in its consumer, stops the
+        workers; stored results stay, and no cell is stored as failed because of it. If a worker
+        dies with a bundle of one cell, the cell is stored as failed, with the reason; with several,
+        it is `Stopped`, and its cells are run again, each as a bundle of its own.
 
         Args:
             request: The bundles, with settings, folder of results and hardware.

@@ -1,7 +1,8 @@
 """The launcher of this machine: N worker processes, each running one bundle after another.
 
-Workers write their results themselves. One that dies (out of memory, say) is replaced, and its
-cells are stored as failed. When this process ends, in whatever way, the workers end too; at most
+Workers write their results themselves. One that dies (out of memory, say) is replaced, and what it
+trained together is trained again cell by cell; a cell during which it dies alone is stored as
+failed. When this process ends, in whatever way, the workers end too; at most
 the running bundles are lost.
 """
 
@@ -22,7 +23,7 @@ from pai_bench.core import environment
 from pai_bench.core.errors import BenchError
 from pai_bench.core.hardware import share
 from pai_bench.experiment.bundle import Bundle
-from pai_bench.launch.events import Event, Finished, Rejected, Started
+from pai_bench.launch.events import Event, Finished, Rejected, Started, Stopped
 from pai_bench.launch.request import RunRequest
 from pai_bench.store.result import Result
 from pai_bench.store.store import Store
@@ -61,13 +62,13 @@ class Local:
                 ready = wait([worker.pipe for worker in workers if worker.bundle])
                 for worker in workers:
                     if worker.pipe in ready:
-                        yield from _receive(worker, request)
+                        yield from _receive(worker, request, waiting)
         finally:
             _stop(workers)
 
 
-def _receive(worker: _Worker, request: RunRequest) -> Iterator[Event]:
-    """Receive the next event of a worker; if it died, store its unfinished cells as failed."""
+def _receive(worker: _Worker, request: RunRequest, waiting: deque[Bundle]) -> Iterator[Event]:
+    """Receive the next event of a worker; if it died, say what becomes of its bundle."""
     bundle = worker.bundle
     assert bundle is not None
     try:
@@ -75,7 +76,11 @@ def _receive(worker: _Worker, request: RunRequest) -> Iterator[Event]:
     except (EOFError, OSError):
         worker.process.join()
         worker.bundle = None
-        yield from _failed(bundle, request, _cause_of_death(worker.process.exitcode))
+        if len(bundle) > 1:
+            waiting.extendleft(reversed(bundle.alone()))
+            yield Stopped(bundle)
+        else:
+            yield from _failed(bundle, request, _cause_of_death(worker.process.exitcode))
         return
     if isinstance(event, Rejected):
         raise BenchError(event.reason)

@@ -28,6 +28,8 @@ class RunRequest:
     runs: Path
     hardware: Hardware
     plugins: tuple[Path, ...] = ()
+    stacked: bool = False
+    """Whether the networks of a bundle become one stack (training/together/)."""
     command: str = field(default_factory=environment.command_line)
     """Command line that is recorded in results."""
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))

@@ -11,9 +11,9 @@ from rich.console import Console
 from pai_bench.config.schema import Benchmark
 from pai_bench.core.hardware import available_cores, gpus_of
 from pai_bench.data.locations import cached_file
-from pai_bench.experiment.bundle import bundles
 from pai_bench.experiment.cell import Cell
 from pai_bench.experiment.cost import assumed_seconds
+from pai_bench.launch.bundling import Stack, bundled, is_stacked
 from pai_bench.launch.display import ProgressDisplay
 from pai_bench.launch.launcher import LOCAL, load_launcher
 from pai_bench.launch.request import RunRequest
@@ -41,6 +41,7 @@ def run(
     console: Console,
     retry_failed: bool = False,
     launcher: str = LOCAL,
+    stack: Stack = "auto",
 ) -> Tally:
     """Run the cells of `request` that have no result yet.
 
@@ -53,6 +54,7 @@ def run(
         console: Where progress is shown.
         retry_failed: Run cells whose stored result is a failure again.
         launcher: Name of the launcher.
+        stack: How networks are trained together (see `bundling.is_stacked`).
 
     Raises:
         BenchError: The data set cannot be loaded, the launcher is unknown, or the hardware is not
@@ -67,7 +69,9 @@ def run(
     todo = tuple(cell for cell in missing if not store.copy_from(cell))
     if todo:
         _prepare_data(todo[0], request.settings, console)
-        _launch(replace(request, bundles=tuple(bundles(todo))), jobs, console, launcher)
+        work = bundled(todo, stack, request.hardware, request.settings, jobs)
+        stacked = is_stacked(stack, request.hardware)
+        _launch(replace(request, bundles=work, stacked=stacked), jobs, console, launcher)
     failed = sum(store.status(cell) == "failed" for cell in request.cells)
     stored, copied = len(request.cells) - len(todo), len(missing) - len(todo)
     return Tally(len(todo), stored, copied, failed, time.monotonic() - started)

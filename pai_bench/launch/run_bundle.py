@@ -27,7 +27,9 @@ def run_bundle(
     """
     store = Store(request.runs, request.suite)
     try:
-        outcomes = fit(bundle, request.settings, hardware, request.plugins, emit, request.runs)
+        outcomes = fit(
+            bundle, request.settings, hardware, request.plugins, emit, request.runs, request.stacked
+        )
     except BenchError as error:
         return emit(Rejected(bundle, str(error)))
     for cell, outcome in zip(bundle, outcomes, strict=True):

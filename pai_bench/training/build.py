@@ -97,7 +97,10 @@ def build_module(
         cell.density, cell.recipe, data.classes, rng, cell.sanity_check, other_start, search_cache,
         init.named(settings.networks[cell.network].init),
     )  # fmt: skip
-    return method(initial_network("init"), context, **cell.hyper)
+    network = initial_network("init")
+    if cell.precision == "64-true":
+        network.double()  # The Trainer does so too late: after it has read a checkpoint.
+    return method(network, context, **cell.hyper)
 
 
 def build_trainer(

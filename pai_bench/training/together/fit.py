@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,9 +21,9 @@ from pai_bench.training.module import SparseClassifier
 from pai_bench.training.outcome import Outcome, Together, result_of
 from pai_bench.training.setup import TrainingSetup
 from pai_bench.training.together.data import BundleData
-from pai_bench.training.together.stacked_layers import NotStackable
 from pai_bench.training.together.member import REPLACED, REPLACED_IN_STACKS, Member, overridden
-from pai_bench.training.together.module import NothingLeft, BundleClassifier
+from pai_bench.training.together.module import BundleClassifier, NothingLeft
+from pai_bench.training.together.stacked_layers import NotStackable
 from pai_bench.training.together.stacked_network import check_stackable
 
 Outcomes = dict[str, Outcome]
@@ -31,9 +31,7 @@ Outcomes = dict[str, Outcome]
 Reasons = dict[str, str]
 
 
-def fit_together(
-    bundle: Bundle, setup: TrainingSetup, stacked: bool
-) -> tuple[Outcomes, Reasons]:
+def fit_together(bundle: Bundle, setup: TrainingSetup, stacked: bool) -> tuple[Outcomes, Reasons]:
     """Train those cells of a bundle together that can be.
 
     Args:
@@ -111,7 +109,8 @@ class _Training:
                 if own:
                     raise NotStackable(f"{member.cell.method} has its own {own[0]}")
             networks = [member.module.network for member in self.members[:2]]
-            check_stackable(networks, self._images())
+            dtype = next(networks[0].parameters()).dtype
+            check_stackable(networks, self._images().to(dtype))
         except NotStackable as reason:
             self.stacked, self.note = False, f"not stacked: {reason}"
 

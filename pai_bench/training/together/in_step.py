@@ -1,13 +1,14 @@
 """Networks in step: each has its own forward pass, all else of a step is done for all at once.
 
 On a CPU the time of a step of a small network is mostly that of the Trainer, callbacks and
-optimizer. Here that is spent once for K networks, and the results are those of a training alone, bit
-by bit: the same kernels run on the same tensors.
+optimizer. Here that is spent once for K networks. The results are those of a training alone, bit by
+bit: the same kernels run on the same tensors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -28,14 +29,15 @@ class InStep:
 
     def __init__(self, members: Sequence[Member]) -> None:
         self._members = members
+        self._parameters = [list(m.module.network.parameters()) for m in members]
         self._weights = [[w for _, w in prunable(m.module.network)] for m in members]
         self._factors: list[list[Tensor]] = [[] for _ in members]
         self._masks: list[Masks | None] = [None] * len(members)
 
     def zero_grad(self) -> None:
         """Drop all gradients."""
-        for member in self._members:
-            member.module.network.zero_grad()
+        for parameter in chain.from_iterable(self._parameters):
+            parameter.grad = None
 
     def losses(self, batch: BundleBatch, batch_idx: int) -> Mapping[int, Tensor]:
         """Compute the loss of each network that still trains, by its index."""

@@ -26,8 +26,8 @@ HOOKS = (
 """Hooks of Lightning that are called on each method that overrides them."""
 REPLACED = (
     "configure_optimizers", "configure_callbacks", "backward", "on_before_backward",
-    "optimizer_zero_grad", "lr_scheduler_step", "transfer_batch_to_device", "on_before_batch_transfer",
-    "on_after_batch_transfer",
+    "optimizer_zero_grad", "lr_scheduler_step", "transfer_batch_to_device",
+    "on_before_batch_transfer", "on_after_batch_transfer",
 )  # fmt: skip
 """What is done for all networks at once: a method that overrides one of these is trained alone."""
 REPLACED_IN_STACKS = ("training_step", "batch_loss", "forward")
@@ -82,6 +82,7 @@ class Member:
         """Set the optimizer that the method sees as its Trainer's."""
         self.optimizer = optimizer
         trainer: Any = self.module.trainer
+        trainer.optimizers = [optimizer]
         trainer.strategy = _View(trainer.strategy, optimizers=[optimizer],
                                  _lightning_optimizers=[optimizer])  # fmt: skip
 

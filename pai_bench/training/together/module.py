@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pytorch_lightning as pl
@@ -61,6 +62,7 @@ class BundleClassifier(pl.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Show each method its Trainer."""
+        self._default_dtype = torch.get_default_dtype()
         for member in self.members:
             member.attach(self.trainer)
             member.module.progress_callback = self._progress_of(member)
@@ -131,18 +133,33 @@ class BundleClassifier(pl.LightningModule):
 
     def training_step(self, batch: BundleBatch, batch_idx: int) -> None:
         """Train all networks on a batch of each."""
-        optimizer: Any = self.optimizers()
-        self._call("on_before_zero_grad")
         self._joint.zero_grad()
         losses = self._joint.losses(batch, batch_idx)
         self._check_members()
+        with self._outside_of_precision():
+            self._step(losses)
+        for index, loss in losses.items():
+            self._end_batch(self.members[index], loss.detach(), batch.of(index), batch_idx)
+
+    def _step(self, losses: Mapping[int, Tensor]) -> None:
+        optimizer: Any = self.optimizers()
+        self._call("on_before_zero_grad")
         self.manual_backward(torch.stack(list(losses.values())).sum())
         self._joint.after_backward()
         self._call("on_after_backward")
         optimizer.step()
         self._step_schedules("step")
-        for index, loss in losses.items():
-            self._end_batch(self.members[index], loss.detach(), batch.of(index), batch_idx)
+
+    @contextmanager
+    def _outside_of_precision(self) -> Iterator[None]:
+        """Leave the context of the Trainer's precision, which it has for the forward pass alone."""
+        dtype = torch.get_default_dtype()
+        torch.set_default_dtype(self._default_dtype)
+        try:
+            with torch.autocast(self.device.type, enabled=False):
+                yield
+        finally:
+            torch.set_default_dtype(dtype)
 
     def _end_batch(
         self, member: Member, loss: Tensor, batch: tuple[Tensor, Tensor], batch_idx: int

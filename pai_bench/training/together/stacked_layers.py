@@ -149,9 +149,7 @@ class StackedDropout(nn.Module):
             torch.empty_like(part, memory_format=torch.contiguous_format)
             .bernoulli_(keep, generator=generator)
             .div_(keep)
-            for part, generator in zip(
-                inputs.chunk(self.networks, 1), self.generators, strict=True
-            )
+            for part, generator in zip(inputs.chunk(self.networks, 1), self.generators, strict=True)
         ]
         return inputs * torch.cat(parts, 1)
 
@@ -177,9 +175,9 @@ def stacked_layer(name: str, siblings: Siblings) -> nn.Module | None:
         NotStackable: They have parameters or randomness, and are of a class that has no conversion.
     """
     kind = type(siblings[0])
-    if any(type(sibling) is not kind or _unlike(siblings[0], sibling) for sibling in siblings):
-        raise NotStackable(f"networks differ in {name or 'their class'}")
     if kind in CONVERSIONS:
+        if any(type(other) is not kind or _unlike(siblings[0], other) for other in siblings):
+            raise NotStackable(f"networks differ in {name}")
         return CONVERSIONS[kind](siblings)
     own = [*siblings[0].named_parameters(recurse=False), *siblings[0].named_buffers(recurse=False)]
     if own or "dropout" in kind.__name__.lower():

@@ -1,0 +1,62 @@
+"""How cells are bundled: which networks a worker trains together, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pai_bench.config.schema import Benchmark
+from pai_bench.core.hardware import Hardware, gpus_of
+from pai_bench.experiment.bundle import Bundle, bundles
+from pai_bench.experiment.cell import Cell
+from pai_bench.experiment.cost import assumed_seconds
+
+Stack = Literal["auto", "off"] | int
+IN_STEP = 8
+"""Networks that are trained in step: more gain little, and are stored later."""
+LONGEST = 600.0
+"""Seconds that a bundle in step may take, as assumed: its results are stored at its end."""
+
+
+def is_stacked(stack: Stack, hardware: Hardware) -> bool:
+    """Tell whether the networks of a bundle are to become one stack.
+
+    Args:
+        stack: `off`: each network is trained alone. A number: stacks of so many. `auto`: stacks on
+            a GPU; on a CPU networks are trained in step, with the same results, bit by bit, as
+            alone.
+        hardware: What they are trained on.
+    """
+    return isinstance(stack, int) or (stack == "auto" and bool(gpus_of(hardware)))
+
+
+def bundled(
+    cells: Sequence[Cell], stack: Stack, hardware: Hardware, settings: Benchmark, jobs: int = 1
+) -> tuple[Bundle, ...]:
+    """Group cells into bundles, enough of them for all workers.
+
+    Args:
+        cells: What is to be trained, in this order.
+        stack: See `is_stacked`.
+        hardware: What the cells are trained on.
+        settings: The benchmark.
+        jobs: Number of workers.
+    """
+    if not cells:
+        return ()
+    size = _size(cells[0], stack, hardware, settings)
+    return tuple(bundles(cells, max(1, min(size, -(-len(cells) // jobs)))))
+
+
+def _size(cell: Cell, stack: Stack, hardware: Hardware, settings: Benchmark) -> int:
+    if isinstance(stack, int):
+        return stack
+    if stack == "off":
+        return 1
+    if gpus_of(hardware):
+        from pai_bench.launch.probe import fastest_stack
+
+        return fastest_stack(cell, settings, hardware)
+    if hardware.accelerator not in ("auto", "cpu"):
+        return 1
+    return max(1, min(IN_STEP, int(LONGEST / assumed_seconds(cell, settings))))
