@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -181,6 +182,10 @@ def _execution(sub: _Parser) -> None:
     sub.add_argument(
         "--launcher", default=LOCAL, help="where cells run: local, or that of a package (local)"
     )
+    sub.add_argument(
+        "--budget", type=_seconds, default=math.inf, metavar="TIME",
+        help="stop in time, as 9m or 1h30m; what decides claims runs first",
+    )  # fmt: skip
     sub.add_argument("--wandb", default=None, choices=_MODES, help="mirror to W&B (benchmark.yaml)")
     sub.add_argument("--retry-failed", action="store_true", help="run failed cells again")
 
@@ -189,6 +194,15 @@ def _count(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"not a number of workers: {text!r}")
     return int(text)
+
+
+def _seconds(text: str) -> float:
+    match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", text)
+    seconds = sum(int(n or 0) * unit for n, unit in zip(match.groups(), (3600, 60, 1), strict=True)
+                  ) if match else 0  # fmt: skip
+    if not seconds:
+        raise argparse.ArgumentTypeError(f"not a time as 90s, 9m or 1h30m: {text!r}")
+    return float(seconds)
 
 
 def _stack(text: str) -> Any:

@@ -66,16 +66,22 @@ def suites_with_results(context: Context) -> list[str]:
 
 
 def publish_suite(
-    context: Context, suite: str, title: str, wandb: Any, selected: Sequence[Cell] | None = None
+    context: Context,
+    suite: str,
+    title: str,
+    wandb: Any,
+    selected: Sequence[Cell] | None = None,
+    summary: Sequence[tuple[str, str]] = (),
 ) -> None:
     """Print the board of the `selected` cells; page and W&B hold the whole suite.
 
-    With none selected, all are printed, and W&B is written anew.
+    With none selected, all are printed, and W&B is written anew. W&B comes last, after the lines of
+    `summary`: nobody has to wait for it.
     """
     from pai_bench.claims.lookup import ResultLookup
     from pai_bench.leaderboard.board import board
     from pai_bench.leaderboard.page import PageHeading, page
-    from pai_bench.leaderboard.publish import publish
+    from pai_bench.leaderboard.publish import mirrored, publish
     from pai_bench.leaderboard.stored import stored_board
 
     store, settings = Store(context.runs, suite), context.settings
@@ -91,17 +97,18 @@ def publish_suite(
     shown = whole if selected is None else board(store, suite, selected, of_papers)
     measured = ResultLookup(settings, context.methods, context.judged)
     whole_page = page(heading, [whole], settings, context.methods, measured)
-    path, mirrored = publish(
-        context.console, shown, whole, whole_page, settings, store, wandb, selected is None
-    )
+    path = publish(context.console, shown, whole_page, store)
     if stale:
         say(context, "left out", f"{stale} stored cells of other versions or settings")
     say(context, "page", f"{path} (one file; open it in a browser)")
-    say(context, "W&B", _wandb_line(mirrored))
-    if mirrored.report:
-        say(context, "report", mirrored.report)
-    elif mirrored.report_problem:
-        say(context, "report", f"not made: {mirrored.report_problem}")
+    for topic, line in summary:
+        say(context, topic, line)
+    mirror = mirrored(context.console, whole, whole_page, settings, wandb, selected is None)
+    say(context, "W&B", _wandb_line(mirror))
+    if mirror.report:
+        say(context, "report", mirror.report)
+    elif mirror.report_problem:
+        say(context, "report", f"not made: {mirror.report_problem}")
 
 
 def evidence(context: Context, parsed: Arguments) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from pai_bench.cli.context import Arguments, Context, say
+from pai_bench.cli.context import Arguments, Context
 from pai_bench.cli.publish import publish_suite
 from pai_bench.config.overrides import with_overrides
 from pai_bench.config.schema import Benchmark
@@ -64,20 +66,32 @@ def _run_suite(
 ) -> int:
     from pai_bench.launch import run
 
+    deadline = time.time() + parsed.budget
     cells = grid.cells(context.settings, context.methods, suite, selection)
+    if parsed.budget < math.inf:
+        cells = _by_priority(context, suite, cells)
     _check_network(context.settings, suite)
-    request = _run_request(context, parsed, suite, cells)
+    request = replace(_run_request(context, parsed, suite, cells), deadline=deadline)
     jobs = parsed.jobs or run.default_jobs(request)
     context.console.print(f"{title}: {len(cells)} cells, {jobs} side by side", highlight=False)
     stack = parsed.stack or context.settings.stack
     tally = run.run(request, jobs, context.console, parsed.retry_failed, parsed.launcher, stack)
     mode = parsed.wandb or os.environ.get("WANDB_MODE") or context.settings.wandb.mode
-    publish_suite(context, suite, title, mode, selected=cells)
-    say(context, "cells", _tally_line(tally))
+    summary = [("cells", _tally_line(tally))]
     if paper is not None:
-        say(context, "paper", _protocol_line(context, paper, jobs))
-        say(context, "claims", f"pai-bench claims {paper} · to cite it: --bibtex")
+        summary.append(("paper", _protocol_line(context, paper, jobs)))
+        summary.append(("claims", f"pai-bench claims {paper} · to cite it: --bibtex"))
+    publish_suite(context, suite, title, mode, cells, summary)
     return 1 if tally.failed else 0
+
+
+def _by_priority(context: Context, suite: str, cells: Sequence[Cell]) -> list[Cell]:
+    from pai_bench.claims.lookup import ResultLookup
+    from pai_bench.claims.parser import available
+    from pai_bench.claims.priority import by_priority
+
+    measured = ResultLookup(context.settings, context.methods, context.judged)
+    return by_priority(cells, suite, available().values(), measured)
 
 
 def _check_network(settings: Benchmark, suite: str) -> None:
@@ -153,7 +167,8 @@ def _tally_line(tally: Any) -> str:
     failed = f"; {tally.failed} failed (again with --retry-failed)" if tally.failed else ""
     copied = f" ({tally.copied} of them in other suites)" if tally.copied else ""
     ran = f"{tally.ran} run in {duration(tally.seconds)}"
-    return f"{ran}, {tally.stored} found done{copied}{failed}"
+    left = f", {tally.left} left: the same command goes on" if tally.left else ""
+    return f"{ran}, {tally.stored} found done{copied}{left}{failed}"
 
 
 def _protocol_line(context: Context, paper: str, jobs: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -31,7 +32,12 @@ def is_stacked(stack: Stack, hardware: Hardware) -> bool:
 
 
 def bundled(
-    cells: Sequence[Cell], stack: Stack, hardware: Hardware, settings: Benchmark, jobs: int = 1
+    cells: Sequence[Cell],
+    stack: Stack,
+    hardware: Hardware,
+    settings: Benchmark,
+    jobs: int = 1,
+    budget: float = math.inf,
 ) -> tuple[Bundle, ...]:
     """Group cells into bundles, enough of them for all workers.
 
@@ -41,14 +47,15 @@ def bundled(
         hardware: What the cells are trained on.
         settings: The benchmark.
         jobs: Number of workers.
+        budget: Seconds that there are: larger bundles than fit into it would finish nothing.
     """
     if not cells:
         return ()
-    size = _size(cells[0], stack, hardware, settings)
+    size = _size(cells[0], stack, hardware, settings, budget)
     return tuple(bundles(cells, max(1, min(size, -(-len(cells) // jobs)))))
 
 
-def _size(cell: Cell, stack: Stack, hardware: Hardware, settings: Benchmark) -> int:
+def _size(cell: Cell, stack: Stack, hardware: Hardware, settings: Benchmark, budget: float) -> int:
     if isinstance(stack, int):
         return stack
     if stack == "off":
@@ -56,7 +63,7 @@ def _size(cell: Cell, stack: Stack, hardware: Hardware, settings: Benchmark) -> 
     if gpus_of(hardware):
         from pai_bench.launch.probe import fastest_stack
 
-        return fastest_stack(cell, settings, hardware)
+        return fastest_stack(cell, settings, hardware, budget)
     if hardware.accelerator not in ("auto", "cpu"):
         return 1
-    return max(1, min(IN_STEP, int(LONGEST / assumed_seconds(cell, settings))))
+    return max(1, min(IN_STEP, int(min(LONGEST, budget / 2) / assumed_seconds(cell, settings))))

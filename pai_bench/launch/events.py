@@ -35,7 +35,7 @@ class Rejected:
 
 @dataclass(frozen=True)
 class Stopped:
-    """The worker of a bundle has died; its cells will be started again, each alone."""
+    """A bundle has stopped without results: its worker has died, or the time budget is spent."""
 
     bundle: Bundle
 

@@ -32,7 +32,8 @@ class Launcher(Protocol):
         when its result is stored. Closing the iterator, or an interrupt in its consumer, stops the
         workers; stored results stay, and no cell is stored as failed because of it. If a worker
         dies with a bundle of one cell, the cell is stored as failed, with the reason; with several,
-        it is `Stopped`, and its cells are run again, each as a bundle of its own.
+        it is `Stopped`, and its cells are run again, each as a bundle of its own. After the
+        deadline of the request no bundle is started, and those that run are `Stopped`.
 
         Args:
             request: The bundles, with settings, folder of results and hardware.

@@ -8,9 +8,11 @@ the running bundles are lost.
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
+import time
 from collections import deque
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
@@ -30,6 +32,8 @@ from pai_bench.store.store import Store
 
 _METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 _processes: Any = multiprocessing.get_context(_METHOD)
+GRACE = 5.0
+"""Seconds after the deadline in which a training may evaluate, and write its checkpoint."""
 
 
 @dataclass
@@ -51,6 +55,8 @@ class Local:
         workers = [_start(request, index) for index in range(min(max(1, jobs), len(waiting)))]
         try:
             while waiting or any(worker.bundle for worker in workers):
+                if time.time() >= request.deadline:
+                    waiting.clear()
                 for index, worker in enumerate(workers):
                     if worker.bundle is None and waiting:
                         if not worker.process.is_alive():
@@ -59,7 +65,10 @@ class Local:
                         worker.unfinished = len(worker.bundle)
                         worker.pipe.send(worker.bundle)
                         yield Started(worker.bundle)
-                ready = wait([worker.pipe for worker in workers if worker.bundle])
+                pipes = [worker.pipe for worker in workers if worker.bundle]
+                ready = wait(pipes, _patience(request)) if pipes else []
+                if not ready:
+                    return  # What is still choosing masks cannot write a checkpoint.
                 for worker in workers:
                     if worker.pipe in ready:
                         yield from _receive(worker, request, waiting)
@@ -85,9 +94,16 @@ def _receive(worker: _Worker, request: RunRequest, waiting: deque[Bundle]) -> It
     if isinstance(event, Rejected):
         raise BenchError(event.reason)
     worker.unfinished -= isinstance(event, Finished)
-    if not worker.unfinished:
+    if not worker.unfinished or isinstance(event, Stopped):
         worker.bundle = None
     yield event
+
+
+def _patience(request: RunRequest) -> float | None:
+    """Seconds to wait for a worker: until some time after the deadline, if there is one."""
+    if math.isinf(request.deadline):
+        return None
+    return max(0.0, request.deadline - time.time()) + GRACE
 
 
 def _failed(bundle: Bundle, request: RunRequest, reason: str) -> Iterator[Event]:

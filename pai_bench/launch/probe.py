@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
 from pai_bench.config.schema import Benchmark
 from pai_bench.core.hardware import Hardware, gpus_of
 from pai_bench.experiment.cell import Cell
+from pai_bench.experiment.cost import training_images
 
 SIZES = (1, 2, 4, 8, 16, 32)
 GAIN = 0.95
@@ -21,15 +23,20 @@ MEMORY = 0.6
 PATIENCE = 120.0
 """Seconds after which the probe is given up."""
 STEPS = 8
+PART = 0.8
+"""Part of a time budget that bare steps may take: there is evaluation, too."""
 
 
-def fastest_stack(cell: Cell, settings: Benchmark, hardware: Hardware) -> int:
+def fastest_stack(
+    cell: Cell, settings: Benchmark, hardware: Hardware, budget: float = math.inf
+) -> int:
     """Measure how many networks like that of a cell are trained fastest as one.
 
     Args:
         cell: One of the cells to train.
         settings: The benchmark.
         hardware: What they are trained on.
+        budget: Seconds in which a stack is to finish, if some stack can.
 
     Returns:
         Networks of a stack; 1 where the network cannot be stacked, or nothing is gained.
@@ -38,7 +45,10 @@ def fastest_stack(cell: Cell, settings: Benchmark, hardware: Hardware) -> int:
     device = f"cuda:{gpus[0]}" if gpus else "cpu"
     context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
     pipe, of_probe = context.Pipe()
-    probe = context.Process(target=_probe, args=(of_probe, cell, settings, device), daemon=True)
+    steps = cell.recipe.training_steps(training_images(cell, settings))
+    longest = PART * budget / steps
+    task = (of_probe, cell, settings, device, longest)
+    probe = context.Process(target=_probe, args=task, daemon=True)
     probe.start()
     of_probe.close()
     try:
@@ -50,14 +60,31 @@ def fastest_stack(cell: Cell, settings: Benchmark, hardware: Hardware) -> int:
         probe.join()
 
 
-def _probe(pipe: Connection, cell: Cell, settings: Benchmark, device: str) -> None:
-    best, fastest = 1, float("inf")
-    for size, seconds in measured(cell, settings, device):
+def _probe(pipe: Connection, cell: Cell, settings: Benchmark, device: str, longest: float) -> None:
+    pipe.send(best_size(measured(cell, settings, device), longest))
+
+
+def best_size(measurements: Iterable[tuple[int, float]], longest: float = math.inf) -> int:
+    """Choose the size of stacks from seconds of one step of stacks of growing sizes.
+
+    Args:
+        measurements: Networks in a stack, and the seconds of one step of it.
+        longest: Seconds that a step may take.
+
+    >>> best_size([(1, 1.0), (2, 1.2), (4, 1.6), (8, 3.2)])
+    4
+    >>> best_size([(1, 1.0), (2, 1.2), (4, 1.6), (8, 3.2)], longest=1.3)
+    2
+    """
+    best, fastest = 1, math.inf
+    for size, seconds in measurements:
+        if size > 1 and seconds > longest:
+            break
         if seconds / size < GAIN * fastest:
             best, fastest = size, seconds / size
         elif size > 2 * best:
             break
-    pipe.send(best)
+    return best
 
 
 def measured(cell: Cell, settings: Benchmark, device: str) -> Iterator[tuple[int, float]]:

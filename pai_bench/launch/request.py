@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ class RunRequest:
     plugins: tuple[Path, ...] = ()
     stacked: bool = False
     """Whether the networks of a bundle become one stack (training/together/)."""
+    deadline: float = math.inf
+    """Time (of `time.time`) at which trainings stop, each with a checkpoint."""
     command: str = field(default_factory=environment.command_line)
     """Command line that is recorded in results."""
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))

@@ -33,6 +33,8 @@ class Tally:
     """Cells whose result is a failure, of this run or stored."""
     seconds: float
     """Wall-clock seconds of the run."""
+    left: int = 0
+    """Cells that the time budget did not allow for."""
 
 
 def run(
@@ -69,12 +71,14 @@ def run(
     todo = tuple(cell for cell in missing if not store.copy_from(cell))
     if todo:
         _prepare_data(todo[0], request.settings, console)
-        work = bundled(todo, stack, request.hardware, request.settings, jobs)
+        budget = request.deadline - time.time()
+        work = bundled(todo, stack, request.hardware, request.settings, jobs, budget)
         stacked = is_stacked(stack, request.hardware)
         _launch(replace(request, bundles=work, stacked=stacked), jobs, console, launcher)
     failed = sum(store.status(cell) == "failed" for cell in request.cells)
     stored, copied = len(request.cells) - len(todo), len(missing) - len(todo)
-    return Tally(len(todo), stored, copied, failed, time.monotonic() - started)
+    left = sum(store.status(cell) is None for cell in todo)
+    return Tally(len(todo) - left, stored, copied, failed, time.monotonic() - started, left)
 
 
 def _prepare_data(cell: Cell, settings: Benchmark, console: Console) -> None:

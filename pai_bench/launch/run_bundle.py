@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pai_bench.core.errors import BenchError
 from pai_bench.core.hardware import Hardware
 from pai_bench.experiment.bundle import Bundle
-from pai_bench.launch.events import Event, Finished, Rejected
+from pai_bench.launch.events import Event, Finished, Rejected, Stopped
 from pai_bench.launch.request import RunRequest
 from pai_bench.store.store import Store
 from pai_bench.training import checkpoint
+from pai_bench.training.checkpoint import OutOfTime
 from pai_bench.training.fit import fit
 
 
@@ -28,8 +29,11 @@ def run_bundle(
     store = Store(request.runs, request.suite)
     try:
         outcomes = fit(
-            bundle, request.settings, hardware, request.plugins, emit, request.runs, request.stacked
-        )
+            bundle, request.settings, hardware, request.plugins, emit, request.runs,
+            request.stacked, request.deadline,
+        )  # fmt: skip
+    except OutOfTime:
+        return emit(Stopped(bundle))
     except BenchError as error:
         return emit(Rejected(bundle, str(error)))
     for cell, outcome in zip(bundle, outcomes, strict=True):

@@ -26,25 +26,27 @@ _BUFFER = 1 << 20
 """Bytes of a page that are written at once: with 8 KiB, writing takes twice as long."""
 
 
-def publish(
+def publish(console: Console, selected: Board, page: Page, store: Store) -> Path:
+    """Print the `selected` board, and write the `page` of the whole board; return its path."""
+    print_board(console, selected, str(page.data["title"]))
+    return write_page(page, store.folder)
+
+
+def mirrored(
     console: Console,
-    selected: Board,
     board: Board,
     page: Page,
     settings: Benchmark,
-    store: Store,
     wandb: Mode,
     rebuild: bool = False,
-) -> tuple[Path, Mirrored]:
-    """Print the `selected` board; write the `page` of the whole `board`, and W&B.
-
-    Returns the path of the page and what became of the mirror.
-    """
-    print_board(console, selected, str(page.data["title"]))
-    path = write_page(page, store.folder)
+) -> Mirrored:
+    """Mirror a board to W&B, and show how far that is; an interrupt ends it, and nothing else."""
     summary = report(board, page, settings)
-    with _counted(console) as count:
-        return path, mirror(board, summary, settings, WANDB_FOLDER, wandb, rebuild, count)
+    try:
+        with _counted(console) as count:
+            return mirror(board, summary, settings, WANDB_FOLDER, wandb, rebuild, count)
+    except KeyboardInterrupt:
+        return Mirrored(wandb, problem="interrupted")
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -30,6 +31,10 @@ FOLDER = "checkpoints"
 _KEY = "TrainingCheckpoint"
 
 
+class OutOfTime(Exception):
+    """The time budget of a run is spent; a checkpoint has been written."""
+
+
 class TrainingCheckpoint(Checkpoint):
     """Writes checkpoints of a bundle's training; restores the state that the Trainer does not.
 
@@ -40,14 +45,22 @@ class TrainingCheckpoint(Checkpoint):
         bundle: What is trained.
         device: Name of the device; a checkpoint of another one is not resumed.
         plugins: Files with methods, networks or data sets of one's own.
+        deadline: Time (of `time.time`) after which a last checkpoint is written, and the training
+            stops.
     """
 
     every = 120.0
     """Seconds of training between two checkpoints."""
 
     def __init__(
-        self, runs: Path, bundle: Bundle, device: str, plugins: Sequence[Path] = ()
+        self,
+        runs: Path,
+        bundle: Bundle,
+        device: str,
+        plugins: Sequence[Path] = (),
+        deadline: float = math.inf,
     ) -> None:
+        self._deadline = deadline
         self._path = path(runs, bundle)
         software = environment.describe(device, torch.get_num_threads())
         del software["command"]
@@ -132,13 +145,21 @@ class TrainingCheckpoint(Checkpoint):
         batch_idx: int,
     ) -> None:
         """Write a checkpoint when one is due; not after the last batch of an epoch, whose
-        evaluation is still to come."""
-        if time.monotonic() - self._last < self.every or trainer.is_last_batch:
+        evaluation is still to come.
+
+        Raises:
+            OutOfTime: The deadline has passed.
+        """
+        is_over = time.time() >= self._deadline
+        is_due = is_over or time.monotonic() - self._last >= self.every
+        if not is_due or trainer.is_last_batch:
             return
         pl_module.phase_timer.stop("train", pl_module)
         self._data_seconds = trainer.datamodule.seconds  # type: ignore[attr-defined]
         self._write(trainer)
         self._last = time.monotonic()
+        if is_over:
+            raise OutOfTime
 
     def _write(self, trainer: pl.Trainer) -> None:
         """Write a checkpoint atomically; where the disk is full, training continues without."""

@@ -10,6 +10,7 @@ import torch
 from pai_bench.core import environment
 from pai_bench.core.errors import BenchError, first_line
 from pai_bench.store.result import Result
+from pai_bench.training.checkpoint import OutOfTime
 from pai_bench.training.outcome import Outcome
 
 
@@ -32,7 +33,10 @@ def failure_of(error: BaseException) -> Failure:
 
     Raises:
         KeyboardInterrupt: It was one: Lightning turns Ctrl-C into an exit.
+        OutOfTime: It was that: nothing has failed.
     """
+    if isinstance(error, OutOfTime):
+        raise error
     if isinstance(error.__context__, KeyboardInterrupt):
         raise KeyboardInterrupt from error
     reason = f"{type(error).__name__}: {first_line(error)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import warnings
 from pathlib import Path
 
@@ -25,6 +26,7 @@ def fit(
     on_progress: OnProgress = ignore,
     runs: Path | None = None,
     stacked: bool = False,
+    deadline: float = math.inf,
 ) -> list[Outcome]:
     """Train the networks of a bundle in this process, together where that can be done.
 
@@ -41,6 +43,7 @@ def fit(
         stacked: Train the networks as one stack, if they can be stacked: faster on a GPU, and equal
             to a training alone within rounding. Otherwise they are trained in step, which on a CPU
             is the same bit by bit.
+        deadline: Time (of `time.time`) at which the training stops with a checkpoint in `runs`.
 
     Returns:
         One outcome per cell, in the bundle's order.
@@ -48,9 +51,10 @@ def fit(
     Raises:
         BenchError: Accelerator, devices, strategy or precision are not available on this machine,
             which says nothing about the cells.
+        OutOfTime: The deadline has passed; the next call with the same bundle resumes.
     """
     quiet()
-    setup = TrainingSetup(settings, hardware or Hardware(), plugins, on_progress, runs)
+    setup = TrainingSetup(settings, hardware or Hardware(), plugins, on_progress, runs, deadline)
     if len(bundle) == 1:
         return [fit_alone(bundle, setup)]
     outcomes, alone = fit_together(bundle, setup, stacked)

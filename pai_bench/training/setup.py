@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,7 @@ class TrainingSetup:
     plugins: tuple[Path, ...]
     on_progress: OnProgress
     runs: Path | None
+    deadline: float = math.inf
 
     def trainer(self, bundle: Bundle) -> pl.Trainer:
         """Build the Trainer of a bundle.
@@ -43,4 +45,5 @@ class TrainingSetup:
         """Build the callback that writes checkpoints; None without a folder of results."""
         if self.runs is None:
             return None
-        return TrainingCheckpoint(self.runs, bundle, device_name(device), self.plugins)
+        name = device_name(device)
+        return TrainingCheckpoint(self.runs, bundle, name, self.plugins, self.deadline)

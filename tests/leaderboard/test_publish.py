@@ -23,8 +23,17 @@ def test_a_log_tells_how_many_runs_were_written(
     monkeypatch.setattr(publish, "LOG_EVERY", every)
     monkeypatch.setattr(publish, "mirror", mirror)
     console = Console(file=io.StringIO(), width=80)
-    path, found = publish.publish(console, made, made, paged, settings, store, "offline")
-    assert path.is_file()
-    assert found.written == 2
+    assert publish.publish(console, made, paged, store).is_file()
+    assert publish.mirrored(console, made, paged, settings, "offline").written == 2
     said = console.file.getvalue().splitlines()
     assert [line for line in said if "runs written" in line] == lines
+
+
+def test_an_interrupt_ends_the_mirror_and_nothing_else(made, paged, settings, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(publish, "mirror", interrupted)
+    console = Console(file=io.StringIO(), width=80)
+    mirror = publish.mirrored(console, made, paged, settings, "offline")
+    assert (mirror.written, mirror.problem) == (0, "interrupted")

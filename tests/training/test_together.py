@@ -95,7 +95,7 @@ def test_recipes_do_what_they_do_alone(recipe, quick, settings):
         assert all(same(ours, theirs, tolerance) for ours, theirs in pairs)
 
 
-# A stack of any network of the papers --------------------------------------------------------------
+# A stack of any network of the papers -------------------------------------------------------------
 
 SMALL = {
     "lenet-5": (1, 28, 28), "lenet-dessilbi": (1, 28, 28), "conv-4": (3, 16, 16),
@@ -110,6 +110,7 @@ BUILT = {
 
 def built(name, settings):
     """Three networks of a kind in float64, and the shape of an image."""
+
     def build():
         if name in BUILT:
             return BUILT[name](), (3, 16, 16)
@@ -217,7 +218,7 @@ def test_what_a_stack_cannot_hold_is_found(network, reason):
         check_stackable([network(), network()], torch.randn(2, 1, 8, 8))
 
 
-# What else may happen ------------------------------------------------------------------------------
+# What else may happen -----------------------------------------------------------------------------
 
 PLUGIN = '''
 import torch
@@ -346,7 +347,9 @@ def test_a_network_that_cannot_be_stacked_is_trained_in_step(quick, settings, pl
     cells = grid.cells(extended, methods, name, grid.Selection(("snip",), (0.5, 0.1), (1,)))
     outcomes = fit.fit(Bundle(tuple(cells)), extended, plugins=(plugin,), stacked=True)
     for outcome in outcomes:
-        assert outcome.result.environment["training"]["note"] == "not stacked: the network is a Scaled"
+        assert (
+            outcome.result.environment["training"]["note"] == "not stacked: the network is a Scaled"
+        )
 
 
 def test_replaced_tensors_are_noticed(quick, settings, plugin):
