@@ -21,6 +21,12 @@ ROOT = Path(__file__).parents[1]
 torch.set_num_threads(1)
 
 
+def pytest_configure(config):
+    """Hide GPUs from tests that are not about them: bits are those of a CPU."""
+    if "gpu" not in config.option.markexpr.split():
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
 @pytest.fixture(autouse=True)
 def surroundings(tmp_path_factory, monkeypatch):
     """Decoded data in a cache of the test run, W&B off the network, no settings of the user's."""

@@ -220,6 +220,9 @@ class Benchmark(Settings):
     """Folder with parquet files, read before the hub; PAI_BENCH_MIRROR goes before it."""
     threads: Positive = 1
     """CPU threads of one cell: the same for any number of workers, so results are too."""
+    deterministic: bool = True
+    """Whether the same cell on the same GPU is to have the same bits each time; on a CPU it has
+    anyway."""
     stack: Literal["auto", "off"] | Positive = "auto"
     """How networks are trained together: `off`, each alone; a number, so many as one stack; `auto`,
     on a GPU as stacks of a size that is measured, on a CPU in step, which changes no bit."""

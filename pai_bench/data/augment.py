@@ -38,26 +38,42 @@ def _mirrored(size: int, by: int) -> Tensor:
     return torch.where(index >= size, 2 * size - 1 - index, index)
 
 
-def crop_flip(padded: Tensor, index: Tensor, generator: Generator, by: int = PAD) -> Tensor:
-    """Crop the images at `index` at random, and flip each with probability 1/2.
+def draw_crops(count: int, generator: Generator, by: int = PAD) -> Tensor:
+    """Draw random crops, each flipped with probability 1/2.
 
-    RandomCrop(H, padding=by) and RandomHorizontalFlip of the CIFAR recipes. Rows are copied whole,
-    then columns are gathered from them, flipped or not: two passes over a batch, none over single
-    images.
+    RandomCrop(H, padding=by) and RandomHorizontalFlip of the CIFAR recipes.
+
+    Args:
+        count: Number of images.
+        generator: Generator on the CPU.
+        by: Padding in pixels.
+
+    Returns:
+        Integers (count, 3): first row, first column, and 1 where the crop is flipped, else 0.
+    """
+    down = torch.randint(0, 2 * by + 1, (count, 1), generator=generator)
+    right = torch.randint(0, 2 * by + 1, (count, 1), generator=generator)
+    flip = torch.rand(count, 1, generator=generator) < 0.5
+    return torch.cat((down, right, flip.long()), 1)
+
+
+def crop_flip(padded: Tensor, index: Tensor, crops: Tensor, by: int = PAD) -> Tensor:
+    """Crop and flip the images at `index`.
+
+    Rows are copied whole, then columns are gathered from them, flipped or not: two passes over a
+    batch, none over single images.
 
     Args:
         padded: All images (N, C, H + 2 by, W + 2 by), padded already.
         index: Images of the batch (B,).
-        generator: Generator on the CPU.
+        crops: What `draw_crops` drew for them (B, 3), on the device of the images.
         by: Padding in pixels.
 
     Returns:
         The batch (B, C, H, W).
     """
     count, device = len(index), padded.device
-    down = torch.randint(0, 2 * by + 1, (count, 1), generator=generator).to(device)
-    right = torch.randint(0, 2 * by + 1, (count, 1), generator=generator).to(device)
-    flip = torch.rand(count, 1, generator=generator).to(device) < 0.5
+    down, right, flip = crops[:, :1], crops[:, 1:2], crops[:, 2:] > 0
     channels, tall, wide = padded.shape[1:]
     height, width = tall - 2 * by, wide - 2 * by
     planes = index[:, None] * channels + torch.arange(channels, device=device)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pai_bench.config.schema import Data, Recipe
-from pai_bench.data.augment import crop_flip, pad, resized_crop_flip
+from pai_bench.data.augment import crop_flip, draw_crops, pad, resized_crop_flip
 from pai_bench.data.holdout import split
 from pai_bench.data.locations import redact_source
 from pai_bench.data.pixels import Pixels, Statistics
@@ -51,16 +51,30 @@ class ImageTensors:
         """Digest and source of the data, as stored with a result."""
         return {"digest": self.arrays.digest, "source": redact_source(self.arrays.source)}
 
-    def batch(self, index: Tensor, augment: torch.Generator) -> Batch:
-        """Make the training batch of the images at `index`, augmented as the recipe says."""
+    @property
+    def crops(self) -> bool:
+        """Whether crops of fixed size are all that the recipe draws: they can be drawn ahead."""
+        return self.recipe.augment in CROPS
+
+    def batch(self, index: Tensor, augment: torch.Generator | Tensor) -> Batch:
+        """Make the training batch of the images at `index`, augmented as the recipe says.
+
+        Args:
+            index: Images (B,), on the device.
+            augment: Generator to draw the augmentation from; or crops that were drawn for these
+                images, on the device.
+        """
         statistics = self.statistics and (self.statistics[0][index], self.statistics[1][index])
         raw = self._augmented(index, augment)
         return self.pixels(raw, statistics), self.tensors["train_labels"][index].long()
 
-    def _augmented(self, index: Tensor, augment: torch.Generator) -> Tensor:
+    def _augmented(self, index: Tensor, augment: torch.Generator | Tensor) -> Tensor:
         images, recipe = self.tensors["train_images"], self.recipe
-        if recipe.augment in CROPS:
+        if self.crops:
+            if isinstance(augment, torch.Generator):
+                augment = draw_crops(len(index), augment).to(self.device)
             return crop_flip(images, index, augment)
+        assert isinstance(augment, torch.Generator)
         if recipe.augment == "resized-crop-flip":
             return resized_crop_flip(images[index], augment, recipe.crop_scale, recipe.crop_ratio)
         return images[index]

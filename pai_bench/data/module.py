@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import repeat
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 
 from pai_bench.core.errors import BenchError
 from pai_bench.core.rng import RandomStreams
+from pai_bench.data.augment import draw_crops
 from pai_bench.data.image_tensors import Batch, ImageTensors
 
 EVALUATION_BATCH = 2000
@@ -32,6 +35,8 @@ class TrainBatches:
         """Epoch of the next pass."""
         self._first = 0
         self._augment: torch.Generator | None = None
+        self._states: list[Tensor] = []
+        self._augment_state: Tensor | None = None
         self._position = 0, 0
 
     def __len__(self) -> int:
@@ -45,19 +50,40 @@ class TrainBatches:
         if not first or self._augment is None:
             self._augment = module.rng.generator(f"augment/{epoch}")
         augment = self._augment
-        self.epoch, self._first = epoch + 1, 0
-        batches = order.to(module.images.device).split(module.recipe.batch_size)
-        for done, index in enumerate(batches[first:], first + 1):
+        self.epoch, self._first, self._states = epoch + 1, 0, []
+        started = time.perf_counter()
+        batches = order.to(module.images.device).split(module.recipe.batch_size)[first:]
+        draws: Iterable[Tensor | torch.Generator] = repeat(augment)
+        if module.images.crops:
+            draws = self._draw(batches, augment)
+        module.seconds += time.perf_counter() - started
+        for done, (index, drawn) in enumerate(zip(batches, draws, strict=False), first + 1):
             started = time.perf_counter()
-            batch = module.images.batch(index, augment)
+            batch = module.images.batch(index, drawn)
             module.seconds += time.perf_counter() - started
             self._position = (epoch, done) if done < len(self) else (epoch + 1, 0)
+            self._augment_state = self._states[done - first - 1] if self._states else None
             yield batch
+
+    def _draw(self, batches: Sequence[Tensor], augment: torch.Generator) -> Sequence[Tensor]:
+        """Draw the crops of an epoch: they are moved to the device once.
+
+        The state of the generator after each batch is kept: a checkpoint saves it.
+        """
+        drawn = []
+        for index in batches:
+            drawn.append(draw_crops(len(index), augment))
+            self._states.append(augment.get_state())
+        crops = torch.cat(drawn).to(self._module.images.device)
+        by_batch: Sequence[Tensor] = crops.split(self._module.recipe.batch_size)
+        return by_batch
 
     def state_dict(self) -> dict[str, Any]:
         """Epoch, its batches yielded so far and in all, and the state of the augmentation's RNG."""
         epoch, batches = self._position
-        augment = self._augment.get_state() if self._augment is not None else None
+        augment = self._augment_state
+        if augment is None and self._augment is not None:
+            augment = self._augment.get_state()
         return {"epoch": epoch, "batches": batches, "of": len(self), "augment": augment}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -76,6 +102,7 @@ class TrainBatches:
         if state["augment"] is not None:
             self._augment = torch.Generator()
             self._augment.set_state(state["augment"])
+        self._augment_state = state["augment"]
 
 
 class EvaluationBatches:

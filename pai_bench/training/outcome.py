@@ -99,6 +99,7 @@ def _training(together: Together, device: torch.device) -> dict[str, Any]:
     """How the network was trained; the precision is part of the cell."""
     record = {key: value for key, value in asdict(together).items() if value}
     if device.type == "cuda":
+        record["deterministic"] = torch.are_deterministic_algorithms_enabled()
         record["tf32"] = {
             "convolutions": torch.backends.cudnn.allow_tf32,
             "products": torch.backends.cuda.matmul.allow_tf32,

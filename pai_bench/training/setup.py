@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,20 @@ from pai_bench.training.build import build_trainer
 from pai_bench.training.checkpoint import TrainingCheckpoint
 from pai_bench.training.outcome import device_name
 from pai_bench.training.progress import OnProgress
+
+
+def set_deterministic(deterministic: bool) -> None:
+    """Let kernels on a GPU give the same bits each time, or be as fast as they can.
+
+    Operators that have no such kernel still run; PyTorch warns of them.
+    """
+    # Read by cuBLAS when it starts: https://docs.nvidia.com/cuda/cublas/#results-reproducibility
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    # Filling fresh memory with NaN costs time, and changes no result.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.backends.cudnn.deterministic = deterministic
+    torch.backends.cudnn.benchmark = not deterministic
 
 
 @dataclass(frozen=True)
@@ -37,9 +52,12 @@ class TrainingSetup:
             BenchError: Accelerator, devices, strategy or precision are not available here.
         """
         try:
-            return build_trainer(bundle, self.hardware, self.on_progress)
+            trainer = build_trainer(bundle, self.hardware, self.on_progress)
         except Exception as error:
             raise BenchError(f"hardware as asked cannot be used: {first_line(error)}") from error
+        if trainer.strategy.root_device.type == "cuda":
+            set_deterministic(self.settings.deterministic)
+        return trainer
 
     def checkpoint(self, bundle: Bundle, device: torch.device) -> TrainingCheckpoint | None:
         """Build the callback that writes checkpoints; None without a folder of results."""

@@ -73,7 +73,10 @@ class Student:
     def step(self, images: Tensor) -> None:
         """Do one step of Adam on a batch of images (N, C, H, W)."""
         for name, gradient in self.gradients(images).items():
-            self.parameters[name].grad = gradient
+            parameter = self.parameters[name]
+            # cuDNN lays gradients of convolutions out as it likes; the fused step wants one layout.
+            same = gradient.stride() == parameter.stride()
+            parameter.grad = gradient if same else torch.empty_like(parameter).copy_(gradient)
         self._adam.step()
 
     def gradients(self, images: Tensor) -> Parameters:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image as Picture
 
-from pai_bench.data.augment import crop_flip, crops, pad, resized_crop_flip
+from pai_bench.data.augment import crop_flip, crops, draw_crops, pad, resized_crop_flip
 
 
 def generator(seed=0):
@@ -28,7 +28,8 @@ def one_by_one(images, generator, pad):
 
 
 def crop(images, generator, by=4):
-    return crop_flip(pad(images, by), torch.arange(len(images)), generator, by)
+    drawn = draw_crops(len(images), generator, by)
+    return crop_flip(pad(images, by), torch.arange(len(images)), drawn, by)
 
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
@@ -45,7 +46,7 @@ def test_a_batch_is_cropped_and_mirrored_as_its_images_are(shape, dtype, by):
 def test_only_the_chosen_images_are_cropped():
     images = torch.randint(0, 256, (20, 3, 8, 8), generator=generator(1), dtype=torch.uint8)
     chosen = torch.tensor([7, 3, 7, 19])
-    found = crop_flip(pad(images), chosen, generator(2))
+    found = crop_flip(pad(images), chosen, draw_crops(len(chosen), generator(2)))
     assert torch.equal(found, one_by_one(images[chosen], generator(2), 4))
 
 
