@@ -19,7 +19,7 @@ HOW    = $(call flag,JOBS,--jobs) $(call flag,ACCELERATOR,--accelerator) \
          $(call flag,LAUNCHER,--launcher) $(call flag,STACK,--stack) $(call flag,BUDGET,--budget) \
          $(call flag,WANDB,--wandb) $(if $(RETRY_FAILED),--retry-failed)
 
-.PHONY: help install reproduce run plan leaderboard compare export claims evidence-report methods new-method check networks datasets show data doctor bench test lint clean
+.PHONY: help install reproduce run gpu-evidence plan leaderboard compare export claims evidence-report methods new-method check networks datasets show data doctor bench test lint clean
 
 help: ## show this
 	@echo "make TARGET [VARIABLE=value ...]"
@@ -48,6 +48,10 @@ reproduce: $(VENV)/.installed ## re-run a paper: PAPER=ntk-sap [SUITE=quick]
 run: $(VENV)/.installed ## run a suite: SUITE=quick [METHODS=snip,random]
 	@test -n "$(SUITE)" || { echo "make run needs SUITE=..., e.g. SUITE=quick" >&2; exit 2; }
 	@$(BENCH) run $(SUITE) $(COMMON) $(CHOICE) $(HOW)
+
+gpu-evidence: $(VENV)/.installed ## evidence for claims on CIFAR-10, on a GPU: [BUDGET=9m] [SET=length=0.01]
+	@$(BENCH) campaign gpu --wandb disabled --accelerator $(or $(ACCELERATOR),gpu) $(COMMON) \
+	  $(call flag,BUDGET,--budget) $(call flag,SET,--set) $(call flag,STACK,--stack)
 
 plan: $(VENV)/.installed ## what would run and what it would cost: [PAPER=] [SUITE=]
 	@$(BENCH) plan $(SUITE) $(call flag,PAPER,--paper) $(COMMON) $(CHOICE) $(HOW)
@@ -97,7 +101,7 @@ doctor: $(VENV)/.installed ## is this machine ready?
 	@$(BENCH) doctor $(COMMON)
 
 bench: $(VENV)/.installed ## measure our training path, as ratios in one run
-	@$(BENCH) bench $(COMMON)
+	@$(BENCH) bench $(COMMON) $(call flag,ACCELERATOR,--accelerator)
 
 test: $(VENV)/.installed ## run the tests, one process a core
 	@$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal

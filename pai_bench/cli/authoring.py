@@ -38,5 +38,5 @@ def bench(context: Context, parsed: Arguments) -> int:
     """Measure our paths against what one would write without them, as ratios in one run."""
     from pai_bench.bench import measure
 
-    measure(context.console, context.settings)
+    measure(context.console, context.settings, parsed.accelerator)
     return 0

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pai_bench.cli import authoring, data, listing, publish, results, run
+from pai_bench.cli import authoring, campaign, data, listing, publish, results, run
 from pai_bench.config import schema
 from pai_bench.core.errors import BenchError, did_you_mean
 from pai_bench.core.project import SETTINGS
@@ -55,6 +55,8 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--suite", default="quick", help="the paper's suite (default: quick)")
     sub = add(run.run, "run quick --methods snip --seeds 1", _choice, _execution)
     sub.add_argument("suite", help="a suite of benchmark.yaml")
+    sub = add(campaign.campaign, "campaign gpu --budget 9m --wandb disabled", _choice, _execution)
+    sub.add_argument("name", help="a campaign of benchmark.yaml")
     sub = add(run.plan, "plan mnist --densities 0.1", _choice, _execution)
     sub.add_argument("suite", nargs="?", help="a suite (default: all of them)")
     sub.add_argument("--paper", help="a paper; SUITE is then one of its short names")
@@ -94,7 +96,8 @@ def build_parser() -> argparse.ArgumentParser:
     sub = add(data.data, "data mnist\n  pai-bench data export mnist /media/mirror")
     sub.add_argument("names", nargs="*", help="data sets (default: all), or: export NAME FOLDER")
     add(data.doctor, "doctor")
-    add(authoring.bench, "bench")
+    sub = add(authoring.bench, "bench --accelerator gpu")
+    sub.add_argument("--accelerator", default="cpu", choices=("cpu", "gpu"), help="(cpu)")
     return parser
 
 

@@ -17,14 +17,15 @@ from pai_bench.cli.publish import publish_suite
 from pai_bench.config.overrides import with_overrides
 from pai_bench.config.schema import Benchmark
 from pai_bench.core.errors import BenchError
-from pai_bench.core.hardware import Hardware
+from pai_bench.core.hardware import Hardware, gpus_of
 from pai_bench.experiment import grid
 from pai_bench.experiment.bundle import bundles
 from pai_bench.experiment.cell import Cell
-from pai_bench.experiment.cost import estimate_cost
+from pai_bench.experiment.cost import CORE, GPU, estimate_cost
 from pai_bench.experiment.grid import Selection
 from pai_bench.launch.display import duration
 from pai_bench.launch.request import RunRequest
+from pai_bench.launch.speed import MeasuredSpeed, measured_speed
 from pai_bench.store.store import Store
 
 
@@ -32,16 +33,16 @@ def reproduce(context: Context, parsed: Arguments) -> int:
     """Run a paper's suite against every baseline, show the leaderboard, say what comes next."""
     context, suite, selection = _of_paper(context, parsed, parsed.suite)
     title = f"{parsed.paper} · {suite}"
-    return _run_suite(context, parsed, suite, selection, title, paper=parsed.paper)
+    return run_suite(context, parsed, suite, selection, title, paper=parsed.paper)
 
 
 def run(context: Context, parsed: Arguments) -> int:
     """Run a suite, all its methods or those that were named."""
-    context, suite = _changed(context, parsed, parsed.suite)
-    return _run_suite(context, parsed, suite, _selection(context, parsed), suite)
+    context, suite = changed(context, parsed, parsed.suite)
+    return run_suite(context, parsed, suite, _selection(context, parsed), suite)
 
 
-def _changed(context: Context, parsed: Arguments, suite: str) -> tuple[Context, str]:
+def changed(context: Context, parsed: Arguments, suite: str) -> tuple[Context, str]:
     """Apply the changes in the name of a suite, and those asked for by options."""
     name = "+".join([suite, *parsed.changes])
     settings = with_overrides(context.settings, name)
@@ -52,11 +53,11 @@ def _of_paper(context: Context, parsed: Arguments, short: str) -> tuple[Context,
     """Find the suite of a paper, changed as asked, and the methods to run in it."""
     base, *changes = short.split("+")
     suite, selection = grid.suite_of_paper(context.settings, parsed.paper, base)
-    context, suite = _changed(context, parsed, "+".join([suite, *changes]))
+    context, suite = changed(context, parsed, "+".join([suite, *changes]))
     return context, suite, _selection(context, parsed, of_paper=selection)
 
 
-def _run_suite(
+def run_suite(
     context: Context,
     parsed: Arguments,
     suite: str,
@@ -64,6 +65,7 @@ def _run_suite(
     title: str,
     paper: str | None = None,
 ) -> int:
+    """Run a selection of a suite, and show what came out; return the exit code."""
     from pai_bench.launch import run
 
     deadline = time.time() + parsed.budget
@@ -79,7 +81,7 @@ def _run_suite(
     mode = parsed.wandb or os.environ.get("WANDB_MODE") or context.settings.wandb.mode
     summary = [("cells", _tally_line(tally))]
     if paper is not None:
-        summary.append(("paper", _protocol_line(context, paper, jobs)))
+        summary.append(("paper", _protocol_line(context, parsed, paper, jobs)))
         summary.append(("claims", f"pai-bench claims {paper} · to cite it: --bibtex"))
     publish_suite(context, suite, title, mode, cells, summary)
     return 1 if tally.failed else 0
@@ -108,31 +110,39 @@ def _run_request(
 ) -> RunRequest:
     if parsed.accelerator == "cpu" and parsed.devices not in ("auto", "1"):
         raise BenchError("--devices: a cell uses one CPU device; --jobs runs cells side by side")
-    hardware = Hardware(parsed.accelerator, parsed.devices, parsed.strategy)
     work = tuple(bundles(cells))
-    return RunRequest(suite, work, context.settings, context.runs, hardware, context.plugins)
+    return RunRequest(
+        suite, work, context.settings, context.runs, _hardware(parsed), context.plugins
+    )
+
+
+def _hardware(parsed: Arguments) -> Hardware:
+    return Hardware(parsed.accelerator, parsed.devices, parsed.strategy)
 
 
 def plan(context: Context, parsed: Arguments) -> int:
     """Show what a suite would run and what that would cost; train nothing."""
-    from pai_bench.launch.speed import measured_speed
-
     selection = _selection(context, parsed)
     suites = list(context.settings.suites)
     if parsed.paper:
         context, suite, selection = _of_paper(context, parsed, parsed.suite or "quick")
         suites = [suite]
     elif parsed.suite:
-        context, suite = _changed(context, parsed, parsed.suite)
+        context, suite = changed(context, parsed, parsed.suite)
         suites = [suite]
-    speed = measured_speed(context.runs, context.settings)
+    gpu = bool(gpus_of(_hardware(parsed)))
+    speed = measured_speed(context.runs, context.settings, gpu)
     for name in suites:
         _print_plan(context, name, selection, parsed, speed)
     return 0
 
 
 def _print_plan(
-    context: Context, suite: str, selection: Selection, parsed: Arguments, speed: float | None
+    context: Context,
+    suite: str,
+    selection: Selection,
+    parsed: Arguments,
+    speed: MeasuredSpeed | None,
 ) -> None:
     from pai_bench.launch import run
 
@@ -141,7 +151,8 @@ def _print_plan(
     todo = [c for c in cells if store.status(c) is None and store.elsewhere(c) is None]
     unfinished = {cell.id for cell in todo}
     jobs = parsed.jobs or run.default_jobs(_run_request(context, parsed, suite, cells))
-    estimated = estimate_cost(todo, context.settings, speed, jobs)
+    assumed = GPU if gpus_of(_hardware(parsed)) else CORE
+    estimated = estimate_cost(todo, context.settings, speed, jobs, assumed)
     table = Table(title=f"{suite}: {context.settings.suites[suite].about}", title_justify="left")
     for heading in ("method", "densities", "seeds", "cells", "done"):
         table.add_column(heading)
@@ -158,7 +169,10 @@ def _print_plan(
         highlight=False,
     )
     named = dict.fromkeys(cell.method for cell in todo)
-    searching = [name for name in named if context.methods[name].trains_to_score]
+    measured = speed.by_method if speed else {}
+    searching = [
+        name for name in named if context.methods[name].trains_to_score and name not in measured
+    ]
     if searching:
         context.console.print(f"more than that: the searches of {', '.join(searching)} train too")
 
@@ -171,18 +185,17 @@ def _tally_line(tally: Any) -> str:
     return f"{ran}, {tally.stored} found done{copied}{left}{failed}"
 
 
-def _protocol_line(context: Context, paper: str, jobs: int) -> str:
-    from pai_bench.launch.speed import measured_speed
-
+def _protocol_line(context: Context, parsed: Arguments, paper: str, jobs: int) -> str:
     short = context.settings.papers[paper].protocol
     suite, selection = grid.suite_of_paper(context.settings, paper, short)
     cells = grid.cells(context.settings, context.methods, suite, selection)
     todo = [cell for cell in cells if Store(context.runs, suite).status(cell) is None]
-    speed = measured_speed(context.runs, context.settings)
-    estimated = estimate_cost(todo, context.settings, speed, jobs)
+    gpu = bool(gpus_of(_hardware(parsed)))
+    speed = measured_speed(context.runs, context.settings, gpu)
+    estimated = estimate_cost(todo, context.settings, speed, jobs, GPU if gpu else CORE)
     return (
-        f"the paper's own grid: make reproduce PAPER={paper} SUITE={short} "
-        f"({len(todo)} cells to run, about {duration(estimated.seconds)} here on the CPU)"
+        f"the paper's own grid: make reproduce PAPER={paper} SUITE={short} ({len(todo)} cells to "
+        f"run, about {duration(estimated.seconds)} here on the {'GPU' if gpu else 'CPU'})"
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -38,21 +39,16 @@ def load(path: Path, methods: Mapping[str, Checked]) -> Benchmark:
 
 def _check_names(settings: Benchmark, document: Document, methods: Mapping[str, Checked]) -> None:
     """Check every reference by name: networks and suites to their parts, papers to suites."""
-
-    def known(at: Location, kind: str, name: str, names: Iterable[str]) -> None:
-        if name not in names:
-            raise document.error(at, f'unknown {kind} "{name}"; {did_you_mean(name, names)}')
-
+    known = partial(_check_name, document)
+    _check_suites(settings, document, methods)
     for key, network in settings.networks.items():
         for name in network.macs:
             known(("networks", key, "macs", name), "data set", name, settings.data)
-    for key, suite in settings.suites.items():
-        known(("suites", key, "network"), "network", suite.network, settings.networks)
-        known(("suites", key, "data"), "data set", suite.data, settings.data)
-        known(("suites", key, "recipe"), "recipe", suite.recipe, settings.recipes)
-        _check_steps(settings, suite, ("suites", key, "recipe"), document)
-        for index, entry in enumerate(suite.methods):
-            _check_method(entry, ("suites", key, "methods", index), document, methods)
+    for key, steps in settings.campaigns.items():
+        for index, step in enumerate(steps):
+            known(("campaigns", key, index, "suite"), "suite", step.suite, settings.suites)
+            for name in step.methods:
+                known(("campaigns", key, index, "methods"), "method", name, methods)
     for key, paper in settings.papers.items():
         for index, name in enumerate(paper.methods):
             known(("papers", key, "methods", index), "method", name, methods)
@@ -60,6 +56,24 @@ def _check_names(settings: Benchmark, document: Document, methods: Mapping[str, 
             known(("papers", key, "suites", short), "suite", name, settings.suites)
         known(("papers", key, "protocol"), "suite of this paper", paper.protocol, paper.suites)
         known(("papers", key, "suites"), "suite of this paper", "quick", paper.suites)
+
+
+def _check_name(
+    document: Document, at: Location, kind: str, name: str, names: Iterable[str]
+) -> None:
+    if name not in names:
+        raise document.error(at, f'unknown {kind} "{name}"; {did_you_mean(name, names)}')
+
+
+def _check_suites(settings: Benchmark, document: Document, methods: Mapping[str, Checked]) -> None:
+    known = partial(_check_name, document)
+    for key, suite in settings.suites.items():
+        known(("suites", key, "network"), "network", suite.network, settings.networks)
+        known(("suites", key, "data"), "data set", suite.data, settings.data)
+        known(("suites", key, "recipe"), "recipe", suite.recipe, settings.recipes)
+        _check_steps(settings, suite, ("suites", key, "recipe"), document)
+        for index, entry in enumerate(suite.methods):
+            _check_method(entry, ("suites", key, "methods", index), document, methods)
 
 
 def _check_steps(settings: Benchmark, suite: Suite, at: Location, document: Document) -> None:

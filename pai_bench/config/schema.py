@@ -202,6 +202,16 @@ class Paper(Settings):
     """Short name of the suite that follows the paper's own protocol."""
 
 
+class CampaignStep(Settings):
+    """A part of a suite that a campaign runs, and the folder that keeps its results as evidence."""
+
+    suite: str
+    methods: Annotated[tuple[str, ...], Field(min_length=1)]
+    densities: tuple[Density, ...] = ()
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    evidence: str
+
+
 class Wandb(Settings):
     """Where the W&B mirror goes."""
 
@@ -231,6 +241,8 @@ class Benchmark(Settings):
     recipes: dict[str, Recipe]
     suites: dict[str, Suite]
     papers: dict[str, Paper] = {}
+    campaigns: dict[str, tuple[CampaignStep, ...]] = {}
+    """Runs in the order of what they may decide, for machines that are there for a short time."""
     wandb: Wandb = Wandb()
 
     @field_validator("stack", mode="before")

@@ -53,6 +53,16 @@ def available_cores() -> int:
         return os.cpu_count() or 1
 
 
+def gpu_names() -> list[str]:
+    """Names of the NVIDIA devices of this machine, as PyTorch has them, without importing it."""
+    names = []
+    for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        for line in path.read_text().splitlines():
+            if line.startswith("Model:"):
+                names.append(line.partition(":")[2].strip())
+    return names
+
+
 def _gpu_count() -> int:
     """Count NVIDIA devices without importing torch."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pai_bench.config.overrides import with_overrides
@@ -20,16 +20,29 @@ class CostEstimate:
     """What the seconds are based on, in words."""
 
 
-STEP_OVERHEAD = 5e-4
-"""Overhead per training step in seconds, assumed until there are results on this machine."""
+@dataclass(frozen=True)
+class Assumption:
+    """How fast a device trains, assumed until there are results on this machine."""
+
+    name: str
+    step_overhead: float
+    """Overhead per training step in seconds."""
+    flops: float
+    """FLOP/s."""
 
 
-CORE_FLOPS = 8e10
-"""FLOP/s of one CPU core, assumed until there are results on this machine."""
+CORE = Assumption("a typical CPU core", 5e-4, 8e10)
+GPU = Assumption("an H100 with stacks of networks", 1.6e-3, 2e13)
+Speed = Callable[[Cell], float]
+"""Ratio of measured to assumed seconds of cells like this one."""
 
 
 def estimate_cost(
-    cells: Sequence[Cell], settings: Benchmark, speed: float | None = None, jobs: int = 1
+    cells: Sequence[Cell],
+    settings: Benchmark,
+    speed: Speed | None = None,
+    jobs: int = 1,
+    assumed: Assumption = CORE,
 ) -> CostEstimate:
     """Estimate the cost of `cells`, run by `jobs` workers side by side.
 
@@ -38,12 +51,14 @@ def estimate_cost(
         settings: The benchmark.
         speed: Ratio of measured to assumed seconds of finished cells on this machine.
         jobs: Number of workers.
+        assumed: The device.
     """
     flops = sum(training_flops(cell, settings) for cell in cells)
-    seconds = sum(assumed_seconds(cell, settings) for cell in cells) / max(1, jobs)
-    if speed is None:
-        return CostEstimate(flops, seconds, "a typical CPU core")
-    return CostEstimate(flops, seconds * speed, "finished cells on this machine")
+    seconds = sum(
+        assumed_seconds(cell, settings, assumed) * (speed(cell) if speed else 1) for cell in cells
+    )
+    basis = "finished cells on this machine" if speed else assumed.name
+    return CostEstimate(flops, seconds / max(1, jobs), basis)
 
 
 def training_flops(cell: Cell, settings: Benchmark) -> float:
@@ -52,12 +67,13 @@ def training_flops(cell: Cell, settings: Benchmark) -> float:
     return 6.0 * macs * cell.recipe.images_seen(training_images(cell, settings))
 
 
-def assumed_seconds(cell: Cell, settings: Benchmark) -> float:
-    """Training seconds of one cell on the assumed core, evaluation after each epoch included."""
+def assumed_seconds(cell: Cell, settings: Benchmark, assumed: Assumption = CORE) -> float:
+    """Training seconds of one cell on the assumed device, evaluation after each epoch included."""
     train, test = training_images(cell, settings), settings.data[cell.data].images[1]
     steps = cell.recipe.steps or cell.recipe.epochs * -(-train // cell.recipe.batch_size)
     evaluation = training_flops(cell, settings) * test / train / 3
-    return steps * STEP_OVERHEAD + (training_flops(cell, settings) + evaluation) / CORE_FLOPS
+    flops = training_flops(cell, settings) + evaluation
+    return steps * assumed.step_overhead + flops / assumed.flops
 
 
 def training_images(cell: Cell, settings: Benchmark) -> int:

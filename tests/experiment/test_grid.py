@@ -207,7 +207,7 @@ def test_cost_grows_with_epochs_and_cells_and_shrinks_with_jobs():
     assert thrice.seconds == pytest.approx(3 * once.seconds)
     assert cost.estimate_cost(cells() * 2, SETTINGS).seconds == pytest.approx(2 * once.seconds)
     assert cost.estimate_cost(cells(), SETTINGS, jobs=2).seconds == pytest.approx(once.seconds / 2)
-    assert cost.estimate_cost(cells(), SETTINGS, speed=4.0).seconds == pytest.approx(
+    assert cost.estimate_cost(cells(), SETTINGS, speed=lambda _cell: 4.0).seconds == pytest.approx(
         4 * once.seconds
     )
 

@@ -32,13 +32,30 @@ def test_speed_is_measured_on_cells_that_ran_on_this_processor(tmp_path, quick, 
     store.put(one, done(3 * cost.assumed_seconds(one, settings), environment.processor()))
     store.put(other, done(1000.0, "another processor"))
     store.put(broken, Result("failed", "x"))
-    assert speed.measured_speed(tmp_path, settings) == pytest.approx(3)
+    found = speed.measured_speed(tmp_path, settings)
+    assert found.overall == found(one) == pytest.approx(3)
+    assert found(replace(one, method="imp")) == pytest.approx(3)
+    assert speed.measured_speed(tmp_path, settings, gpu=True) is None
+
+
+def test_a_method_that_searches_has_a_speed_of_its_own(tmp_path, quick, settings):
+    (snip,) = quick(methods=("snip",), densities=(0.1,), seeds=(1,))
+    imp = replace(snip, method="imp")
+    store = Store(tmp_path, "quick")
+    for cell, times in ((snip, 1.0), (imp, 6.0)):
+        seconds = times * cost.assumed_seconds(cell, settings)
+        store.put(cell, done(seconds, environment.processor()))
+    measured = speed.measured_speed(tmp_path, settings)
+    assert (measured(snip), measured(imp)) == pytest.approx((1.0, 6.0))
+    assert measured(replace(snip, method="grasp")) == pytest.approx(3.5)
+    both = cost.estimate_cost([snip, imp], settings, measured)
+    assert both.seconds == pytest.approx(7 * cost.assumed_seconds(snip, settings))
 
 
 def test_cost_uses_what_was_measured_and_says_so(quick, settings):
     cells = quick(methods=("snip",), densities=(0.1,))
     plain = cost.estimate_cost(cells, settings)
-    measured = cost.estimate_cost(cells, settings, speed=3.0, jobs=2)
+    measured = cost.estimate_cost(cells, settings, speed=lambda _cell: 3.0, jobs=2)
     assert measured.seconds == pytest.approx(plain.seconds * 3 / 2)
     assert "typical" in plain.basis
     assert "this machine" in measured.basis
