@@ -19,7 +19,7 @@ HOW    = $(call flag,JOBS,--jobs) $(call flag,ACCELERATOR,--accelerator) \
          $(call flag,LAUNCHER,--launcher) $(call flag,STACK,--stack) $(call flag,BUDGET,--budget) \
          $(call flag,WANDB,--wandb) $(if $(RETRY_FAILED),--retry-failed)
 
-.PHONY: help install reproduce run gpu-evidence plan leaderboard compare export claims evidence-report methods new-method check networks datasets show data doctor bench test lint clean
+.PHONY: help install reproduce run gpu-evidence account plan leaderboard compare export claims evidence-report methods new-method check networks datasets show data doctor bench test lint clean
 
 help: ## show this
 	@echo "make TARGET [VARIABLE=value ...]"
@@ -52,6 +52,10 @@ run: $(VENV)/.installed ## run a suite: SUITE=quick [METHODS=snip,random]
 gpu-evidence: $(VENV)/.installed ## evidence for claims on CIFAR-10, on a GPU: [BUDGET=9m] [SET=length=0.01]
 	@$(BENCH) campaign gpu --wandb disabled --accelerator $(or $(ACCELERATOR),gpu) $(COMMON) \
 	  $(call flag,BUDGET,--budget) $(call flag,SET,--set) $(call flag,STACK,--stack)
+
+account: $(VENV)/.installed ## FLOPs of a suite's cells, counted without training: SUITE=rigl-imagenet
+	@test -n "$(SUITE)" || { echo "make account needs SUITE=..., e.g. SUITE=rigl-imagenet" >&2; exit 2; }
+	@$(BENCH) account $(SUITE) $(COMMON) $(CHOICE)
 
 plan: $(VENV)/.installed ## what would run and what it would cost: [PAPER=] [SUITE=]
 	@$(BENCH) plan $(SUITE) $(call flag,PAPER,--paper) $(COMMON) $(CHOICE) $(HOW)

@@ -78,7 +78,10 @@ class ResultLookup:
             entries: dict[str, StoredResult] = {}
             for folder in self.folders:
                 of_folder = comparable.stored_cells(Store(folder, suite), planned, self.methods)
-                entries = {**of_folder.entries, **entries}
+                for cell_id, entry in of_folder.entries.items():
+                    earlier = entries.get(cell_id)
+                    if earlier is None or earlier.numbers.status == "counted":
+                        entries[cell_id] = entry
             self._suites[suite] = _Suite.of(planned, entries.values())
         return self._suites[suite]
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pai_bench.cli import authoring, campaign, data, listing, publish, results, run
+from pai_bench.cli import account, authoring, campaign, data, listing, publish, results, run
 from pai_bench.config import schema
 from pai_bench.core.errors import BenchError, did_you_mean
 from pai_bench.core.project import SETTINGS
@@ -57,6 +57,8 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("suite", help="a suite of benchmark.yaml")
     sub = add(campaign.campaign, "campaign gpu --budget 9m --wandb disabled", _choice, _execution)
     sub.add_argument("name", help="a campaign of benchmark.yaml")
+    sub = add(account.account, "account rigl-imagenet --methods rigl", _choice)
+    sub.add_argument("suite", help="a suite of benchmark.yaml")
     sub = add(run.plan, "plan mnist --densities 0.1", _choice, _execution)
     sub.add_argument("suite", nargs="?", help="a suite (default: all of them)")
     sub.add_argument("--paper", help="a paper; SUITE is then one of its short names")

@@ -39,7 +39,7 @@ def reproduce(context: Context, parsed: Arguments) -> int:
 def run(context: Context, parsed: Arguments) -> int:
     """Run a suite, all its methods or those that were named."""
     context, suite = changed(context, parsed, parsed.suite)
-    return run_suite(context, parsed, suite, _selection(context, parsed), suite)
+    return run_suite(context, parsed, suite, selection_of(context, parsed), suite)
 
 
 def changed(context: Context, parsed: Arguments, suite: str) -> tuple[Context, str]:
@@ -54,7 +54,7 @@ def _of_paper(context: Context, parsed: Arguments, short: str) -> tuple[Context,
     base, *changes = short.split("+")
     suite, selection = grid.suite_of_paper(context.settings, parsed.paper, base)
     context, suite = changed(context, parsed, "+".join([suite, *changes]))
-    return context, suite, _selection(context, parsed, of_paper=selection)
+    return context, suite, selection_of(context, parsed, of_paper=selection)
 
 
 def run_suite(
@@ -122,7 +122,7 @@ def _hardware(parsed: Arguments) -> Hardware:
 
 def plan(context: Context, parsed: Arguments) -> int:
     """Show what a suite would run and what that would cost; train nothing."""
-    selection = _selection(context, parsed)
+    selection = selection_of(context, parsed)
     suites = list(context.settings.suites)
     if parsed.paper:
         context, suite, selection = _of_paper(context, parsed, parsed.suite or "quick")
@@ -199,7 +199,9 @@ def _protocol_line(context: Context, parsed: Arguments, paper: str, jobs: int) -
     )
 
 
-def _selection(context: Context, parsed: Arguments, of_paper: Selection | None = None) -> Selection:
+def selection_of(
+    context: Context, parsed: Arguments, of_paper: Selection | None = None
+) -> Selection:
     """What was asked for; the methods of plugin files run beside those of the suite."""
     of_files = {str(path) for path in context.plugins}
     more = tuple(n for n, info in context.methods.items() if info.module in of_files)

@@ -14,6 +14,7 @@ from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.sparsity.regrow import Schedule, drop_and_grow, moved_count
 from pai_bench.sparsity.select import random_scores, topk_masks
 from pai_bench.training.context import MethodContext
+from pai_bench.training.length import TrainingLength
 from pai_bench.training.module import SparseClassifier
 from pai_bench.training.restricted_batches import Batches
 
@@ -149,9 +150,37 @@ class DynamicSparse(MovingMasks):
     @property
     def schedule(self) -> Schedule:
         """When masks are updated, and which fraction of the kept weights is replaced."""
+        return self._schedule(self.total_steps)
+
+    def _schedule(self, total_steps: int) -> Schedule:
         hyper = self.hyper
-        end = max(1, round(hyper.end * self.total_steps))
+        end = max(1, round(hyper.end * total_steps))
         return Schedule(hyper.alpha, hyper.delta_t, end, hyper.anneal, hyper.power)
+
+    def count_training(self, length: TrainingLength) -> None:
+        """Count the steps, and the dense gradients and extra batches of all updates.
+
+        Updates replace as many weights as they drop, so FLOPs stay as they are.
+
+        Args:
+            length: Steps, and images of each batch.
+
+        Raises:
+            BenchError: The method moves density between layers, by what it has trained.
+        """
+        if type(self).counts is not DynamicSparse.counts:
+            raise BenchError(f"{self.name} moves density between layers by what it has trained")
+        schedule, after = self._schedule(length.steps), self.hyper.update == "after"
+        for step in range(length.steps):
+            images = length.batch(step)
+            self.training_cost.count(images)
+            due = schedule.due(step + 1, first=1) if after else schedule.due(step)
+            if not (due and self.looks_at_gradients):
+                continue
+            if self.hyper.update == "extra":
+                images = length.batch(step // self.hyper.delta_t)
+                self.training_cost.count(images)
+            self.training_cost.count(0, dense=images)
 
     def update_masks(self, step: int, gradients: Mapping[str, Tensor]) -> None:
         """Drop and grow weights in each layer; skip the update if a score is not finite.

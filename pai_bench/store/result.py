@@ -8,7 +8,10 @@ from typing import Any, Literal, NamedTuple
 
 from pai_bench.sparsity.perceptron import Architecture
 
-Status = Literal["done", "failed", "skipped"]
+Status = Literal["done", "failed", "skipped", "counted"]
+"""`counted`: FLOPs without a training; a result of the training replaces it."""
+FINISHED: tuple[Status, ...] = ("done", "skipped")
+"""A network that has been evaluated."""
 
 
 @dataclass(frozen=True, slots=True)

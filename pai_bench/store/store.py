@@ -24,7 +24,7 @@ from pai_bench.core.files import atomic_folder, remove_stale
 from pai_bench.data.locations import redact_source
 from pai_bench.experiment.cell import Cell
 from pai_bench.store.index import cell_ids, updated_index
-from pai_bench.store.result import Result
+from pai_bench.store.result import FINISHED, Result
 from pai_bench.store.stored_result import (
     CELL,
     CURVES,
@@ -49,9 +49,12 @@ class Store:
         self.folder = runs / suite
 
     def status(self, cell: Cell) -> str | None:
-        """`done`, `failed` or `skipped`; None when the cell has no result."""
+        """`done`, `failed` or `skipped`; None when the cell has not been trained."""
         path = self.folder / cell.id / RESULT
-        return read_json(path)["result"]["status"] if path.is_file() else None
+        if not path.is_file():
+            return None
+        status: str = read_json(path)["result"]["status"]
+        return None if status == "counted" else status
 
     def get(self, cell_id: str) -> StoredResult:
         """Read one cell. Raises BenchError when it is absent, unreadable or of another format."""
@@ -124,7 +127,7 @@ class Store:
         """Find a cell in a suite beside this one, finished and whole."""
         for folder in sorted(self.folder.parent.glob(f"*/{cell.id}")):
             other = Store(folder.parents[1], folder.parent.name)
-            if not other.verify(cell.id) and other.get(cell.id).result.status != "failed":
+            if not other.verify(cell.id) and other.get(cell.id).result.status in FINISHED:
                 return folder
         return None
 

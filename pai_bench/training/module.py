@@ -22,6 +22,7 @@ from pai_bench.training.callbacks.mask_enforcement import MaskEnforcement
 from pai_bench.training.callbacks.mask_selection import MaskSelection
 from pai_bench.training.callbacks.phase_timer import PhaseTimer
 from pai_bench.training.context import MethodContext
+from pai_bench.training.length import TrainingLength
 from pai_bench.training.optimizer import build_optimizer, build_schedule, clip_gradients
 from pai_bench.training.restricted_batches import Batches, RestrictedBatches
 from pai_bench.training.sanity_checks import inverted
@@ -159,6 +160,22 @@ class SparseClassifier(pl.LightningModule):
         images, labels = batch
         smoothing = self.context.recipe.label_smoothing
         return cross_entropy(self.network(images), labels, label_smoothing=smoothing)
+
+    def count_training(self, length: TrainingLength) -> None:
+        """Count the FLOPs of a whole training without running it; masks stay as they are.
+
+        A method that does more in training than to keep its masks counts it too, or raises.
+
+        Args:
+            length: Steps, and images of each batch.
+
+        Raises:
+            BenchError: What the method does depends on what it has trained.
+        """
+        if self.when != "init":
+            raise BenchError(f"{self.name} changes its masks by what it has trained")
+        for number in range(length.steps):
+            self.training_cost.count(length.batch(number))
 
     def progress_message(self) -> str:
         """Describe how far the choice of masks is; passes over batches are counted anyway.
