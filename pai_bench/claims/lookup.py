@@ -55,6 +55,17 @@ class ResultLookup:
         }
         return {seed: v for seed, v in by_seed.items() if v is not None} or NOT_YET
 
+    def is_counted(self, claim: Claim, method: MethodSpec, suite: str) -> bool:
+        """Tell whether what is known of a claim was counted, without a training."""
+        of_suite = self._suite(suite)
+        label = self._label(method, of_suite.template)
+        statuses = {
+            entry.numbers.status
+            for entry in of_suite.results.get(label, ())
+            if claim.is_at(entry.cell.density)
+        }
+        return statuses == {"counted"}
+
     def label(self, method: MethodSpec, suite: str) -> str | None:
         """Name the line that a method of a claims file is in a suite; None without that suite."""
         if suite.partition("+")[0] not in self.settings.suites:

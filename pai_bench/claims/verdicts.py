@@ -123,7 +123,9 @@ def _alone(claim: Claim, claims: Claims, measured: ResultLookup) -> Verdict:
         again = command(claim) if set(reasons) == {NOT_YET} else ""
         return Verdict(claim, "not run", reasons[0], deviations=deviations, command=again)
     test, n = _tested(claim, [values for values in measurements if not isinstance(values, str)])
-    verdict = Verdict(claim, "inconclusive", "", n, test, None, deviations, command(claim))
+    by_counting = all(measured.is_counted(claim, method, suite) for method, suite in compared)
+    again = command(claim, "account" if by_counting else "run")
+    verdict = Verdict(claim, "inconclusive", "", n, test, None, deviations, again)
     few = f"{n} seed{'s' * (n != 1)}, a verdict needs {SEEDS}"
     return replace(verdict, reason=few) if n < SEEDS else verdict
 
@@ -226,8 +228,8 @@ def _where(claim: Claim, test: ClaimTest, inside: bool, clear: bool) -> str:
     return f"the interval of the difference lies {side} the tolerance"
 
 
-def command(claim: Claim) -> str:
-    """The command that runs the cells of a claim again."""
+def command(claim: Claim, verb: str = "run") -> str:
+    """The command that runs the cells of a claim again, or counts them."""
     by_suite: dict[str, list[str]] = {}
     for entry, suite in ((claim.method, claim.suite), (claim.against, claim.against_suite)):
         if entry is not None and suite:
@@ -235,6 +237,6 @@ def command(claim: Claim) -> str:
     densities = "" if claim.density == 1 else f" --densities {claim.at}"
     options = {suite: ",".join(dict.fromkeys(methods)) for suite, methods in by_suite.items()}
     return " && ".join(
-        f"pai-bench run {shlex.quote(suite)} --methods {methods}{densities}"
+        f"pai-bench {verb} {shlex.quote(suite)} --methods {methods}{densities}"
         for suite, methods in options.items()
     )
