@@ -154,10 +154,15 @@ def _claims(claims: Claims, judged: Sequence[Verdict]) -> Iterator[str]:
 
 def _evidence(folder: Path) -> Iterator[str]:
     """Say which suites the folder keeps results of."""
-    kept = [path for path in sorted((folder / "evidence").glob("*")) if path.is_dir()]
-    counts = [f"`{path.name}` ({len(Store(path.parent, path.name).ids())} cells)" for path in kept]
-    yield f"Evidence kept here: {', '.join(counts) or 'none yet'}."
+    suites = [path for path in sorted((folder / "evidence").glob("*")) if path.is_dir()]
+    yield f"Evidence kept here: {', '.join(map(_suite, suites)) or 'none yet'}."
     yield ""
+
+
+def _suite(path: Path) -> str:
+    entries = Store(path.parent, path.name).entries()
+    counted = all(entry.numbers.status == "counted" for entry in entries)
+    return f"`{path.name}` ({len(entries)} cells{', counted without training' if counted else ''})"
 
 
 def _sources(judged: Sequence[Verdict]) -> Iterator[str]:
