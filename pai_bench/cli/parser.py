@@ -168,7 +168,7 @@ def _changes(sub: _Parser) -> None:
 
 def _execution(sub: _Parser) -> None:
     sub.add_argument(
-        "--jobs", type=_count, default=0, help="cells side by side (default: one a core)"
+        "--jobs", type=_count, default=0, help="workers (default: one a core; at most one a GPU)"
     )
     sub.add_argument(
         "--accelerator", default="auto", choices=_ACCELERATORS, help="the Trainer's (auto)"

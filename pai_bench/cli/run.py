@@ -74,7 +74,7 @@ def run_suite(
         cells = _by_priority(context, suite, cells)
     _check_network(context.settings, suite)
     request = replace(_run_request(context, parsed, suite, cells), deadline=deadline)
-    jobs = parsed.jobs or run.default_jobs(request)
+    jobs = run.number_of_jobs(request, parsed.jobs)
     context.console.print(f"{title}: {len(cells)} cells, {jobs} side by side", highlight=False)
     stack = parsed.stack or context.settings.stack
     tally = run.run(request, jobs, context.console, parsed.retry_failed, parsed.launcher, stack)
@@ -150,7 +150,7 @@ def _print_plan(
     store = Store(context.runs, suite)
     todo = [c for c in cells if store.status(c) is None and store.elsewhere(c) is None]
     unfinished = {cell.id for cell in todo}
-    jobs = parsed.jobs or run.default_jobs(_run_request(context, parsed, suite, cells))
+    jobs = run.number_of_jobs(_run_request(context, parsed, suite, cells), parsed.jobs)
     assumed = GPU if gpus_of(_hardware(parsed)) else CORE
     estimated = estimate_cost(todo, context.settings, speed, jobs, assumed)
     table = Table(title=f"{suite}: {context.settings.suites[suite].about}", title_justify="left")

@@ -109,10 +109,16 @@ def _launch(request: RunRequest, jobs: int, console: Console, launcher: str) -> 
             display.update(event)
 
 
-def default_jobs(request: RunRequest) -> int:
-    """Default number of workers: one per GPU in use, else per core; one on other accelerators."""
+def number_of_jobs(request: RunRequest, asked: int = 0) -> int:
+    """Number of workers: what was asked for; else one per core, or one on other accelerators.
+
+    On GPUs at most one each: processes that share one take turns, and gain nothing (18 of them on
+    an H100 trained no faster than one).
+    """
     if gpus := gpus_of(request.hardware):
-        return len(gpus)
+        return min(asked or len(gpus), len(gpus))
+    if asked:
+        return asked
     if request.hardware.accelerator not in ("auto", "cpu"):
         return 1
     return max(1, available_cores() // request.settings.threads)

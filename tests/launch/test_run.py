@@ -62,12 +62,19 @@ def test_cost_uses_what_was_measured_and_says_so(quick, settings):
 
 
 @pytest.mark.parametrize(
-    ("hardware", "visible", "jobs"),
-    [(Hardware("gpu"), "0,1,2", 3), (Hardware("auto"), "0", 1), (Hardware("tpu"), "", 1)],
-)
-def test_one_worker_per_device(hardware, visible, jobs, settings, tmp_path, monkeypatch):
+    ("hardware", "visible", "asked", "jobs"),
+    [
+        (Hardware("gpu"), "0,1,2", 0, 3), (Hardware("auto"), "0", 0, 1),
+        (Hardware("tpu"), "", 0, 1), (Hardware("gpu"), "0", 18, 1), (Hardware("gpu"), "0,1", 1, 1),
+        (Hardware("cpu"), "0", 5, 5),
+    ],
+)  # fmt: skip
+def test_at_most_one_worker_per_gpu(
+    hardware, visible, asked, jobs, settings, tmp_path, monkeypatch
+):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert launch_run.default_jobs(RunRequest("quick", (), settings, tmp_path, hardware)) == jobs
+    request = RunRequest("quick", (), settings, tmp_path, hardware)
+    assert launch_run.number_of_jobs(request, asked) == jobs
 
 
 @pytest.fixture
