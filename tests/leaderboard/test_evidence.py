@@ -64,7 +64,11 @@ def test_evidence_is_whole_and_belongs_to_the_cells_of_today(folder, settings, m
     assert [problem for cell_id in store.ids() for problem in store.verify(cell_id)] == []
     resolved = with_overrides(settings, folder.name)
     planned = {cell.id for cell in grid.cells(resolved, methods, folder.name)}
-    assert set(store.ids()) == planned
+    statuses = {entry.result.status for entry in store.entries()}
+    if statuses == {"counted"}:
+        assert set(store.ids()) <= planned  # those that claims about FLOPs are about
+    else:
+        assert set(store.ids()) == planned
     commits = {entry.result.environment["commit"] for entry in store.entries()}
     assert all(commit and not commit.endswith("+changes") for commit in commits)
 
