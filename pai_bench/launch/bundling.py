@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Literal
 
 from pai_bench.config.schema import Benchmark
@@ -15,6 +15,8 @@ from pai_bench.experiment.cost import assumed_seconds
 Stack = Literal["auto", "off"] | int
 IN_STEP = 8
 """Networks that are trained in step: more gain little, and are stored later."""
+SEARCH = 10.0
+"""Seconds of a training above which a search is long."""
 LONGEST = 600.0
 """Seconds that a bundle in step may take, as assumed: its results are stored at its end."""
 
@@ -38,8 +40,12 @@ def bundled(
     settings: Benchmark,
     jobs: int = 1,
     budget: float = math.inf,
+    searching: Container[str] = (),
 ) -> tuple[Bundle, ...]:
     """Group cells into bundles, enough of them for all workers.
+
+    Cells whose method trains for long before it prunes come alone: no checkpoint is written then,
+    and an interrupt would lose the searches of a whole bundle.
 
     Args:
         cells: What is to be trained, in this order.
@@ -48,11 +54,16 @@ def bundled(
         settings: The benchmark.
         jobs: Number of workers.
         budget: Seconds that there are: larger bundles than fit into it would finish nothing.
+        searching: Names of the methods that train before they prune.
     """
     if not cells:
         return ()
     size = _size(cells[0], stack, hardware, settings, budget)
-    return tuple(bundles(cells, max(1, min(size, -(-len(cells) // jobs)))))
+    alone = [c for c in cells if c.method in searching and assumed_seconds(c, settings) > SEARCH]
+    others = [cell for cell in cells if cell not in alone]
+    grouped = bundles(others, max(1, min(size, -(-len(cells) // jobs)))) + bundles(alone)
+    position = {cell.id: index for index, cell in enumerate(cells)}
+    return tuple(sorted(grouped, key=lambda bundle: position[bundle.cells[0].id]))
 
 
 def _size(cell: Cell, stack: Stack, hardware: Hardware, settings: Benchmark, budget: float) -> int:

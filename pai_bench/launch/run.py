@@ -17,6 +17,7 @@ from pai_bench.launch.bundling import Stack, bundled, is_stacked
 from pai_bench.launch.display import ProgressDisplay
 from pai_bench.launch.launcher import LOCAL, load_launcher
 from pai_bench.launch.request import RunRequest
+from pai_bench.registry import methods as registry
 from pai_bench.store.store import Store
 
 
@@ -72,7 +73,9 @@ def run(
     if todo:
         _prepare_data(todo[0], request.settings, console)
         budget = request.deadline - time.time()
-        work = bundled(todo, stack, request.hardware, request.settings, jobs, budget)
+        methods = registry.available(request.plugins)
+        searching = {name for name, info in methods.items() if info.trains_to_score}
+        work = bundled(todo, stack, request.hardware, request.settings, jobs, budget, searching)
         stacked = is_stacked(stack, request.hardware)
         _launch(replace(request, bundles=work, stacked=stacked), jobs, console, launcher)
     failed = sum(store.status(cell) == "failed" for cell in request.cells)

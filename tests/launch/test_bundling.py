@@ -44,6 +44,18 @@ def test_no_worker_is_left_without_a_bundle(cells, settings):
     assert sizes(bundled(cells[:4], "auto", CPU, settings, jobs=2)) == [2, 2]
 
 
+def test_long_searches_come_alone_and_the_order_stays(cells, settings):
+    recipe = cells[0].recipe.model_copy(update={"epochs": 5000})
+    long = [replace(cell, recipe=recipe) for cell in cells[:6]]
+    long[1] = replace(long[1], method="imp")
+    work = bundled(long, 8, CPU, settings, searching={"imp"})
+    assert [[cell.method for cell in bundle] for bundle in work] == [
+        [cell.method for cell in long if cell.method != "imp"], ["imp"],
+    ]  # fmt: skip
+    short = [replace(cell, recipe=cells[0].recipe) for cell in long]
+    assert sizes(bundled(short, 8, CPU, settings, searching={"imp"})) == [6]
+
+
 def test_long_cells_and_short_budgets_make_small_bundles(cells, settings):
     recipe = cells[0].recipe.model_copy(update={"epochs": 100_000})
     long = [replace(cell, recipe=recipe) for cell in cells]

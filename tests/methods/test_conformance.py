@@ -178,8 +178,11 @@ class SeedsTheWorld(Good):
 class Unseeded(Good):
     """Draw from the operating system."""
 
-    def shift(self, batches):
-        return super().shift(batches) + random.SystemRandom().random()
+    def scores(self, network, batches):
+        """Noise for every weight: no two runs choose the same ones by chance."""
+        drawn = torch.Generator().manual_seed(random.SystemRandom().getrandbits(62))
+        scores = super().scores(network, batches)
+        return {n: s + torch.rand(s.shape, generator=drawn) for n, s in scores.items()}
 
 
 @register("counts-its-runs")
