@@ -108,6 +108,8 @@ class Result:
     """Layers of which nothing is kept."""
     layers: tuple[Layer, ...] = ()
     flops: Flops | None = None
+    sparse_bytes: float | None = None
+    """Of weights, biases and masks in memory (sparsity/account.py)."""
     compacted: CompactedNetwork | None = None
     """Of methods whose masks come in whole units, on networks that can be traced."""
     architecture: Architecture | None = None

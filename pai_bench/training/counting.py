@@ -19,7 +19,7 @@ from pai_bench.training.build import build_module
 from pai_bench.training.length import TrainingLength
 from pai_bench.training.module import SparseClassifier
 
-REASON = "FLOPs were counted, nothing was trained"
+REASON = "FLOPs and size were counted, nothing was trained"
 
 
 def counted(cell: Cell, settings: Benchmark, plugins: tuple[Path, ...] = ()) -> Result:
@@ -57,8 +57,15 @@ def counted(cell: Cell, settings: Benchmark, plugins: tuple[Path, ...] = ()) -> 
         training=training + module.scoring_flops,
     )
     software = environment.describe("cpu", torch.get_num_threads())
-    return Result("counted", REASON, flops=flops, density=module.masks.density(),
-                  hyper=asdict(module.hyper), environment=software)  # fmt: skip
+    return Result(
+        "counted",
+        REASON,
+        flops=flops,
+        sparse_bytes=account.sparse_bytes(module.network, module.masks),
+        density=module.masks.density(),
+        hyper=asdict(module.hyper),
+        environment=software,
+    )
 
 
 def _check(module: SparseClassifier) -> None:

@@ -81,6 +81,7 @@ def result_of(
         collapsed=tuple(module.masks.collapsed()),
         layers=_layers(module, effective),
         flops=_flops(module, macs),
+        sparse_bytes=account.sparse_bytes(module.network, module.masks),
         compacted=None if module.exact_density else _compacted(module, data.shape),
         architecture=_architecture(module.masks, macs),
         seconds=seconds,

@@ -1,4 +1,4 @@
-"""Sizes of the compacted network: a perceptron without its dead neurons (RigL, table 2)."""
+"""Sizes in memory, and of the compacted network: a perceptron without dead neurons (table 2)."""
 
 from __future__ import annotations
 
@@ -45,6 +45,12 @@ def kflops(result: Result) -> float | None:
 def size_in_bytes(result: Result) -> float | None:
     """Bytes of weights, biases and masks."""
     return None if result.architecture is None else result.architecture.bytes
+
+
+@metric("network-megabytes", unit="MB", decimals=3, kind="size", tolerance=Tolerance(share=0.005))
+def megabytes(result: Result) -> float | None:
+    """Weights, biases and masks of the whole network in memory, in millions of bytes."""
+    return None if result.sparse_bytes is None else result.sparse_bytes / 1e6
 
 
 def _hidden(result: Result, number: int) -> float | None:

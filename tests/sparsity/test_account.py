@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.functional import max_pool2d
 from torch.utils.flop_counter import FlopCounterMode
 
+from pai_bench import networks
 from pai_bench.networks.lenet import lenet_300_100
 from pai_bench.networks.resnet_cifar import resnet_20
 from pai_bench.sparsity.account import (
@@ -17,6 +18,7 @@ from pai_bench.sparsity.account import (
     macs_by_layer,
     rigl_bytes,
     rigl_flops,
+    sparse_bytes,
 )
 from pai_bench.sparsity.masks import Masks, prunable
 
@@ -319,3 +321,11 @@ def test_on_the_meta_device_the_count_is_the_same():
     with torch.device("meta"):
         network = resnet_20(CIFAR, 10)
     assert macs_by_layer(network, CIFAR) == macs_by_layer(resnet_20(CIFAR, 10), CIFAR)
+
+
+@pytest.mark.parametrize(
+    ("name", "megabytes"), [("resnet-50-rigl", 102.122), ("mobilenet-v1", 16.864)]
+)
+def test_dense_networks_are_as_large_as_their_authors_count(name, megabytes, settings):
+    network = networks.build(settings.networks[name], (3, 224, 224), 1000)
+    assert sparse_bytes(network, {}) / 1e6 == pytest.approx(megabytes, abs=5e-4)

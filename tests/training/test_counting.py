@@ -32,6 +32,7 @@ def test_what_is_counted_is_what_a_training_counts(method, hyper, cell, settings
     result, trained = counted(cell, settings), fit.fit_cell(cell, settings).result
     assert trained.status == "done"
     assert result.flops == trained.flops
+    assert result.sparse_bytes == trained.sparse_bytes > 0
     assert (result.status, result.accuracy, result.density) == ("counted", None, trained.density)
     assert result.hyper == trained.hyper
 
