@@ -32,7 +32,7 @@ class Assumption:
 
 
 CORE = Assumption("a typical CPU core", 5e-4, 8e10)
-GPU = Assumption("an H100 with stacks of networks", 1.6e-3, 2e13)
+GPU = Assumption("a GPU as assumed, not measured", 1.6e-3, 2e13)
 Speed = Callable[[Cell], float]
 """Ratio of measured to assumed seconds of cells like this one."""
 

@@ -59,8 +59,11 @@ def bundled(
     if not cells:
         return ()
     size = _size(cells[0], stack, hardware, settings, budget)
-    alone = [c for c in cells if c.method in searching and assumed_seconds(c, settings) > SEARCH]
-    others = [cell for cell in cells if cell not in alone]
+    alone: list[Cell] = []
+    others: list[Cell] = []
+    for cell in cells:
+        is_long = cell.method in searching and assumed_seconds(cell, settings) > SEARCH
+        (alone if is_long else others).append(cell)
     grouped = bundles(others, max(1, min(size, -(-len(cells) // jobs)))) + bundles(alone)
     position = {cell.id: index for index, cell in enumerate(cells)}
     return tuple(sorted(grouped, key=lambda bundle: position[bundle.cells[0].id]))

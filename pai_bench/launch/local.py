@@ -2,8 +2,8 @@
 
 Workers write their results themselves. One that dies (out of memory, say) is replaced, and what it
 trained together is trained again cell by cell; a cell during which it dies alone is stored as
-failed. When this process ends, in whatever way, the workers end too; at most
-the running bundles are lost.
+failed. When this process ends, in whatever way, the workers end too; at most the running bundles
+are lost.
 """
 
 from __future__ import annotations

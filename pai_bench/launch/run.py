@@ -115,8 +115,7 @@ def _launch(request: RunRequest, jobs: int, console: Console, launcher: str) -> 
 def number_of_jobs(request: RunRequest, asked: int = 0) -> int:
     """Number of workers: what was asked for; else one per core, or one on other accelerators.
 
-    On GPUs at most one each: processes that share one take turns, and gain nothing (18 of them on
-    an H100 trained no faster than one).
+    On GPUs at most one each: processes that share one take turns, and gain nothing.
     """
     if gpus := gpus_of(request.hardware):
         return min(asked or len(gpus), len(gpus))

@@ -82,6 +82,31 @@ def test_the_search_is_that_of_the_specification(every):
     assert not same(masks, by_hand(images, 12, 4).masks)
 
 
+def test_gradients_may_be_laid_out_in_another_way(monkeypatch):
+    """As cuDNN does with those of convolutions; the fused step of Adam wants one layout."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(16, 2)).eval()
+    images = torch.randn(4, 3, 4, 4)
+
+    def student():
+        masks = Masks({n: torch.ones_like(w, dtype=torch.bool) for n, w in prunable(net)})
+        return Student(net, masks, Objective(0.0, 1e-4, "dense"), 5e-3)
+
+    plain, other = student(), student()
+    given = other.gradients
+
+    def laid_out(images):
+        return {n: g.contiguous(memory_format=torch.channels_last) if g.ndim == 4 else g
+                for n, g in given(images).items()}  # fmt: skip
+
+    monkeypatch.setattr(other, "gradients", laid_out)
+    for one in (plain, other):
+        one.parameters["0.weight"] += 0.01  # away from the teacher, where gradients vanish
+        one.step(images)
+    assert other.parameters["0.weight"].grad.is_contiguous()
+    assert same(plain.parameters, other.parameters)
+
+
 def test_masks_last_move_before_the_last_interval():
     steps = [s for s in range(1, 13) if module(update_every=3)._is_update(s, 12)]
     assert steps == [3, 6]

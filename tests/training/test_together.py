@@ -17,6 +17,7 @@ from pai_bench.networks.wide_resnet import wide_resnet
 from pai_bench.registry import methods as registry
 from pai_bench.training import checkpoint, fit
 from pai_bench.training.checkpoint import TrainingCheckpoint
+from pai_bench.training.together.member import HOOKS
 from pai_bench.training.together.stacked_layers import NotStackable
 from pai_bench.training.together.stacked_network import StackedNetwork, check_stackable
 
@@ -224,6 +225,7 @@ PLUGIN = '''
 import torch
 from torch import nn
 from pai_bench import PruneAtInit, network, prunable, register
+from pai_bench.training.together.member import HOOKS
 
 @register("raises")
 class Raises(PruneAtInit):
@@ -272,6 +274,20 @@ class Replaces(OwnLoss):
         weight = next(self.network.parameters())
         weight.data = weight.data.clone()
 
+@register("records")
+class Records(OwnLoss):
+    """Notes which hooks are called, and at which step."""
+    calls = []
+    batch_loss = PruneAtInit.batch_loss
+
+def _recording(name):
+    def hook(self, *_arguments):
+        self.calls.append((name, self.trainer.global_step, self.current_epoch))
+    return hook
+
+for _name in HOOKS:
+    setattr(Records, _name, _recording(_name))
+
 @network("scaled", version=1)
 def scaled(shape, classes):
     """A network that cannot be stacked."""
@@ -290,6 +306,20 @@ def plugin(tmp_path):
     path = tmp_path / "plugin.py"
     path.write_text(PLUGIN)
     return path
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+def test_all_hooks_are_called_when_they_are_alone(stacked, quick, settings, plugin):
+    (snip,) = quick(methods=("snip",), densities=(0.1,), seeds=(1,))
+    cell = replace(snip, method="records")
+    calls = registry.load("records", (plugin,)).calls
+    calls.clear()
+    fit.fit_cell(cell, settings, plugins=(plugin,))
+    alone = list(calls)
+    calls.clear()
+    fit.fit(Bundle((cell, snip)), settings, plugins=(plugin,), stacked=stacked)
+    assert {name for name, *_ in alone} == set(HOOKS)
+    assert sorted(calls) == sorted(alone)
 
 
 @pytest.mark.parametrize("stacked", [False, True])

@@ -27,7 +27,9 @@ HOOKS = (
 REPLACED = (
     "configure_optimizers", "configure_callbacks", "backward", "on_before_backward",
     "optimizer_zero_grad", "lr_scheduler_step", "transfer_batch_to_device",
-    "on_before_batch_transfer", "on_after_batch_transfer",
+    "on_before_batch_transfer", "on_after_batch_transfer", "setup", "teardown", "configure_model",
+    "prepare_data", "on_validation_batch_start", "on_validation_batch_end",
+    "on_validation_model_eval", "on_validation_model_train", "on_validation_model_zero_grad",
 )  # fmt: skip
 """What is done for all networks at once: a method that overrides one of these is trained alone."""
 REPLACED_IN_STACKS = ("training_step", "batch_loss", "forward")

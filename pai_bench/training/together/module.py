@@ -32,6 +32,9 @@ class BundleClassifier(pl.LightningModule):
     hooks are called as Lightning calls them for a network that is trained alone. A method that
     raises, or whose loss is not finite, is taken out; the others go on.
 
+    The class is longer than others because it is Lightning's hooks, each for all members, in the
+    order in which the Trainer calls them.
+
     Args:
         members: Methods that can be trained together, on networks that were built alike.
         stacked: Whether the networks become one stack, or are trained in step.
@@ -198,7 +201,23 @@ class BundleClassifier(pl.LightningModule):
         self._joint.check()
         self._check_members()
 
+    def on_train_end(self) -> None:
+        """Call the methods' hooks."""
+        self._call("on_train_end")
+
+    def on_fit_end(self) -> None:
+        """Call the methods' hooks."""
+        self._call("on_fit_end")
+
     # Evaluation ----------------------------------------------------------------------------------
+
+    def on_validation_start(self) -> None:
+        """Call the methods' hooks."""
+        self._call("on_validation_start")
+
+    def on_validation_end(self) -> None:
+        """Call the methods' hooks."""
+        self._call("on_validation_end")
 
     def on_validation_epoch_start(self) -> None:
         """Record the mean training losses."""
