@@ -9,16 +9,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
-from pai_bench.cli.main import main
-from pai_bench.config import loader
-from pai_bench.experiment import grid
-from pai_bench.registry import methods as registry
+from pai_bench.core import portable
+
+portable.choose(threads=1)  # before what reads the choice is loaded
+
+import torch  # noqa: E402
+
+from pai_bench.cli.main import main  # noqa: E402
+from pai_bench.config import loader  # noqa: E402
+from pai_bench.experiment import grid  # noqa: E402
+from pai_bench.registry import methods as registry  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 
 torch.set_num_threads(1)
+portable.use()
 
 
 def pytest_configure(config):

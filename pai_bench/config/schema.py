@@ -228,6 +228,8 @@ class Benchmark(Settings):
     to the file (config/include.py)."""
     mirror: str | None = None
     """Folder with parquet files, read before the hub; PAI_BENCH_MIRROR goes before it."""
+    portable: bool = True
+    """Whether a cell on a CPU is to have the same bits on other processors (core/portable.py)."""
     threads: Positive = 1
     """CPU threads of one cell: the same for any number of workers, so results are too."""
     deterministic: bool = True

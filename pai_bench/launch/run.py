@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from rich.console import Console
 
 from pai_bench.config.schema import Benchmark
+from pai_bench.core import portable
 from pai_bench.core.hardware import available_cores, gpus_of
 from pai_bench.data.locations import cached_file
 from pai_bench.experiment.cell import Cell
@@ -63,6 +64,9 @@ def run(
         BenchError: The data set cannot be loaded, the launcher is unknown, or the hardware is not
             available.
     """
+    if request.settings.portable:
+        chosen = portable.choose(request.settings.threads)
+        request = replace(request, environment={**request.environment, **chosen})
     store = Store(request.runs, request.suite)
     store.clean_stale()
     states = {cell.id: store.status(cell) for cell in request.cells}

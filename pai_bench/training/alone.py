@@ -19,7 +19,7 @@ from pai_bench.training.checkpoint import TrainingCheckpoint
 from pai_bench.training.failure import failure_of
 from pai_bench.training.module import SparseClassifier
 from pai_bench.training.outcome import Outcome, Together, result_of
-from pai_bench.training.setup import TrainingSetup
+from pai_bench.training.setup import TrainingSetup, set_process
 
 
 def fit_alone(bundle: Bundle, setup: TrainingSetup, reason: str = "") -> Outcome:
@@ -45,7 +45,7 @@ def fit_alone(bundle: Bundle, setup: TrainingSetup, reason: str = "") -> Outcome
 def _fit(bundle: Bundle, trainer: pl.Trainer, setup: TrainingSetup, reason: str) -> Outcome:
     (cell,) = bundle
     started = time.perf_counter()
-    torch.set_num_threads(setup.settings.threads)
+    set_process(setup.settings)
     environment.peak_memory_reset()
     (data,) = build_data(bundle, setup.settings)
     loading_seconds = time.perf_counter() - started

@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 
 from pai_bench.config.schema import Benchmark
+from pai_bench.core import portable
 from pai_bench.core.errors import BenchError, first_line
 from pai_bench.core.hardware import Hardware
 from pai_bench.experiment.bundle import Bundle
@@ -32,6 +33,13 @@ def set_deterministic(deterministic: bool) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.deterministic = deterministic
     torch.backends.cudnn.benchmark = not deterministic
+
+
+def set_process(settings: Benchmark) -> None:
+    """Give this process the CPU threads and kernels of the settings."""
+    torch.set_num_threads(settings.threads)
+    if settings.portable:
+        portable.use()
 
 
 @dataclass(frozen=True)

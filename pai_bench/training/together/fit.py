@@ -19,7 +19,7 @@ from pai_bench.training.checkpoint import TrainingCheckpoint
 from pai_bench.training.failure import failure_of
 from pai_bench.training.module import SparseClassifier
 from pai_bench.training.outcome import Outcome, Together, result_of
-from pai_bench.training.setup import TrainingSetup
+from pai_bench.training.setup import TrainingSetup, set_process
 from pai_bench.training.together.data import BundleData
 from pai_bench.training.together.member import REPLACED, REPLACED_IN_STACKS, Member, overridden
 from pai_bench.training.together.module import BundleClassifier, NothingLeft
@@ -83,7 +83,7 @@ class _Training:
 
     def build(self) -> None:
         """Build the methods; those that must be are left to be trained alone."""
-        torch.set_num_threads(self.setup.settings.threads)
+        set_process(self.setup.settings)
         environment.peak_memory_reset()
         if self.bundle.cells[0].precision == "16-mixed":
             raise NotTogether("16-mixed scales the loss by what one network needs")

@@ -1,0 +1,79 @@
+"""Products of matrices on the CPU by NumPy's OpenBLAS, with the signatures of PyTorch's operators.
+
+What NumPy has no type for (bfloat16), and what is empty, is left to PyTorch.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_TYPES = (torch.float32, torch.float64)
+
+
+def mm(left: Tensor, right: Tensor) -> Tensor:
+    """Compute `left @ right` of two matrices (`aten::mm`)."""
+    product = left.new_empty(len(left), right.shape[1])
+    if _is_ours(left, right):
+        return _multiplied(left, right, product)
+    return torch.mm(left, right, out=product)
+
+
+def addmm(
+    added: Tensor, left: Tensor, right: Tensor, *, beta: float = 1, alpha: float = 1
+) -> Tensor:
+    """Compute `beta * added + alpha * (left @ right)` (`aten::addmm`)."""
+    product = left.new_empty(len(left), right.shape[1])
+    if _is_ours(left, right):
+        return _added(added, _multiplied(left, right, product), beta, alpha)
+    return torch.addmm(added, left, right, beta=beta, alpha=alpha, out=product)
+
+
+def bmm(left: Tensor, right: Tensor) -> Tensor:
+    """Compute the products of two stacks of matrices (`aten::bmm`)."""
+    product = left.new_empty(len(left), left.shape[1], right.shape[2])
+    if _is_ours(left, right):
+        return _multiplied(left, right, product)
+    return torch.bmm(left, right, out=product)
+
+
+def baddbmm(
+    added: Tensor, left: Tensor, right: Tensor, *, beta: float = 1, alpha: float = 1
+) -> Tensor:
+    """Compute `beta * added + alpha * (left @ right)` of stacks (`aten::baddbmm`)."""
+    product = left.new_empty(len(left), left.shape[1], right.shape[2])
+    if _is_ours(left, right):
+        return _added(added, _multiplied(left, right, product), beta, alpha)
+    return torch.baddbmm(added, left, right, beta=beta, alpha=alpha, out=product)
+
+
+def _is_ours(left: Tensor, right: Tensor) -> bool:
+    """Whether NumPy can multiply these; where shapes or types clash, PyTorch has the words."""
+    return (
+        left.dtype in _TYPES
+        and left.dtype == right.dtype
+        and left.shape[-1] == right.shape[-2]
+        and left.shape[:-2] == right.shape[:-2]
+        and left.numel() > 0
+        and right.numel() > 0
+    )
+
+
+def _multiplied(left: Tensor, right: Tensor, product: Tensor) -> Tensor:
+    np.matmul(_array(left), _array(right), out=product.numpy())
+    return product
+
+
+def _array(matrices: Tensor) -> np.ndarray:
+    """View a tensor as an array that BLAS can read, or copy it."""
+    rows, columns = matrices.stride()[-2:]
+    if 1 not in (rows, columns) or 0 in (rows, columns):
+        matrices = matrices.contiguous()
+    return matrices.detach().resolve_neg().numpy()
+
+
+def _added(added: Tensor, product: Tensor, beta: float, alpha: float) -> Tensor:
+    if alpha != 1:
+        product *= alpha
+    return product.add_(added, alpha=beta) if beta else product

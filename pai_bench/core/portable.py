@@ -1,0 +1,102 @@
+"""The same bits on every x86-64 processor that has AVX2.
+
+What a processor changes in a result is the order in which its kernels add. PyTorch's own kernels
+are fixed by an instruction set (`ATEN_CPU_CAPABILITY`), and so are oneDNN's convolutions; MKL,
+which multiplies matrices, chooses by vendor, and has one path that is the same for all
+(`MKL_CBWR=COMPATIBLE`, https://www.intel.com/content/www/us/en/docs/onemkl), at a third of the
+speed. Products go to the OpenBLAS in NumPy instead, whose kernels are named (`OPENBLAS_CORETYPE`)
+and whose blocks have the same size on all machines; MKL's slow path is left with the rest.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import warnings
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+_NEEDED = {"avx2", "fma"}
+_library: Any = None
+"""The kernels of this process, once they are in place."""
+
+
+def choose(threads: int) -> Mapping[str, str]:
+    """Choose the kernels for this process, if it has not loaded the libraries, and for its workers.
+
+    Args:
+        threads: CPU threads of a cell.
+
+    Returns:
+        The environment variables that were set; none on a processor that lacks the instructions.
+    """
+    chosen = _variables(threads) if is_supported() else {}
+    os.environ.update(chosen)
+    return chosen
+
+
+def _variables(threads: int) -> Mapping[str, str]:
+    return {
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "MKL_CBWR": "COMPATIBLE",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "OPENBLAS_CORETYPE": "Haswell",
+        "OPENBLAS_NUM_THREADS": str(threads),
+    }
+
+
+@cache
+def is_supported() -> bool:
+    """Whether this processor has the instructions that the kernels are made of."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return False
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return False
+    flags = next((line for line in lines if line.startswith("flags")), "")
+    return set(flags.split()) >= _NEEDED
+
+
+def is_in_use() -> bool:
+    """Whether this process has the portable kernels."""
+    return _library is not None
+
+
+def use() -> bool:
+    """Let this process multiply matrices by the portable kernels, if they were chosen in time.
+
+    Returns:
+        Whether they are in place. They are not where the libraries were loaded before `choose`, or
+        NumPy was built with another library than OpenBLAS.
+    """
+    global _library
+    if _library is None and is_supported() and _were_chosen():
+        _library = _registered()
+    return is_in_use()
+
+
+def _were_chosen() -> bool:
+    import numpy  # noqa: F401
+    import torch
+    from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
+
+    openblas = [entry for entry in threadpool_info() if entry["internal_api"] == "openblas"]
+    kernels = {entry["architecture"] for entry in openblas}
+    return kernels == {"Haswell"} and torch.backends.cpu.get_cpu_capability() == "AVX2"
+
+
+def _registered() -> Any:
+    """Put the products in the place of PyTorch's own for tensors on the CPU."""
+    import torch
+
+    from pai_bench.core import openblas
+
+    library = torch.library.Library("aten", "IMPL")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Warning only once for all operators")
+        for name in ("mm", "addmm", "bmm", "baddbmm"):
+            library.impl(name, getattr(openblas, name), "CPU")
+    return library
