@@ -137,6 +137,10 @@ class Recipe(Settings):
     """Part of the training images that is held out: stratified, the same for every seed."""
     evaluate: Literal["test", "validation"] = "test"
     """`validation` evaluates on the held-out part and never looks at the test images."""
+    evaluate_at: tuple[Positive, ...] = ()
+    """Steps after which test accuracy is measured, beside every epoch."""
+    evaluate_train: Fraction = 0.0
+    """Part of the training images, the first ones, whose accuracy is measured at the end."""
     score_images_per_class: Positive = 10
     score_batch_size: Positive = 256
 
@@ -160,6 +164,8 @@ class Recipe(Settings):
             raise ValueError("mean and std go together")
         if (self.clip == "none") != (self.clip_at is None):
             raise ValueError("clip and clip_at go together")
+        if self.evaluate_train and self.augment != "none":
+            raise ValueError("evaluate_train needs training images that are not augmented")
         return self
 
 

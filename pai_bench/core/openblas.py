@@ -61,7 +61,8 @@ def _is_ours(left: Tensor, right: Tensor) -> bool:
 
 
 def _multiplied(left: Tensor, right: Tensor, product: Tensor) -> Tensor:
-    np.matmul(_array(left), _array(right), out=product.numpy())
+    with np.errstate(all="ignore"):  # what is not finite is the network's to tell
+        np.matmul(_array(left), _array(right), out=product.numpy())
     return product
 
 

@@ -111,17 +111,18 @@ class EvaluationBatches:
     def __init__(self, module: InMemoryData) -> None:
         self._module = module
         values = module.images.tensors["test_images"][0].numel()
-        self._size = max(1, min(EVALUATION_BATCH, EVALUATION_VALUES // values))
+        self.size = max(1, min(EVALUATION_BATCH, EVALUATION_VALUES // values))
+        """Images of a batch."""
         if module.images.tensors["test_labels"].ndim > 1:
-            self._size = module.recipe.batch_size  # Activations of a sequence take more memory.
+            self.size = module.recipe.batch_size  # Activations of a sequence take more memory.
 
     def __len__(self) -> int:
-        return -(-self._module.test_size // self._size)
+        return -(-self._module.test_size // self.size)
 
     def __iter__(self) -> Iterator[Batch]:
         data = self._module.images
-        images = data.tensors["test_images"].split(self._size)
-        labels = data.tensors["test_labels"].split(self._size)
+        images = data.tensors["test_images"].split(self.size)
+        labels = data.tensors["test_labels"].split(self.size)
         for raw, target in zip(images, labels, strict=True):
             yield data.pixels(raw), target.long()
 
@@ -170,6 +171,12 @@ class InMemoryData(pl.LightningDataModule):
         count = self.recipe.score_images_per_class * self.images.classes
         index = torch.randperm(self.train_size, generator=generator)[:count].to(self.images.device)
         return [self.images.batch(i, generator) for i in index.split(self.recipe.score_batch_size)]
+
+    def first_batches(self, part: float) -> list[Batch]:
+        """The first `part` of the training images, in their order, in batches for evaluation."""
+        index = torch.arange(round(part * self.train_size), device=self.images.device)
+        size = self.val_dataloader().size
+        return [self.images.batch(i, torch.Generator()) for i in index.split(size)]
 
     def extra_batch(self, number: int) -> Batch:
         """Return training batch `number` of a separate order that no epoch uses.

@@ -1,7 +1,7 @@
 """Find methods by name, and import the ones that are to run.
 
 A method is a class decorated with `@register("name")` in one of four places: `baselines/*.py`,
-`reproductions/*/method.py`, an entry point of the group `pai_bench.methods` in an installed
+`reproductions/*/*method.py`, an entry point of the group `pai_bench.methods` in an installed
 package, or a file named with `--plugin`. Listing reads their declarations and imports nothing, so
 a method whose module cannot be imported is still listed; `load` imports.
 """
@@ -99,8 +99,8 @@ def _declare(
 def _built_in() -> Iterator[tuple[str, Path]]:
     for path in sorted((PACKAGE / "baselines").glob("[!_]*.py")):
         yield f"pai_bench.baselines.{path.stem}", path
-    for path in sorted((PACKAGE / "reproductions").glob("*/method.py")):
-        yield f"pai_bench.reproductions.{path.parent.name}.method", path
+    for path in sorted((PACKAGE / "reproductions").glob("*/*method.py")):
+        yield f"pai_bench.reproductions.{path.parent.name}.{path.stem}", path
 
 
 def _declares_else(plugin: Path) -> bool:

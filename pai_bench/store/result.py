@@ -99,6 +99,12 @@ class Result:
     reason: str = ""
     traceback: str = ""
     accuracy: Accuracy | None = None
+    accuracy_after: Mapping[str, float] = field(default_factory=dict)
+    """Number of steps -> test accuracy, where the recipe asks for it (`evaluate_at`)."""
+    train_accuracy: float | None = None
+    """At the end, of a part of the training images (the recipe's `evaluate_train`)."""
+    measured: Mapping[str, Any] = field(default_factory=dict)
+    """What only this method has to measure: plain data, by names of its own."""
     bits_per_step: float | None = None
     """Of text: mean test loss of the last epoch, in bits for each symbol."""
     density: float | None = None

@@ -27,8 +27,8 @@ from pai_bench.training.optimizer import build_optimizer, build_schedule, clip_g
 from pai_bench.training.restricted_batches import Batches, RestrictedBatches
 from pai_bench.training.sanity_checks import inverted
 
-_SPENT = ("scoring_flops", "reused_seconds", "search_ids")
-"""Attributes that account for the choice of masks; part of every checkpoint."""
+_RECORDS = ("scoring_flops", "reused_seconds", "search_ids", "measured")
+"""Attributes that become part of the result, and so of every checkpoint."""
 
 
 def _ignore(_message: str) -> None:
@@ -97,6 +97,8 @@ class SparseClassifier(pl.LightningModule):
         """Seconds of cached searches that another cell ran: charged to this cell as well."""
         self.search_ids: list[str] = []
         """Ids of the cached searches that were used."""
+        self.measured: dict[str, Any] = {}
+        """What the method has measured and results are to keep: plain data, by name."""
         self.resumed = False
         """True: the masks were loaded from a checkpoint."""
         self.progress_callback: Callable[[str], None] = _ignore
@@ -336,7 +338,7 @@ class SparseClassifier(pl.LightningModule):
         checkpoint["masks"] = dict(self.masks)
         checkpoint["initial_nonzero"] = dict(self.initial_nonzero)
         checkpoint["training_cost"] = dict(self.training_cost.segments)
-        checkpoint["spent"] = {name: copy.copy(getattr(self, name)) for name in _SPENT}
+        checkpoint["records"] = {name: copy.copy(getattr(self, name)) for name in _RECORDS}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore masks and costs from a checkpoint; masks are not chosen again.
@@ -348,7 +350,7 @@ class SparseClassifier(pl.LightningModule):
         self.initial_nonzero = checkpoint["initial_nonzero"]
         self.training_cost.segments = dict(checkpoint["training_cost"])
         self.resumed = True
-        for name, value in checkpoint["spent"].items():
+        for name, value in checkpoint["records"].items():
             setattr(self, name, value)
 
 

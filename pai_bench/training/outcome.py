@@ -12,6 +12,7 @@ from torch import nn
 from pai_bench.config.schema import Benchmark
 from pai_bench.core import environment
 from pai_bench.core.errors import BenchError
+from pai_bench.data.module import InMemoryData
 from pai_bench.experiment.cell import Cell
 from pai_bench.sparsity import account
 from pai_bench.sparsity.architecture import final_architecture
@@ -21,6 +22,7 @@ from pai_bench.sparsity.perceptron import Architecture
 from pai_bench.store.result import Accuracy, CompactedNetwork, Flops, Layer, Result
 from pai_bench.store.store import Curves
 from pai_bench.training.build import DataModule
+from pai_bench.training.evaluation import accuracy
 from pai_bench.training.module import SparseClassifier
 
 
@@ -70,9 +72,13 @@ def result_of(
     effective = account.effective(module.network, module.masks, data.shape)
     accuracies = module.learning_curves.points["test_accuracy"]
     best = max(accuracies)
+    after_steps = module.learning_curves.after_steps
     return Result(
         status="done",
         accuracy=Accuracy(accuracies[-1], best, accuracies.index(best) + 1),
+        accuracy_after={str(steps): value for steps, value in after_steps.items()},
+        train_accuracy=_train_accuracy(module, batches),
+        measured=module.measured,
         bits_per_step=module.learning_curves.points["test_loss"][-1] / math.log(2)
         if data.text
         else None,
@@ -94,6 +100,16 @@ def result_of(
             **_searches(module),
         },
     )
+
+
+def _train_accuracy(module: SparseClassifier, batches: DataModule) -> float | None:
+    """Accuracy on the part of the training images that the recipe names, if it does."""
+    part = batches.recipe.evaluate_train
+    if not part:
+        return None
+    if not isinstance(batches, InMemoryData):
+        raise BenchError("evaluate_train: not of images that are decoded batch by batch; leave out")
+    return accuracy(module, batches.first_batches(part))
 
 
 def _training(together: Together, device: torch.device) -> dict[str, Any]:

@@ -131,6 +131,8 @@ RECIPE_CHANGES = {
     "collapsed": "skip",
     "holdout": 0.1,
     "evaluate": "validation",
+    "evaluate_at": (1, 100),
+    "evaluate_train": 0.1,
     "score_images_per_class": 11,
     "score_batch_size": 128,
 }

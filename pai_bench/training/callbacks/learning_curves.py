@@ -1,4 +1,4 @@
-"""Learning curves: training loss, test accuracy and test loss of each epoch."""
+"""Learning curves: training loss, test accuracy and test loss of each epoch, and between them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import Tensor
 from torchmetrics import MeanMetric
+
+from pai_bench.training.evaluation import accuracy
 
 
 class Diverged(RuntimeError):
@@ -50,6 +52,8 @@ class LearningCurves(pl.Callback):
     def __init__(self) -> None:
         self.points: dict[str, list[float]] = {}
         """Name of a curve -> one value per epoch."""
+        self.after_steps: dict[int, float] = {}
+        """Number of steps -> test accuracy, where the recipe asks for it."""
         self._accuracy, self._test_loss = MeanMetric(), MeanMetric()
         self._train_loss = MeanLoss()
 
@@ -60,8 +64,12 @@ class LearningCurves(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Add the loss of a batch."""
+        """Add the loss of a batch; measure the accuracy after so many steps."""
         self._train_loss.add(outputs["loss"], len(batch[1]))
+        steps = trainer.global_step
+        if steps in pl_module.context.recipe.evaluate_at:
+            batches = pl_module.trainer.datamodule.val_dataloader()
+            self.after_steps[steps] = accuracy(pl_module, batches)
 
     def add_sum(self, loss: float, images: int) -> None:
         """Add the sum of the training losses of `images` images."""
@@ -96,12 +104,16 @@ class LearningCurves(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the points so far, and the training loss of an unfinished epoch."""
-        points = {name: list(curve) for name, curve in self.points.items()}
-        return {"points": points, "train_loss": self._train_loss.state_dict()}
+        return {
+            "points": {name: list(curve) for name, curve in self.points.items()},
+            "after_steps": dict(self.after_steps),
+            "train_loss": self._train_loss.state_dict(),
+        }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Restore the points of a checkpoint."""
         self.points = {name: list(curve) for name, curve in state_dict["points"].items()}
+        self.after_steps = dict(state_dict["after_steps"])
         self._train_loss.load_state_dict(state_dict["train_loss"])
 
     def _record(self, curve: str, value: float, module: pl.LightningModule) -> None:
