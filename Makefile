@@ -19,14 +19,14 @@ HOW    = $(call flag,JOBS,--jobs) $(call flag,ACCELERATOR,--accelerator) \
          $(call flag,LAUNCHER,--launcher) $(call flag,STACK,--stack) $(call flag,BUDGET,--budget) \
          $(call flag,WANDB,--wandb) $(if $(RETRY_FAILED),--retry-failed)
 
-.PHONY: help install reproduce run gpu-evidence account plan leaderboard compare export claims evidence-report methods new-method check networks datasets show data doctor bench test lint clean
+.PHONY: help install reproduce run gpu-evidence account replay plan leaderboard compare export claims evidence-report methods new-method check networks datasets show data doctor bench test lint clean
 
 help: ## show this
 	@echo "make TARGET [VARIABLE=value ...]"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "variables: PAPER SUITE METHODS DENSITIES SEEDS JOBS ACCELERATOR DEVICES STRATEGY LAUNCHER STACK BUDGET PRECISION"
 	@echo "           NETWORK DATA SET=key=value VALIDATION=0.1 SANITY_CHECK=layerwise-shuffle"
-	@echo "           WANDB PLUGIN RETRY_FAILED=1 CONFIG RUNS DATASET CELL NAME METHOD AGAINST FORMAT"
+	@echo "           WANDB PLUGIN RETRY_FAILED=1 CONFIG RUNS DATASET PROGRAMS REPLICAS STEPS CELL NAME METHOD AGAINST FORMAT"
 	@echo "           OUTPUT PYTHON VENV"
 
 # The stamp is newer than what it was made from: a second call costs nothing.
@@ -56,6 +56,11 @@ gpu-evidence: $(VENV)/.installed ## evidence for claims on CIFAR-10, on a GPU: [
 account: $(VENV)/.installed ## FLOPs of a suite's cells, counted without training: SUITE=rigl-imagenet
 	@test -n "$(SUITE)" || { echo "make account needs SUITE=..., e.g. SUITE=rigl-imagenet" >&2; exit 2; }
 	@$(BENCH) account $(SUITE) $(COMMON) $(CHOICE)
+
+replay: $(VENV)/.installed ## run programs of a paper's authors again: PAPER=ntt [STEPS=100]
+	@test -n "$(PAPER)" || { echo "make replay needs PAPER=..., e.g. PAPER=ntt" >&2; exit 2; }
+	@$(BENCH) replay $(PAPER) $(COMMON) $(call flag,PROGRAMS,--programs) \
+	  $(call flag,REPLICAS,--replicas) $(call flag,STEPS,--steps)
 
 plan: $(VENV)/.installed ## what would run and what it would cost: [PAPER=] [SUITE=]
 	@$(BENCH) plan $(SUITE) $(call flag,PAPER,--paper) $(COMMON) $(CHOICE) $(HOW)

@@ -16,10 +16,13 @@ from pai_bench.core.project import ROOT
 from pai_bench.experiment import cost, grid
 from pai_bench.experiment.cell import Cell
 from pai_bench.registry.declaration import MethodInfo
-from pai_bench.store import comparable
+from pai_bench.store import comparable, replayed
+from pai_bench.store.replayed import Replica
+from pai_bench.store.result import Result
 from pai_bench.store.store import Store, StoredResult
 
 NOT_YET = "its cells have not run"
+NOT_REPLAYED = "not every printed run has been replayed so far"
 
 
 class ResultLookup:
@@ -34,6 +37,7 @@ class ResultLookup:
         self.settings, self.methods, self.folders = settings, methods, tuple(folders)
         self._suites: dict[str, _Suite] = {}
         self._ordinary: dict[str, int | None] = {}
+        self._replays: dict[tuple[str, str], Mapping[Replica, Result]] = {}
 
     def values(self, claim: Claim, method: MethodSpec, suite: str) -> dict[int, float] | str:
         """Measure a claim's metric by seed, or say why there is nothing to measure."""
@@ -54,6 +58,32 @@ class ResultLookup:
             if claim.is_at(entry.cell.density)
         }
         return {seed: v for seed, v in by_seed.items() if v is not None} or NOT_YET
+
+    def replays(self, claim: Claim) -> dict[int, dict[int, float]] | str:
+        """What replays give for a claim, by the authors' run and our replica, or why nothing.
+
+        A replica that is in several folders counts once: the one that was run for more steps.
+        """
+        found = self._replayed(claim.paper, claim.replay)
+        context, by_run = MetricContext(column=claim.at), dict[int, dict[int, float]]()
+        for replica, result in found.items():
+            value = claim.metric(result, context) if claim.metric else None
+            if value is not None:
+                by_run.setdefault(replica.run, {})[replica.number] = value
+        runs = claim.value.of_runs if claim.value else []
+        missing = [run for run in range(1, len(runs) + 1) if run not in by_run]
+        return NOT_REPLAYED if missing else by_run
+
+    def _replayed(self, paper: str, program: str) -> Mapping[Replica, Result]:
+        if (paper, program) not in self._replays:
+            longest: dict[Replica, Result] = {}
+            for folder in self.folders:
+                for replica, result in replayed.read(folder, paper, program).items():
+                    earlier = longest.get(replica)
+                    if earlier is None or len(earlier.replayed) < len(result.replayed):
+                        longest[replica] = result
+            self._replays[paper, program] = longest
+        return self._replays[paper, program]
 
     def is_counted(self, claim: Claim, method: MethodSpec, suite: str) -> bool:
         """Tell whether what is known of a claim was counted, without a training."""

@@ -23,7 +23,7 @@ from pai_bench.core.registry import Registry
 from pai_bench.store.result import Result
 
 Epoch = Literal["last", "best"]
-Kind = Literal["absolute", "ordering", "flops", "size"]
+Kind = Literal["absolute", "ordering", "flops", "size", "replay"]
 """Of claims: the wording of the rule that judges them (verdicts.py)."""
 Scale = Literal["accuracy", "error"]
 GROUP = "pai_bench.metrics"
@@ -38,6 +38,8 @@ class MetricContext:
     images: int | None = None
     """Training images that one ordinary training of the suite looks at, where that is known;
     FLOPs of longer ones are relative to it."""
+    column: str = ""
+    """Of the claim's table, where its columns are no densities."""
 
 
 NO_CONTEXT = MetricContext()

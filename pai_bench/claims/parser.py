@@ -144,8 +144,11 @@ def _common(
     content: ClaimsFile, name: str, block: _About, at: Location, document: Document
 ) -> dict[str, Any]:
     """Collect what all claims of a block share; untestable without a suite."""
-    if block.suite is None and not block.why:
+    if not (block.suite or block.replay or block.why):
         raise document.error(at, "name the suite that tests it, or say why there is none")
+    if block.replay and (block.suite or block.replay not in content.replays):
+        problem = f'replay "{block.replay}" stands beside a suite or not under replays'
+        raise document.error((*at, "replay"), problem)
     for suite in (*filter(None, [block.suite]), *block.elsewhere.values()):
         if suite not in content.suites:
             hint = did_you_mean(suite, content.suites)
@@ -158,7 +161,8 @@ def _common(
         "about": block.about,
         "network": block.network,
         "data": block.data,
-        "untestable": "" if block.suite else block.why,
+        "replay": block.replay,
+        "untestable": "" if block.suite or block.replay else block.why,
     }
 
 

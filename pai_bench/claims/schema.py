@@ -50,14 +50,23 @@ class SuiteOfClaims(_Block):
     """Printed name -> method, where it differs from that of the file."""
 
 
+class ReplayOfClaims(_Block):
+    """A program of the authors that is run again on its own inputs, and tests what it printed."""
+
+    deviations: tuple[str, ...]
+    """How what is run is known to differ from what they ran."""
+
+
 class _About(_Block):
     about: str
     source: str
     network: str = ""
     data: str = ""
     suite: str | None = None
+    replay: str = ""
+    """Instead of a suite: the program that printed it, run again on its own inputs."""
     why: str = ""
-    """Why nothing is run, where there is no suite."""
+    """Why nothing is run, where there is neither."""
     elsewhere: dict[str, str] = {}
     """Printed name -> suite, for methods that another suite runs."""
     lines: dict[str, MethodSpec] = {}
@@ -106,6 +115,7 @@ class ClaimsFile(_Block):
     year: int
     sources: dict[str, Source]
     suites: dict[str, SuiteOfClaims] = {}
+    replays: dict[str, ReplayOfClaims] = {}
     lines: dict[str, MethodSpec] = {}
     """Printed name -> the method here that it is."""
     not_ours: dict[str, str] = {}
@@ -130,6 +140,12 @@ class Printed:
     bound: bool = False
     """True where only "below `value`" is claimed."""
 
+    @property
+    def of_runs(self) -> list[Printed]:
+        """The value of each run, where several are printed."""
+        texts = self.text.split(",")
+        return [Printed(text, float(text), self.precision) for text in texts]
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -143,6 +159,8 @@ class Claim:
     network: str = ""
     data: str = ""
     suite: str | None = None
+    replay: str = ""
+    """The program that printed it, where that is run again."""
     metric: Metric | None = None
     """What is measured of results; None where they do not hold it."""
     epoch: Epoch = "last"

@@ -20,9 +20,14 @@ Where only "below x" can be read off a figure, the tolerance has no lower end.
 **One method above another**. Differences are paired by seed. *Reproduced*: their interval lies
 above 0; *not reproduced*: it lies below 0; otherwise *inconclusive*.
 
+**A program of the authors, replayed**. What it printed is compared with what replicas on its own
+inputs give, which differ by rounding alone; the spread over replicas is small where the inputs
+determine the value, and grows where rounding does. Each run that was printed must agree.
+
 **Many claims at once**. The p-values of all tested claims of a paper are one family, adjusted by
-Holm's procedure; a verdict needs an adjusted p below 5 %. What an interval shows alone and not
-among all others is inconclusive, and said so. With three seeds few claims can get a verdict.
+Holm's procedure (replays are another one, for nothing in them was drawn here); a verdict needs an
+adjusted p below 5 %. What an interval shows alone and not among all others is inconclusive, and
+said so. With three seeds few claims can get a verdict.
 """
 
 from __future__ import annotations
@@ -30,17 +35,14 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import inf, isclose, sqrt
-from statistics import stdev
 from typing import Literal
 
-from scipy.special import stdtr, stdtrit
-
+from pai_bench.claims.claim_tests import ClaimTest, above, equal, least_alike, tolerance
 from pai_bench.claims.lookup import NOT_YET, ResultLookup
 from pai_bench.claims.metric_registry import Kind
 from pai_bench.claims.paired_tests import holm
-from pai_bench.claims.schema import Claim, Claims, Printed, hyper_of
-from pai_bench.claims.statistics import CONFIDENCE, Estimate, estimate
+from pai_bench.claims.schema import Claim, Claims, hyper_of
+from pai_bench.claims.statistics import CONFIDENCE
 
 State = Literal["reproduced", "not reproduced", "inconclusive", "not run"]
 STATES: tuple[State, ...] = ("reproduced", "not reproduced", "inconclusive", "not run")
@@ -50,30 +52,11 @@ RULES: Mapping[Kind, str] = {
     "absolute": "the 95 % t interval of our mean minus the printed value lies inside the tolerance",
     "flops": "the 95 % t interval of our ratio minus the printed one lies inside the tolerance",
     "size": "the 95 % t interval of our mean minus the printed size lies inside the tolerance",
+    "replay": "for each printed run, the 95 % t interval of its replicas' mean minus the printed"
+    " value lies inside the tolerance (numbers are of the run that agrees least)",
     "ordering": "the 95 % t interval of the differences, paired by seed, lies above 0",
 }
 """When a claim is reproduced, in a line; Holm's adjusted p must be below 5 % too."""
-
-
-@dataclass(frozen=True)
-class ClaimTest:
-    """What results say of one claim: a difference, what it may be, and two p-values."""
-
-    ours: Estimate
-    difference: Estimate
-    """Ours minus the printed value, or one method minus the other; points, or relative FLOPs."""
-    low: float
-    high: float
-    """Ends of the differences that the claim allows."""
-    p_inside: float
-    """Two-sided p of the hypothesis that the difference is not between these ends."""
-    p_outside: float
-    """Two-sided p of the hypothesis that it is."""
-
-    @property
-    def p(self) -> float:
-        """The smaller one: at most one of the two hypotheses can be rejected."""
-        return min(self.p_inside, self.p_outside)
 
 
 @dataclass(frozen=True)
@@ -97,9 +80,12 @@ def judge(claims: Claims, measured: ResultLookup) -> list[Verdict]:
     """Judge every claim of a paper by what was measured."""
     verdicts = [_alone(claim, claims, measured) for claim in claims.claims]
     tested = [index for index, verdict in enumerate(verdicts) if verdict.n >= SEEDS]
-    tests = [test for index in tested if (test := verdicts[index].test) is not None]
-    for index, test, adjusted in zip(tested, tests, holm([test.p for test in tests]), strict=True):
-        verdicts[index] = _decided(verdicts[index], test, adjusted, len(tests))
+    for replayed in (False, True):
+        family = [index for index in tested if bool(verdicts[index].claim.replay) == replayed]
+        tests = [test for index in family if (test := verdicts[index].test) is not None]
+        adjusted = holm([test.p for test in tests])
+        for index, test, p in zip(family, tests, adjusted, strict=True):
+            verdicts[index] = _decided(verdicts[index], test, p, len(tests))
     return verdicts
 
 
@@ -111,6 +97,8 @@ def tally(verdicts: Iterable[Verdict]) -> dict[State, int]:
 
 def _alone(claim: Claim, claims: Claims, measured: ResultLookup) -> Verdict:
     """Test one claim, not yet among the others."""
+    if claim.replay:
+        return _of_replays(claim, claims, measured)
     if claim.untestable or claim.suite is None:
         return Verdict(claim, "not run", claim.untestable or "no suite runs it")
     parts = [(claim.method, claim.suite), (claim.against, claim.against_suite)]
@@ -130,6 +118,18 @@ def _alone(claim: Claim, claims: Claims, measured: ResultLookup) -> Verdict:
     return replace(verdict, reason=few) if n < SEEDS else verdict
 
 
+def _of_replays(claim: Claim, claims: Claims, measured: ResultLookup) -> Verdict:
+    """Test a claim by replays of the program that printed it."""
+    deviations = claims.content.replays[claim.replay].deviations
+    again = f"pai-bench replay {claim.paper} --programs {claim.replay} --steps {claim.at}"
+    values = measured.replays(claim)
+    if isinstance(values, str):
+        return Verdict(claim, "not run", values, deviations=deviations, command=again)
+    n, test = min(map(len, values.values())), least_alike(values, claim)
+    reason = f"{n} replica{'s' * (n != 1)}, a verdict needs {SEEDS}"
+    return Verdict(claim, "inconclusive", reason, n, test, None, deviations, again)
+
+
 def _tested(claim: Claim, by_seed: Sequence[Mapping[int, float]]) -> tuple[ClaimTest | None, int]:
     if claim.value is None:
         seeds = sorted(by_seed[0].keys() & by_seed[1].keys())
@@ -137,73 +137,6 @@ def _tested(claim: Claim, by_seed: Sequence[Mapping[int, float]]) -> tuple[Claim
         return (above(differences) if seeds else None), len(seeds)
     values = [by_seed[0][seed] for seed in sorted(by_seed[0])]
     return equal(values, claim.value, tolerance(values, claim)), len(values)
-
-
-def tolerance(values: Sequence[float], claim: Claim) -> float:
-    """How far our mean may lie from the printed value (see the top of this file)."""
-    printed, metric = claim.value, claim.metric
-    if printed is None or metric is None:
-        return 0.0
-    spreads = [s for s in (printed.spread, _deviation(values)) if s is not None]
-    spread = sqrt(sum(s * s for s in spreads) / len(spreads)) if spreads else 0.0
-    return printed.precision + metric.margin(printed.value, spread)
-
-
-def _deviation(values: Sequence[float]) -> float | None:
-    return stdev(values) if len(values) > 1 else None
-
-
-def equal(values: Sequence[float], printed: Printed, margin: float) -> ClaimTest:
-    """Test whether our mean is that printed, within `margin`: two one-sided tests."""
-    ours, difference = estimate(values), estimate([v - printed.value for v in values])
-    low = -inf if printed.bound else -margin
-    if len(values) < 2:
-        return ClaimTest(ours, difference, low, margin, 1.0, 1.0)
-    error, freedom = _welch(values, printed)
-    half = float(stdtrit(freedom, 0.5 + CONFIDENCE / 2)) * error
-    mean = difference.mean
-    difference = Estimate(mean, mean - half, mean + half, difference.n)
-    return ClaimTest(ours, difference, low, margin, *_p_values(mean, low, margin, error, freedom))
-
-
-def above(differences: Sequence[float]) -> ClaimTest:
-    """Test whether paired differences are above 0 in the mean."""
-    difference = estimate(differences)
-    if len(differences) < 2:
-        return ClaimTest(difference, difference, 0.0, inf, 1.0, 1.0)
-    error = stdev(differences) / sqrt(len(differences))
-    p_values = _p_values(difference.mean, 0.0, inf, error, len(differences) - 1)
-    return ClaimTest(difference, difference, 0.0, inf, *p_values)
-
-
-def _welch(values: Sequence[float], printed: Printed) -> tuple[float, float]:
-    """Standard error of the difference of two means and its degrees of freedom."""
-    ours, freedom = stdev(values) ** 2 / len(values), len(values) - 1
-    if printed.spread is None or printed.n is None or printed.n < 2:
-        return sqrt(ours), freedom
-    theirs = printed.spread**2 / printed.n
-    if ours + theirs == 0:
-        return 0.0, freedom
-    parts = ours**2 / freedom + theirs**2 / (printed.n - 1)
-    return sqrt(ours + theirs), (ours + theirs) ** 2 / parts
-
-
-def _p_values(
-    mean: float, low: float, high: float, error: float, freedom: float
-) -> tuple[float, float]:
-    """Two-sided p of "not inside" and of "inside" low..high."""
-    below, over = (_tail(x, error, freedom) for x in (low - mean, mean - high))
-    inside = max(_tail(mean - low, error, freedom), _tail(high - mean, error, freedom))
-    return min(1.0, 2 * inside), min(1.0, 2 * min(below, over))
-
-
-def _tail(distance: float, error: float, freedom: float) -> float:
-    """Probability that chance alone makes at least `distance` of a mean that is 0."""
-    if isclose(distance, 0.0, abs_tol=1e-12):
-        return 0.5
-    if error < 1e-12:
-        return 0.0 if distance > 0 else 1.0
-    return float(stdtr(freedom, -distance / error))
 
 
 def _decided(verdict: Verdict, test: ClaimTest, adjusted: float, family: int) -> Verdict:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pai_bench.cli import account, authoring, campaign, data, listing, publish, results, run
+from pai_bench.cli import account, authoring, campaign, data, listing, publish, replay, results, run
 from pai_bench.config import schema
 from pai_bench.core.errors import BenchError, did_you_mean
 from pai_bench.core.project import SETTINGS
@@ -59,6 +59,11 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("name", help="a campaign of benchmark.yaml")
     sub = add(account.account, "account rigl-imagenet --methods rigl", _choice)
     sub.add_argument("suite", help="a suite of benchmark.yaml")
+    sub = add(replay.replay, "replay ntt --programs lenet-300-100 --replicas 8 --steps 2000")
+    sub.add_argument("paper", help="a paper whose folder has a replay.py")
+    sub.add_argument("--programs", type=_names, default=(), help="only these, as a,b")
+    sub.add_argument("--replicas", type=_count, default=3, help="of each run (3)")
+    sub.add_argument("--steps", type=_count, help="where to stop (default: the whole run)")
     sub = add(run.plan, "plan mnist --densities 0.1", _choice, _execution)
     sub.add_argument("suite", nargs="?", help="a suite (default: all of them)")
     sub.add_argument("--paper", help="a paper; SUITE is then one of its short names")
@@ -197,7 +202,7 @@ def _execution(sub: _Parser) -> None:
 
 def _count(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"not a number of workers: {text!r}")
+        raise argparse.ArgumentTypeError(f"not a number from 1: {text!r}")
     return int(text)
 
 

@@ -36,6 +36,7 @@ from pai_bench.leaderboard.evidence_board import PAGE, evidence_leaderboard
 from pai_bench.leaderboard.stored import stored_board
 from pai_bench.leaderboard.terminal import print_board
 from pai_bench.registry.declaration import MethodInfo
+from pai_bench.store import replayed
 from pai_bench.store.store import Store
 
 BLOCK = re.compile(r"(<!-- evidence: (\S+) (\S+) -->\n```\n)(.*?)(```)", re.DOTALL)
@@ -139,7 +140,7 @@ def _claims(claims: Claims, judged: Sequence[Verdict]) -> Iterator[str]:
     yield f"`pai-bench claims {paper} --json`. This section is written by"
     yield f"`make evidence-report PAPER={paper}`."
     yield ""
-    yield from _evidence(claims.folder)
+    yield from _evidence(claims)
     yield from _sources(judged)
     tested = [verdict for verdict in judged if verdict.test is not None]
     yield from _verdicts(tested)
@@ -152,10 +153,11 @@ def _claims(claims: Claims, judged: Sequence[Verdict]) -> Iterator[str]:
     yield ""
 
 
-def _evidence(folder: Path) -> Iterator[str]:
-    """Say which suites the folder keeps results of."""
-    suites = [path for path in sorted((folder / "evidence").glob("*")) if path.is_dir()]
-    yield f"Evidence kept here: {', '.join(map(_suite, suites)) or 'none yet'}."
+def _evidence(claims: Claims) -> Iterator[str]:
+    """Say which suites and replays the paper's folder keeps results of."""
+    suites = [path for path in sorted(_kept_in(claims).glob("*")) if path.is_dir()]
+    kept = [*map(_suite, suites), *_replays(claims)]
+    yield f"Evidence kept here: {', '.join(kept) or 'none yet'}."
     yield ""
 
 
@@ -163,6 +165,18 @@ def _suite(path: Path) -> str:
     entries = Store(path.parent, path.name).entries()
     counted = all(entry.numbers.status == "counted" for entry in entries)
     return f"`{path.name}` ({len(entries)} cells{', counted without training' if counted else ''})"
+
+
+def _replays(claims: Claims) -> Iterator[str]:
+    for name in claims.content.replays:
+        replicas = replayed.read(_kept_in(claims), claims.content.paper, name)
+        if replicas:
+            runs = len({replica.run for replica in replicas})
+            yield f"replays of `{name}` ({runs} runs of the authors, {len(replicas)} replicas)"
+
+
+def _kept_in(claims: Claims) -> Path:
+    return claims.folder / "evidence"
 
 
 def _sources(judged: Sequence[Verdict]) -> Iterator[str]:
@@ -200,6 +214,11 @@ def _failures(tested: Sequence[Verdict]) -> Iterator[str]:
 
 def _deviations(claims: Claims, tested: Sequence[Verdict]) -> Iterator[str]:
     """How the cells behind the verdicts differ from what the paper ran."""
+    for program in dict.fromkeys(v.claim.replay for v in tested if v.claim.replay):
+        yield f"**Replay of `{program}`** differs from what the authors ran:"
+        yield ""
+        yield from (f"- {line}" for line in claims.content.replays[program].deviations)
+        yield ""
     for suite in dict.fromkeys(verdict.claim.suite for verdict in tested if verdict.claim.suite):
         seeds = max(verdict.n for verdict in tested if verdict.claim.suite == suite)
         yield f"**Suite `{suite}`**, up to {seeds} seeds, differs from the paper:"

@@ -8,8 +8,9 @@ from typing import Any, Literal, NamedTuple
 
 from pai_bench.sparsity.perceptron import Architecture
 
-Status = Literal["done", "failed", "skipped", "counted"]
-"""`counted`: FLOPs without a training; a result of the training replaces it."""
+Status = Literal["done", "failed", "skipped", "counted", "replayed"]
+"""`counted`: FLOPs without a training; a result of the training replaces it. `replayed`: values of
+a program of a paper's authors, which is no cell (store/replayed.py)."""
 FINISHED: tuple[Status, ...] = ("done", "skipped")
 """A network that has been evaluated."""
 
@@ -120,6 +121,8 @@ class Result:
     """Of methods whose masks come in whole units, on networks that can be traced."""
     architecture: Architecture | None = None
     """Of networks that are linear layers in a row, all of them masked."""
+    replayed: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Of replays: values by column of the claims, then by metric."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Wall-clock seconds of data, score, train and eval; `total` has the overhead too."""
     memory_mb: float | None = None
@@ -148,6 +151,8 @@ class Result:
     def to_json(self) -> dict[str, Any]:
         """Plain data for a JSON file."""
         fields = asdict(self)
+        if not self.replayed:
+            del fields["replayed"]
         return {"shrunk" if name == "compacted" else name: fields[name] for name in fields}
 
     @classmethod

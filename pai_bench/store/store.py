@@ -154,14 +154,14 @@ def _published(record: dict[str, Any]) -> dict[str, Any]:
             "source": redact_source(environment["data"]["source"]),
         }
     if "command" in environment:
-        environment["command"] = _without_folders(environment["command"])
+        environment["command"] = without_folders(environment["command"])
     return {**record, "result": {**result, "environment": environment}}
 
 
-def _without_folders(command: str) -> str:
-    """Cut absolute paths in a command line down to their last part.
+def without_folders(command: str) -> str:
+    """Cut absolute paths in a command line down to their last part: results are published.
 
-    >>> _without_folders("pai-bench run quick --runs /home/me/runs --jobs 2")
+    >>> without_folders("pai-bench run quick --runs /home/me/runs --jobs 2")
     'pai-bench run quick --runs runs --jobs 2'
     """
     words = command.split(" ")

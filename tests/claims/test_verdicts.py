@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from pai_bench.claims import parser, verdicts
+from pai_bench.claims import claim_tests, parser, verdicts
 from pai_bench.claims.lookup import ResultLookup
 from pai_bench.claims.parser import Printed
 from pai_bench.config.overrides import with_overrides
@@ -248,11 +248,11 @@ def test_methods_of_two_suites_are_paired_and_longer_trainings_count_in_ordinary
 
 def test_two_one_sided_tests_are_scipys():
     values = [94.7, 95.2, 95.1, 94.9]
-    found = verdicts.equal(values, Printed("95", 95.1, 0.05), 0.6)
+    found = claim_tests.equal(values, Printed("95", 95.1, 0.05), 0.6)
     lower = stats.ttest_1samp(values, 95.1 - 0.6, alternative="greater").pvalue
     upper = stats.ttest_1samp(values, 95.1 + 0.6, alternative="less").pvalue
     assert found.p_inside == pytest.approx(2 * max(lower, upper))
-    away = verdicts.equal(values, Printed("90", 90.0, 0.05), 0.6)
+    away = claim_tests.equal(values, Printed("90", 90.0, 0.05), 0.6)
     assert away.p_outside == pytest.approx(
         2 * stats.ttest_1samp(values, 90.6, alternative="greater").pvalue
     )
@@ -261,7 +261,7 @@ def test_two_one_sided_tests_are_scipys():
 
 def test_a_printed_spread_makes_it_welchs_test():
     values = [94.7, 95.2, 95.1, 94.9]
-    found = verdicts.equal(values, Printed("", 95.5, 0.0, spread=0.3, n=5), 0.0)
+    found = claim_tests.equal(values, Printed("", 95.5, 0.0, spread=0.3, n=5), 0.0)
     reference = stats.ttest_ind_from_stats(
         np.mean(values), np.std(values, ddof=1), 4, 95.5, 0.3, 5, equal_var=False
     )
@@ -269,22 +269,22 @@ def test_a_printed_spread_makes_it_welchs_test():
 
 
 def test_an_upper_bound_has_no_lower_end():
-    far_below = verdicts.equal([20.0, 20.1, 19.9], Printed("<75", 75.0, 0.1, bound=True), 0.6)
+    far_below = claim_tests.equal([20.0, 20.1, 19.9], Printed("<75", 75.0, 0.1, bound=True), 0.6)
     assert (far_below.low, far_below.p_inside < 1e-4) == (-inf, True)
     assert (
-        verdicts.equal([80.0, 80.1, 79.9], Printed("<75", 75.0, 0.1, bound=True), 0.6).p_outside
+        claim_tests.equal([80.0, 80.1, 79.9], Printed("<75", 75.0, 0.1, bound=True), 0.6).p_outside
         < 0.01
     )
 
 
 def test_values_without_any_spread_are_decided_by_where_they_lie():
     printed = Printed(".25", 0.25, 0.005)
-    assert verdicts.equal([0.252] * 3, printed, 0.01).p_inside == 0.0
-    assert verdicts.equal([0.3] * 3, printed, 0.01).p_outside == 0.0
-    edge = verdicts.equal([0.25] * 3, replace(printed, value=0.25), 0.0)
+    assert claim_tests.equal([0.252] * 3, printed, 0.01).p_inside == 0.0
+    assert claim_tests.equal([0.3] * 3, printed, 0.01).p_outside == 0.0
+    edge = claim_tests.equal([0.25] * 3, replace(printed, value=0.25), 0.0)
     assert edge.p == 1.0
-    assert verdicts.above([0.0] * 3).p == 1.0
-    assert verdicts.above([0.1] * 3).p_inside == 0.0
+    assert claim_tests.above([0.0] * 3).p == 1.0
+    assert claim_tests.above([0.1] * 3).p_inside == 0.0
 
 
 def test_the_interval_and_the_p_value_say_the_same():
@@ -292,7 +292,7 @@ def test_the_interval_and_the_p_value_say_the_same():
     for _ in range(300):
         values = list(generator.normal(95, 0.4, 4))
         printed = Printed("", 95 + generator.normal(0, 0.8), 0.0)
-        found = verdicts.equal(values, printed, 0.7)
+        found = claim_tests.equal(values, printed, 0.7)
         inside = found.difference.low > -0.7 and found.difference.high < 0.7
         outside = found.difference.low > 0.7 or found.difference.high < -0.7
         assert (found.p_inside < 0.05, found.p_outside < 0.05) == (inside, outside)
@@ -301,7 +301,9 @@ def test_the_interval_and_the_p_value_say_the_same():
 def test_a_difference_at_the_edge_is_called_the_same_in_less_than_five_of_a_hundred():
     generator = np.random.default_rng(1)
     samples = generator.normal(95.0 + 0.5, 0.2, size=(3000, 4))
-    called = [verdicts.equal(list(s), Printed("", 95.0, 0.0), 0.5).p_inside < 0.05 for s in samples]
+    called = [
+        claim_tests.equal(list(s), Printed("", 95.0, 0.0), 0.5).p_inside < 0.05 for s in samples
+    ]
     assert np.mean(called) == pytest.approx(0.025, abs=0.01)
 
 
@@ -310,7 +312,7 @@ def test_the_tolerance_is_half_a_point_a_tenth_of_the_error_or_two_spreads(judge
 
     def tolerance(value, spread, values):
         printed = Printed("", value, 0.005, spread)
-        return verdicts.tolerance(values, replace(claim, value=printed)) - 0.005
+        return claim_tests.tolerance(values, replace(claim, value=printed)) - 0.005
 
     assert tolerance(76.8, None, [76.8]) == pytest.approx(0.5)
     assert tolerance(98.52, None, [98.5]) == pytest.approx(0.148)

@@ -1,0 +1,120 @@
+"""Tests of single claims: is our mean the printed one, is one method above another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import inf, isclose, sqrt
+from statistics import stdev
+
+from scipy.special import stdtr, stdtrit
+
+from pai_bench.claims.schema import Claim, Printed
+from pai_bench.claims.statistics import CONFIDENCE, Estimate, estimate
+
+
+@dataclass(frozen=True)
+class ClaimTest:
+    """What results say of one claim: a difference, what it may be, and two p-values."""
+
+    ours: Estimate
+    difference: Estimate
+    """Ours minus the printed value, or one method minus the other; points, or relative FLOPs."""
+    low: float
+    high: float
+    """Ends of the differences that the claim allows."""
+    p_inside: float
+    """Two-sided p of the hypothesis that the difference is not between these ends."""
+    p_outside: float
+    """Two-sided p of the hypothesis that it is."""
+
+    @property
+    def p(self) -> float:
+        """The smaller one: at most one of the two hypotheses can be rejected."""
+        return min(self.p_inside, self.p_outside)
+
+
+def tolerance(values: Sequence[float], claim: Claim) -> float:
+    """How far our mean may lie from the printed value (see the top of this file)."""
+    printed, metric = claim.value, claim.metric
+    if printed is None or metric is None:
+        return 0.0
+    spreads = [s for s in (printed.spread, _deviation(values)) if s is not None]
+    spread = sqrt(sum(s * s for s in spreads) / len(spreads)) if spreads else 0.0
+    return printed.precision + metric.margin(printed.value, spread)
+
+
+def _deviation(values: Sequence[float]) -> float | None:
+    return stdev(values) if len(values) > 1 else None
+
+
+def least_alike(values: Mapping[int, Mapping[int, float]], claim: Claim) -> ClaimTest:
+    """Test each run that the authors printed against its replicas; give the one that agrees least.
+
+    All of them must agree, so the largest p of "not inside" is that of the claim; the p of "inside"
+    is Bonferroni's, for it is of one that was chosen.
+
+    Args:
+        values: By the authors' run, from 1, then by replica.
+        claim: With as many printed values.
+    """
+    assert claim.value is not None
+    tests = []
+    for run, printed in enumerate(claim.value.of_runs, 1):
+        of_run = [values[run][number] for number in sorted(values[run])]
+        tests.append(equal(of_run, printed, tolerance(of_run, replace(claim, value=printed))))
+    worst = max(tests, key=lambda test: (test.p_inside, abs(test.difference.mean) - test.high))
+    return replace(worst, p_outside=min(1.0, len(tests) * worst.p_outside))
+
+
+def equal(values: Sequence[float], printed: Printed, margin: float) -> ClaimTest:
+    """Test whether our mean is that printed, within `margin`: two one-sided tests."""
+    ours, difference = estimate(values), estimate([v - printed.value for v in values])
+    low = -inf if printed.bound else -margin
+    if len(values) < 2:
+        return ClaimTest(ours, difference, low, margin, 1.0, 1.0)
+    error, freedom = _welch(values, printed)
+    half = float(stdtrit(freedom, 0.5 + CONFIDENCE / 2)) * error
+    mean = difference.mean
+    difference = Estimate(mean, mean - half, mean + half, difference.n)
+    return ClaimTest(ours, difference, low, margin, *_p_values(mean, low, margin, error, freedom))
+
+
+def above(differences: Sequence[float]) -> ClaimTest:
+    """Test whether paired differences are above 0 in the mean."""
+    difference = estimate(differences)
+    if len(differences) < 2:
+        return ClaimTest(difference, difference, 0.0, inf, 1.0, 1.0)
+    error = stdev(differences) / sqrt(len(differences))
+    p_values = _p_values(difference.mean, 0.0, inf, error, len(differences) - 1)
+    return ClaimTest(difference, difference, 0.0, inf, *p_values)
+
+
+def _welch(values: Sequence[float], printed: Printed) -> tuple[float, float]:
+    """Standard error of the difference of two means and its degrees of freedom."""
+    ours, freedom = stdev(values) ** 2 / len(values), len(values) - 1
+    if printed.spread is None or printed.n is None or printed.n < 2:
+        return sqrt(ours), freedom
+    theirs = printed.spread**2 / printed.n
+    if ours + theirs == 0:
+        return 0.0, freedom
+    parts = ours**2 / freedom + theirs**2 / (printed.n - 1)
+    return sqrt(ours + theirs), (ours + theirs) ** 2 / parts
+
+
+def _p_values(
+    mean: float, low: float, high: float, error: float, freedom: float
+) -> tuple[float, float]:
+    """Two-sided p of "not inside" and of "inside" low..high."""
+    below, over = (_tail(x, error, freedom) for x in (low - mean, mean - high))
+    inside = max(_tail(mean - low, error, freedom), _tail(high - mean, error, freedom))
+    return min(1.0, 2 * inside), min(1.0, 2 * min(below, over))
+
+
+def _tail(distance: float, error: float, freedom: float) -> float:
+    """Probability that chance alone makes at least `distance` of a mean that is 0."""
+    if isclose(distance, 0.0, abs_tol=1e-12):
+        return 0.5
+    if error < 1e-12:
+        return 0.0 if distance > 0 else 1.0
+    return float(stdtr(freedom, -distance / error))

@@ -1,0 +1,36 @@
+"""Run programs of a paper's authors again on their own inputs, for claims on what they printed."""
+
+from __future__ import annotations
+
+from pai_bench.cli.context import Arguments, Context, say
+from pai_bench.launch.display import duration
+
+
+def replay(context: Context, parsed: Arguments) -> int:
+    """Run the authors' programs again on their own inputs; what is stored already stays."""
+    from pai_bench.claims.parser import of_papers
+    from pai_bench.store import replayed as stored
+    from pai_bench.store.replayed import Replica
+    from pai_bench.training.replay import program_of, programs, replayed
+
+    (claims,) = of_papers(parsed.paper)
+    known = programs(claims.folder)
+    for name in parsed.programs or known:
+        program = program_of(known, name)
+        earlier = stored.read(context.runs, parsed.paper, name)
+        steps = min(parsed.steps or program.steps, program.steps)
+        wanted = (
+            Replica(run, number)
+            for number in range(1, parsed.replicas + 1)
+            for run in range(1, program.runs + 1)
+        )
+        for replica in wanted:
+            title = f"{name}, run {replica.run} of the authors, replica {replica.number}"
+            if replica in earlier and program.covers(earlier[replica], steps):
+                say(context, "stored", title)
+                continue
+            result = replayed(program, replica, steps, context.settings)
+            path = stored.write(context.runs, parsed.paper, name, replica, result)
+            say(context, "replayed", f"{title}: {path.name} ({duration(result.seconds['total'])})")
+    say(context, "claims", f"pai-bench claims {parsed.paper}")
+    return 0

@@ -1,0 +1,56 @@
+"""The transfers of the authors' notebooks, replayed from their seeds."""
+
+import pytest
+
+from pai_bench.claims.parser import available
+from pai_bench.core.project import ROOT
+from pai_bench.data import sources
+from pai_bench.reproductions.ntt.replay import KEPT, NOISE, PROGRAMS
+from pai_bench.store import replayed
+from pai_bench.store.replayed import Replica
+
+MLP, CNN = "lenet-300-100", "lenet-5"
+PRINTED = {
+    (MLP, 1): [(0, 7.737, 6439.033, 1.022, 82.942), (100, 4.686, 3674.961, 0.732, 83.634)],
+    (MLP, 2): [(0, 9.652, 8146.721, 1.228, 83.093), (100, 5.681, 4535.657, 0.852, 88.051)],
+    (CNN, 1): [(0, 0.746, 633.828, 0.081, 91.942)],
+    (CNN, 2): [(0, 0.556, 461.856, 0.063, 91.907)],
+}
+
+
+@pytest.mark.parametrize(("name", "run"), PRINTED, ids=str)
+def test_a_replay_gives_what_the_notebooks_print(name, run, mirror, settings):
+    data = sources.load("mnist", settings.data["mnist"], str(mirror))
+    rows = PRINTED[name, run]
+    values = PROGRAMS[name].replay(data, Replica(run, 1), rows[-1][0])
+    assert list(values) == [str(row[0]) for row in rows]
+    for step, *printed in rows:
+        for found, expected in zip(values[str(step)].values(), printed, strict=True):
+            assert found == pytest.approx(expected, rel=1e-5, abs=5e-4)
+
+
+def test_replicas_differ_by_noise_alone(mirror, settings):
+    data = sources.load("mnist", settings.data["mnist"], str(mirror))
+    replay = PROGRAMS["lenet-300-100"].replay
+    one, same, other = (replay(data, Replica(1, number), 0)["0"] for number in (1, 1, 2))
+    assert one == same != other
+    assert list(other.values()) == pytest.approx(list(one.values()), rel=10 * NOISE)
+
+
+def test_every_claim_on_a_transfer_has_a_step_that_is_kept():
+    of_replays = [claim for claim in available()["ntt"].claims if claim.replay]
+    assert len(of_replays) == 64
+    assert {int(claim.at) for claim in of_replays} <= set(KEPT)
+    assert {claim.replay for claim in of_replays} == set(PROGRAMS)
+    assert all(len(claim.value.of_runs) == PROGRAMS[claim.replay].runs for claim in of_replays)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_kept_replays_are_whole_and_of_the_program_of_today(name, settings):
+    kept = replayed.read(ROOT / "reproductions/ntt/evidence", "ntt", name)
+    assert kept
+    for result in kept.values():
+        assert PROGRAMS[name].covers(result, 0)
+        assert result.hyper["noise"] == NOISE
+        assert result.environment["data"]["digest"] == settings.data["mnist"].digest
+        assert not result.environment["commit"].endswith("+changes")
