@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 from pai_bench.config.schema import Benchmark
@@ -13,7 +14,7 @@ from pai_bench.experiment.bundle import Bundle
 from pai_bench.experiment.cell import Cell
 from pai_bench.training.alone import fit_alone
 from pai_bench.training.outcome import Outcome
-from pai_bench.training.progress import OnProgress, ignore
+from pai_bench.training.progress import OnProgress, Progress, ignore
 from pai_bench.training.setup import TrainingSetup
 from pai_bench.training.together.fit import fit_together
 
@@ -58,10 +59,24 @@ def fit(
     if len(bundle) == 1:
         return [fit_alone(bundle, setup)]
     outcomes, alone = fit_together(bundle, setup, stacked)
-    for single in bundle.alone():
-        if single.id in alone:
-            outcomes[single.id] = fit_alone(single, setup, alone[single.id])
+    singles = [single for single in bundle.alone() if single.id in alone]
+    for number, single in enumerate(singles):
+        part = _as_part(bundle, number, len(singles), on_progress)
+        of_single = replace(setup, on_progress=part)
+        outcomes[single.id] = fit_alone(single, of_single, alone[single.id])
     return [outcomes[cell.id] for cell in bundle]
+
+
+def _as_part(bundle: Bundle, number: int, of: int, on_progress: OnProgress) -> OnProgress:
+    """Report the progress of a network that is trained alone as that of its bundle."""
+
+    def report(progress: Progress) -> None:
+        epochs = progress.epochs
+        message = f"{progress.bundle}: {progress.message}" if progress.message else ""
+        done = number * epochs + progress.epoch
+        on_progress(Progress(bundle, done, of * epochs, message))
+
+    return report
 
 
 def fit_cell(

@@ -346,8 +346,11 @@ def test_where_all_fail_there_are_failures_and_no_crash(quick, settings, plugin)
 def test_a_method_that_cannot_be_trained_with_others_is_trained_alone(quick, settings, plugin):
     cells = quick(methods=("snip",), densities=(0.5, 0.1), seeds=(1,))
     cells = (*cells, replace(cells[0], method="own-optimizer"))
-    outcomes = fit.fit(Bundle(cells), settings, plugins=(plugin,))
-    (alone,) = [fit.fit_cell(cells[2], settings, plugins=(plugin,))]
+    bundle, reported = Bundle(cells), []
+    outcomes = fit.fit(bundle, settings, None, (plugin,), reported.append)
+    assert {progress.bundle.id for progress in reported} == {bundle.id}
+    assert max(progress.epoch for progress in reported) == reported[-1].epochs
+    alone = fit.fit_cell(cells[2], settings, plugins=(plugin,))
     assert same(outcomes[2], alone, 0.0)
     how = outcomes[2].result.environment["training"]
     assert how == {"mode": "alone", "networks": 1,
