@@ -50,8 +50,9 @@ class ResultLookup:
         if label not in of_suite.densities:
             return f"{label} does not run in the suite {suite}"
         if not any(map(claim.is_at, of_suite.densities[label])):
-            return f"the suite {suite} has no density {claim.at}"
-        context = MetricContext(claim.epoch, self._images(suite))
+            return f"the suite {suite} has no density {claim.density_text}"
+        images = self._images(suite)
+        context = MetricContext(claim.epoch, images, claim.printed_name, claim.column)
         by_seed = {
             entry.cell.seed: claim.metric(entry.result, context)
             for entry in of_suite.results.get(label, ())

@@ -38,6 +38,8 @@ class MetricContext:
     images: int | None = None
     """Training images that one ordinary training of the suite looks at, where that is known;
     FLOPs of longer ones are relative to it."""
+    row: str = ""
+    """Of the claim's table: the printed name of a method, or of something else."""
     column: str = ""
     """Of the claim's table, where its columns are no densities."""
 

@@ -25,6 +25,19 @@ def error(result: Result, context: MetricContext) -> float | None:
     return None if share is None else 100 * (1 - share)
 
 
+@metric("accuracy-after", unit="%", decimals=2, tolerance=RATES, scale="accuracy")
+def accuracy_after(result: Result, context: MetricContext) -> float | None:
+    """Part of the evaluated images that is classified rightly after so many steps (the column)."""
+    share = result.accuracy_after.get(context.column)
+    return None if share is None else 100 * share
+
+
+@metric("training-accuracy", unit="%", decimals=2, tolerance=RATES, scale="accuracy")
+def training_accuracy(result: Result) -> float | None:
+    """Part of some training images that is classified rightly at the end."""
+    return None if result.train_accuracy is None else 100 * result.train_accuracy
+
+
 def _share(result: Result, context: MetricContext) -> float | None:
     if result.accuracy is None:
         return None

@@ -123,6 +123,7 @@ def _of_table(
                     printed_name=row,
                     method=method,
                     at=column,
+                    at_density=table.density,
                     value=_printed(value, common["source"], table, (*at, "rows", row), document),
                     doubt=table.doubt,
                 )
@@ -180,8 +181,9 @@ def _source(content: ClaimsFile, name: str, at: Location, document: Document) ->
 def _columns(table: ClaimTable, at: Location, document: Document) -> list[str]:
     if bool(table.densities) == bool(table.columns):
         raise document.error(at, "a table has either densities or columns")
-    if table.columns and table.suite:
-        raise document.error(at, "only columns of densities can be tested by a suite")
+    if table.columns and bool(table.suite) != bool(table.density):
+        raise document.error(at, "a suite tests columns that are no densities at one `density`")
+    _densities(table.density, at, document)
     return _densities(table.densities, at, document) or table.columns.split()
 
 

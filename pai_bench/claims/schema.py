@@ -84,7 +84,9 @@ class ClaimTable(_About):
     """Runs behind each value, where that is known."""
     densities: str = ""
     columns: str = ""
-    """Instead of densities: what the columns are, in a table that no suite can test."""
+    """Instead of densities: what the columns are."""
+    density: str = ""
+    """With columns: the density of the cells that all of them are measured of."""
     doubt: str = ""
     """Why the print itself is probably wrong."""
     rows: dict[str, str]
@@ -171,6 +173,8 @@ class Claim:
     against_suite: str | None = None
     at: str = ""
     """The density or the other column, as text."""
+    at_density: str = ""
+    """The density where the column is something else, as text."""
     value: Printed | None = None
     doubt: str = ""
     untestable: str = ""
@@ -182,9 +186,19 @@ class Claim:
         return "/".join(filter(None, (self.block, self.printed_name, self.against_name, self.at)))
 
     @property
+    def density_text(self) -> str:
+        """The density of the cells that test it, as text."""
+        return self.at_density or self.at
+
+    @property
     def density(self) -> float:
-        """The density, where columns are densities."""
-        return float(self.at)
+        """The density of the cells that test it."""
+        return float(self.density_text)
+
+    @property
+    def column(self) -> str:
+        """The column of its table, where that is no density."""
+        return self.at if self.at_density else ""
 
     def is_at(self, density: float) -> bool:
         """Tell whether `density` is that of the claim, as exactly as papers print densities."""

@@ -167,7 +167,7 @@ def command(claim: Claim, verb: str = "run") -> str:
     for entry, suite in ((claim.method, claim.suite), (claim.against, claim.against_suite)):
         if entry is not None and suite:
             by_suite.setdefault(suite, []).append(hyper_of(entry)[0])
-    densities = "" if claim.density == 1 else f" --densities {claim.at}"
+    densities = "" if claim.density == 1 else f" --densities {claim.density_text}"
     options = {suite: ",".join(dict.fromkeys(methods)) for suite, methods in by_suite.items()}
     return " && ".join(
         f"pai-bench {verb} {shlex.quote(suite)} --methods {methods}{densities}"

@@ -109,6 +109,7 @@ def title(claim: Claim) -> str:
     >>> title(available()["ntt"].claims[0])
     'NTT at density 0.03: 96.46,96.46 (Test accuracy of LeNet-300-100 at the end of training)'
     """
-    where = f" at density {claim.at}" if claim.suite else f" at {claim.at}" if claim.at else ""
+    of_density = claim.suite and not claim.column
+    where = f" at density {claim.at}" if of_density else f" at {claim.at}" if claim.at else ""
     named = f"{claim.printed_name}{where}: {claim.claimed} " if claim.printed_name else ""
     return f"{named}({claim.about})" if named else claim.about

@@ -56,3 +56,52 @@ def test_what_was_counted_is_not_copied_as_a_result(cell, tmp_path):
     assert not Store(tmp_path, "other").copy_from(cell)
     Store(tmp_path, SUITE).put(cell, TRAINED)
     assert Store(tmp_path, "other").copy_from(cell)
+
+
+def test_columns_that_are_no_densities_are_measured_at_one_density(settings, methods, tmp_path):
+    of_curve = [c for c in available()["ntt"].claims if c.block == "mnist-mlp-curve"]
+    claim = next(c for c in of_curve if c.at == "501" and c.printed_name == "Random")
+    assert (claim.density, claim.column) == (0.03, "501")
+    cells = grid.cells(settings, methods, claim.suite)
+    label = ResultLookup(settings, methods, []).label(claim.method, claim.suite)
+    for cell in cells:
+        if cell.label == label:
+            after = {"101": 0.5, "501": 0.8 + cell.seed / 100}
+            Store(tmp_path, claim.suite).put(cell, replace(TRAINED, accuracy_after=after))
+    values = ResultLookup(settings, methods, [tmp_path]).values(claim, claim.method, claim.suite)
+    assert values == pytest.approx({seed: 80.0 + seed for seed in range(1, 7)})
+    (later,) = [c for c in of_curve if c.at == "1001" and c.printed_name == "Random"]
+    measured = ResultLookup(settings, methods, [tmp_path])
+    assert measured.values(later, later.method, later.suite) == NOT_YET
+
+
+def test_what_a_method_measured_is_found_by_row_and_column(settings, methods, tmp_path):
+    claims = {c.id: c for c in available()["dessilbi"].claims}
+    suite = "dessilbi-mnist-dense"
+    (first, *_) = grid.cells(settings, methods, suite)
+    measured = {
+        "accuracy": {"weights": 0.98, "projected": 0.97, "sparse-copy": 0.96},
+        "support": {"conv3": 90, "total": 40000},
+        "entered": {"conv3": {"0": 60, "never": 30}, "fc1": {"0": 7}},
+        "large": {"conv3": 95, "fc1": 500},
+        "pruned": {"conv3": {"80": [0.95, 24]}, "conv3+fc1": {"80": [0.94, 24, 2000]}},
+    }
+    Store(tmp_path, suite).put(first, replace(TRAINED, measured=measured))
+    lookup = ResultLookup(settings, methods, [tmp_path])
+    expected = {
+        "checkpoint/DessiLBI/projected": 97.0,
+        "checkpoint-support/DessiLBI/total": 40000,
+        "checkpoint-entry/fc1/0": 7,
+        "checkpoint-entry/conv3/1": 0,
+        "checkpoint-entry-late/conv3/never": 30,
+        "pruned-by-order/DessiLBI/80": 95.0,
+        "pruned-by-order-filters/DessiLBI/80": 24,
+        "pruned-by-order-with-fc1/DessiLBI/80": 94.0,
+        "pruned-by-order-with-fc1-weights/DessiLBI/80": 2000,
+    }
+    for name, value in expected.items():
+        claim = claims[name]
+        found = lookup.values(claim, claim.method, claim.suite)
+        assert found == {first.seed: pytest.approx(value)}, name
+    missing = claims["pruned-by-order/DessiLBI/90"]
+    assert lookup.values(missing, missing.method, missing.suite) == NOT_YET

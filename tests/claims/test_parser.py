@@ -111,6 +111,11 @@ def test_values_keep_their_digits_their_spread_and_how_exactly_they_are_known(re
         ("~87.4", "87.4a", 'not a value as 91.36±0.41, 1.2,1.3, ~87.4, <75 or .: "87.4a"'),
         ("densities: 0.5 0.1", "densities: 0.5 10", "not a density above 0, at most 1: 10"),
         ("columns: small large", "", "a table has either densities or columns"),
+        (
+            "columns: small large",
+            "columns: small large\n    density: '0.1'",
+            "a suite tests columns that are no densities at one `density`",
+        ),
         ("    why: not measured\n", "", "name the suite that tests it, or say why there is none"),
         ("    quantity: MB\n", "", "metric other needs a quantity"),
         ("below: [Magnitude, DSR]", "below: [Magnitud]", 'did you mean "Magnitude"?'),
