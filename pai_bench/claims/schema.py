@@ -46,6 +46,8 @@ class SuiteOfClaims(_Block):
 
     deviations: tuple[str, ...]
     """How its cells are known to differ from what the paper ran."""
+    seeds_seen: int | None = Field(default=None, ge=0)
+    """Seeds whose results had been seen when their number was settled; 0: it was fixed before."""
     lines: dict[str, MethodSpec] = {}
     """Printed name -> method, where it differs from that of the file."""
 

@@ -220,8 +220,10 @@ def _deviations(claims: Claims, tested: Sequence[Verdict]) -> Iterator[str]:
         yield from (f"- {line}" for line in claims.content.replays[program].deviations)
         yield ""
     for suite in dict.fromkeys(verdict.claim.suite for verdict in tested if verdict.claim.suite):
-        seeds = max(verdict.n for verdict in tested if verdict.claim.suite == suite)
-        yield f"**Suite `{suite}`**, up to {seeds} seeds, differs from the paper:"
+        of_suite = [verdict for verdict in tested if verdict.claim.suite == suite]
+        seeds = f"up to {max(verdict.n for verdict in of_suite)} seeds"
+        settled = "".join(f" ({text})" for text in {v.seeds for v in of_suite} if text)
+        yield f"**Suite `{suite}`**, {seeds}{settled}, differs from the paper:"
         yield ""
         yield from (f"- {line}" for line in claims.content.suites[suite].deviations)
         yield ""
