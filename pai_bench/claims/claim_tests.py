@@ -70,7 +70,8 @@ def tolerance(values: Sequence[float], claim: Claim) -> float:
         return 0.0
     spreads = [s for s in (printed.spread, _deviation(values)) if s is not None]
     spread = sqrt(sum(s * s for s in spreads) / len(spreads)) if spreads else 0.0
-    return printed.precision + metric.margin(printed.value, spread)
+    margin = max(metric.margin(printed.value, spread), claim.allowance * printed.value)
+    return printed.precision + margin
 
 
 def _deviation(values: Sequence[float]) -> float | None:

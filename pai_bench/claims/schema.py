@@ -73,6 +73,8 @@ class _About(_Block):
     """Printed name -> suite, for methods that another suite runs."""
     lines: dict[str, MethodSpec] = {}
     """Printed name -> method, where it differs from that of the suite."""
+    deviations: tuple[str, ...] = ()
+    """How the suite differs from what was run for this table, beside what holds for all of it."""
 
 
 class ClaimTable(_About):
@@ -89,6 +91,9 @@ class ClaimTable(_About):
     """Instead of densities: what the columns are, in a table that no suite can test."""
     doubt: str = ""
     """Why the print itself is probably wrong."""
+    allowance: dict[str, str] = {}
+    """Row -> by column, part of the value by which the paper's way of counting differs from ours,
+    as counted in both ways; `.` where the metric's own tolerance is enough."""
     rows: dict[str, str]
 
 
@@ -175,6 +180,10 @@ class Claim:
     """The density or the other column, as text."""
     value: Printed | None = None
     doubt: str = ""
+    allowance: float = 0.0
+    """Part of the value that another way of counting makes of it."""
+    deviations: tuple[str, ...] = ()
+    """Of its table or ordering, beside those of the suite."""
     untestable: str = ""
     """Why no cell can test it; empty where a suite is named that does."""
 

@@ -226,6 +226,9 @@ def _deviations(claims: Claims, tested: Sequence[Verdict]) -> Iterator[str]:
         yield f"**Suite `{suite}`**, {seeds}{settled}, differs from the paper:"
         yield ""
         yield from (f"- {line}" for line in claims.content.suites[suite].deviations)
+        for block in dict.fromkeys(v.claim.block for v in of_suite):
+            of_block = next(v.claim.deviations for v in of_suite if v.claim.block == block)
+            yield from (f"- `{block}`: {line}" for line in of_block)
         yield ""
 
 
