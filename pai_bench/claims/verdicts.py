@@ -152,7 +152,9 @@ def settled_after(suites: Iterable[SuiteOfClaims]) -> str:
 def _of_replays(claim: Claim, claims: Claims, measured: ResultLookup) -> Verdict:
     """Test a claim by replays of the program that printed it."""
     deviations = claims.content.replays[claim.replay].deviations
-    again = f"pai-bench replay {claim.paper} --programs {claim.replay} --steps {claim.at}"
+    again = (
+        f"pai-bench replay {claim.paper} --programs {claim.replay} --steps {max(1, int(claim.at))}"
+    )
     values = measured.replays(claim)
     if isinstance(values, str):
         return Verdict(claim, "not run", values, deviations=deviations, command=again)
