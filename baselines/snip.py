@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from pai_bench import PruneAtInit, prunable, register
 from pai_bench.sparsity.saliency import add_into, float_masks, mask_gradients, masked_forward
-from pai_bench.training.restricted_batches import Batches
+from pai_bench.training.restricted_batches import Batches, afresh
 
 
 @register("snip")
@@ -31,10 +31,15 @@ class SNIP(PruneAtInit):
         mode: Literal["train", "eval"] = "train"
         """`train` normalises by the batch, as NTK-SAP's code does for all its baselines; `eval`
         by the running statistics, as the original SNIP does."""
+        score_batches: Literal["fixed", "fresh"] = "fixed"
+        """In rounds: the same batches in each; or the same images in another order and augmented
+        anew, as in NTK-SAP's code."""
 
     def scores(self, network: nn.Module, batches: Batches) -> dict[str, Tensor]:
         """|sum over batches of dL/dm|, L the mean cross-entropy, m the masks as numbers."""
         self.check_batches(batches)
+        if self.hyper.score_batches == "fresh" and self.round > 1:
+            batches = afresh(batches, self.round)
         network.train(self.hyper.mode == "train")
         total: dict[str, Tensor] = {}
         for images, labels in batches:

@@ -6,11 +6,39 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf, isclose, sqrt
 from statistics import stdev
+from typing import Any
 
+import numpy as np
 from scipy.special import stdtr, stdtrit
 
 from pai_bench.claims.schema import Claim, Printed
 from pai_bench.claims.statistics import CONFIDENCE, Estimate, estimate
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """How far a difference may be off by chance."""
+
+    deviation: float
+    """Standard deviation of ours over seeds, 0 where one seed tells none."""
+    theirs: float = 0.0
+    """Squared standard error of the printed mean."""
+    their_freedom: int = 0
+    """Degrees of freedom of that; 0 where it is not printed."""
+
+    def errors(self, n: int, deviation: Any) -> tuple[Any, Any]:
+        """Standard error of the difference and its degrees of freedom (Welch 1947).
+
+        Args:
+            n: Number of our seeds.
+            deviation: Of them, a number or an array of numbers.
+        """
+        ours = deviation**2 / n
+        if not self.their_freedom:
+            return np.sqrt(ours), n - 1
+        both = ours + self.theirs
+        parts = ours**2 / (n - 1) + self.theirs**2 / self.their_freedom
+        return np.sqrt(both), both**2 / parts if np.all(parts) else n - 1
 
 
 @dataclass(frozen=True)
@@ -27,6 +55,7 @@ class ClaimTest:
     """Two-sided p of the hypothesis that the difference is not between these ends."""
     p_outside: float
     """Two-sided p of the hypothesis that it is."""
+    scatter: Scatter
 
     @property
     def p(self) -> float:
@@ -41,7 +70,8 @@ def tolerance(values: Sequence[float], claim: Claim) -> float:
         return 0.0
     spreads = [s for s in (printed.spread, _deviation(values)) if s is not None]
     spread = sqrt(sum(s * s for s in spreads) / len(spreads)) if spreads else 0.0
-    return printed.precision + metric.margin(printed.value, spread)
+    margin = max(metric.margin(printed.value, spread), claim.allowance * printed.value)
+    return printed.precision + margin
 
 
 def _deviation(values: Sequence[float]) -> float | None:
@@ -72,34 +102,31 @@ def equal(values: Sequence[float], printed: Printed, margin: float) -> ClaimTest
     ours, difference = estimate(values), estimate([v - printed.value for v in values])
     low = -inf if printed.bound else -margin
     if len(values) < 2:
-        return ClaimTest(ours, difference, low, margin, 1.0, 1.0)
-    error, freedom = _welch(values, printed)
-    half = float(stdtrit(freedom, 0.5 + CONFIDENCE / 2)) * error
+        return ClaimTest(ours, difference, low, margin, 1.0, 1.0, Scatter(0.0))
+    scatter = _scatter(values, printed)
+    error, freedom = scatter.errors(len(values), scatter.deviation)
+    half = float(stdtrit(freedom, 0.5 + CONFIDENCE / 2) * error)
     mean = difference.mean
     difference = Estimate(mean, mean - half, mean + half, difference.n)
-    return ClaimTest(ours, difference, low, margin, *_p_values(mean, low, margin, error, freedom))
+    p_values = _p_values(mean, low, margin, error, freedom)
+    return ClaimTest(ours, difference, low, margin, *p_values, scatter)
 
 
 def above(differences: Sequence[float]) -> ClaimTest:
     """Test whether paired differences are above 0 in the mean."""
     difference = estimate(differences)
     if len(differences) < 2:
-        return ClaimTest(difference, difference, 0.0, inf, 1.0, 1.0)
-    error = stdev(differences) / sqrt(len(differences))
-    p_values = _p_values(difference.mean, 0.0, inf, error, len(differences) - 1)
-    return ClaimTest(difference, difference, 0.0, inf, *p_values)
+        return ClaimTest(difference, difference, 0.0, inf, 1.0, 1.0, Scatter(0.0))
+    scatter = Scatter(stdev(differences))
+    error, freedom = scatter.errors(len(differences), scatter.deviation)
+    p_values = _p_values(difference.mean, 0.0, inf, error, freedom)
+    return ClaimTest(difference, difference, 0.0, inf, *p_values, scatter)
 
 
-def _welch(values: Sequence[float], printed: Printed) -> tuple[float, float]:
-    """Standard error of the difference of two means and its degrees of freedom."""
-    ours, freedom = stdev(values) ** 2 / len(values), len(values) - 1
+def _scatter(values: Sequence[float], printed: Printed) -> Scatter:
     if printed.spread is None or printed.n is None or printed.n < 2:
-        return sqrt(ours), freedom
-    theirs = printed.spread**2 / printed.n
-    if ours + theirs == 0:
-        return 0.0, freedom
-    parts = ours**2 / freedom + theirs**2 / (printed.n - 1)
-    return sqrt(ours + theirs), (ours + theirs) ** 2 / parts
+        return Scatter(stdev(values))
+    return Scatter(stdev(values), printed.spread**2 / printed.n, printed.n - 1)
 
 
 def _p_values(

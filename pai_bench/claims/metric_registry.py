@@ -9,6 +9,7 @@ exports take them from here. These modules are imported, so they should not need
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -98,7 +99,9 @@ class Metric:
 
     def digits(self, printed: str = "") -> int:
         """Decimals to show a value with, beside one that was `printed`."""
-        return 1 + len(printed.partition(".")[2]) if self.decimals is None else self.decimals
+        first = re.match(r"\d*\.?(\d*)", printed.lstrip("~<"))
+        found = len(first[1]) if first else 0
+        return 1 + found if self.decimals is None else self.decimals
 
     def shown(self, value: float) -> str:
         """A measured value as text, with its unit.

@@ -112,7 +112,8 @@ def _of_table(
             problem = f"{len(values)} values for {len(columns)} columns"
             raise document.error((*at, "rows", row), problem)
         method, why = _method(content, table, row, (*at, "rows", row), document)
-        for column, value in zip(columns, values, strict=True):
+        allowances = _allowances(table, row, columns, at, document)
+        for column, value, allowance in zip(columns, values, allowances, strict=True):
             if value != ".":
                 yield Claim(
                     **{**common, "untestable": common["untestable"] or why},
@@ -126,7 +127,18 @@ def _of_table(
                     at_density=table.density,
                     value=_printed(value, common["source"], table, (*at, "rows", row), document),
                     doubt=table.doubt,
+                    allowance=allowance,
                 )
+
+
+def _allowances(
+    table: ClaimTable, row: str, columns: list[str], at: Location, document: Document
+) -> list[float]:
+    texts = table.allowance.get(row, "").split() or ["."] * len(columns)
+    known = all(re.fullmatch(r"\.|0?\.\d+", text) for text in texts)
+    if len(texts) != len(columns) or not known or table.allowance.keys() - table.rows.keys():
+        raise document.error((*at, "allowance"), "a part as .035 or . for each column of a row")
+    return [0.0 if text == "." else float(text) for text in texts]
 
 
 def _metric(table: ClaimTable, at: Location, document: Document, root: Path) -> Metric | None:
@@ -163,6 +175,7 @@ def _common(
         "network": block.network,
         "data": block.data,
         "replay": block.replay,
+        "deviations": block.deviations,
         "untestable": "" if block.suite or block.replay else block.why,
     }
 

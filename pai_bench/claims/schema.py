@@ -46,6 +46,8 @@ class SuiteOfClaims(_Block):
 
     deviations: tuple[str, ...]
     """How its cells are known to differ from what the paper ran."""
+    seeds_seen: int | None = Field(default=None, ge=0)
+    """Seeds whose results had been seen when their number was settled; 0: it was fixed before."""
     lines: dict[str, MethodSpec] = {}
     """Printed name -> method, where it differs from that of the file."""
 
@@ -71,6 +73,8 @@ class _About(_Block):
     """Printed name -> suite, for methods that another suite runs."""
     lines: dict[str, MethodSpec] = {}
     """Printed name -> method, where it differs from that of the suite."""
+    deviations: tuple[str, ...] = ()
+    """How the suite differs from what was run for this table, beside what holds for all of it."""
 
 
 class ClaimTable(_About):
@@ -89,6 +93,9 @@ class ClaimTable(_About):
     """With columns: the density of the cells that all of them are measured of."""
     doubt: str = ""
     """Why the print itself is probably wrong."""
+    allowance: dict[str, str] = {}
+    """Row -> by column, part of the value by which the paper's way of counting differs from ours,
+    as counted in both ways; `.` where the metric's own tolerance is enough."""
     rows: dict[str, str]
 
 
@@ -177,6 +184,10 @@ class Claim:
     """The density where the column is something else, as text."""
     value: Printed | None = None
     doubt: str = ""
+    allowance: float = 0.0
+    """Part of the value that another way of counting makes of it."""
+    deviations: tuple[str, ...] = ()
+    """Of its table or ordering, beside those of the suite."""
     untestable: str = ""
     """Why no cell can test it; empty where a suite is named that does."""
 

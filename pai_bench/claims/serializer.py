@@ -77,6 +77,8 @@ def _claim(verdict: Verdict, measured: ResultLookup) -> dict[str, Any]:
         "state": verdict.state,
         "reason": verdict.reason,
         "n": verdict.n,
+        "seeds": verdict.seeds,
+        "needed": verdict.needed,
         "measured": _measured(verdict),
         "deviations": list(verdict.deviations),
         "command": verdict.command,

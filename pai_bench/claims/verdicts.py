@@ -8,6 +8,7 @@ around 0 is how exactly the value can be read (rounding, or the error of reading
 the claim's metric declares (`Tolerance` in metric_registry.py): the larger of
 
 * the least of so many points, a part of the claimed error rate and a part of the printed value, and
+* a part of the value by which the paper's way of counting differs, where claims.yaml has it, and
 * some spreads over runs: the root mean square of the paper's standard deviation and ours.
 
 How much that is, and why, stands beside each metric: in claims/metrics.py and in the metrics.py of
@@ -27,7 +28,8 @@ determine the value, and grows where rounding does. Each run that was printed mu
 **Many claims at once**. The p-values of all tested claims of a paper are one family, adjusted by
 Holm's procedure (replays are another one, for nothing in them was drawn here); a verdict needs an
 adjusted p below 5 %. What an interval shows alone and not among all others is inconclusive, and
-said so. With three seeds few claims can get a verdict.
+said so. With three seeds few claims can get a verdict; how many would probably decide one is said
+of each that is inconclusive (power.py), at 5 % over the number of claims that are inconclusive.
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ from pai_bench.claims.claim_tests import ClaimTest, above, equal, least_alike, t
 from pai_bench.claims.lookup import NOT_YET, ResultLookup
 from pai_bench.claims.metric_registry import Kind
 from pai_bench.claims.paired_tests import holm
-from pai_bench.claims.schema import Claim, Claims, hyper_of
+from pai_bench.claims.power import MOST, POWER, seeds_needed
+from pai_bench.claims.schema import Claim, Claims, SuiteOfClaims, hyper_of
 from pai_bench.claims.statistics import CONFIDENCE
 
 State = Literal["reproduced", "not reproduced", "inconclusive", "not run"]
@@ -74,6 +77,10 @@ class Verdict:
     """Known differences between our cells and what the paper ran."""
     command: str = ""
     """What runs the claim's cells again."""
+    seeds: str = ""
+    """Where their number was not fixed before any result was seen: that it was not."""
+    needed: int | None = None
+    """Seeds that would probably decide it, where it is inconclusive and that is known."""
 
 
 def judge(claims: Claims, measured: ResultLookup) -> list[Verdict]:
@@ -84,9 +91,22 @@ def judge(claims: Claims, measured: ResultLookup) -> list[Verdict]:
         family = [index for index in tested if bool(verdicts[index].claim.replay) == replayed]
         tests = [test for index in family if (test := verdicts[index].test) is not None]
         adjusted = holm([test.p for test in tests])
+        undecided = sum(p >= 1 - CONFIDENCE for p in adjusted)
         for index, test, p in zip(family, tests, adjusted, strict=True):
-            verdicts[index] = _decided(verdicts[index], test, p, len(tests))
+            decided = _decided(verdicts[index], test, p, len(tests))
+            verdicts[index] = _with_seeds_needed(decided, test, undecided)
     return verdicts
+
+
+def _with_seeds_needed(verdict: Verdict, test: ClaimTest, undecided: int) -> Verdict:
+    """Say how many seeds would decide a claim, were it the next of the undecided ones."""
+    if verdict.state != "inconclusive":
+        return verdict
+    needed = seeds_needed(test, (1 - CONFIDENCE) / undecided)
+    unit = "replicas" if verdict.claim.replay else "seeds"
+    number = f"some {needed}" if needed else f"more than {MOST}" if test.scatter.deviation else ""
+    more = f"; {number} {unit} would decide it ({POWER:.0%} power at this spread)" * bool(number)
+    return replace(verdict, reason=verdict.reason + more, needed=needed)
 
 
 def tally(verdicts: Iterable[Verdict]) -> dict[State, int]:
@@ -104,7 +124,8 @@ def _alone(claim: Claim, claims: Claims, measured: ResultLookup) -> Verdict:
     parts = [(claim.method, claim.suite), (claim.against, claim.against_suite)]
     compared = [(method, suite) for method, suite in parts if method is not None and suite]
     suites = claims.content.suites
-    deviations = tuple(dict.fromkeys(d for _, suite in compared for d in suites[suite].deviations))
+    of_suites = [line for _, suite in compared for line in suites[suite].deviations]
+    deviations = tuple(dict.fromkeys([*claim.deviations, *of_suites]))
     measurements = [measured.values(claim, method, suite) for method, suite in compared]
     reasons = [values for values in measurements if isinstance(values, str)]
     if reasons:
@@ -113,15 +134,27 @@ def _alone(claim: Claim, claims: Claims, measured: ResultLookup) -> Verdict:
     test, n = _tested(claim, [values for values in measurements if not isinstance(values, str)])
     by_counting = all(measured.is_counted(claim, method, suite) for method, suite in compared)
     again = command(claim, "account" if by_counting else "run")
-    verdict = Verdict(claim, "inconclusive", "", n, test, None, deviations, again)
+    settled = "" if by_counting else settled_after(suites[suite] for _, suite in compared)
+    verdict = Verdict(claim, "inconclusive", "", n, test, None, deviations, again, settled)
     few = f"{n} seed{'s' * (n != 1)}, a verdict needs {SEEDS}"
     return replace(verdict, reason=few) if n < SEEDS else verdict
+
+
+def settled_after(suites: Iterable[SuiteOfClaims]) -> str:
+    """Say what had been seen when the number of seeds was settled; empty where nothing had."""
+    seen = [suite.seeds_seen for suite in suites]
+    known = [number for number in seen if number is not None]
+    if len(known) < len(seen):
+        return "whether their number was fixed before any result was seen is not recorded"
+    return f"their number was settled after {max(known)} had been seen" if max(known) else ""
 
 
 def _of_replays(claim: Claim, claims: Claims, measured: ResultLookup) -> Verdict:
     """Test a claim by replays of the program that printed it."""
     deviations = claims.content.replays[claim.replay].deviations
-    again = f"pai-bench replay {claim.paper} --programs {claim.replay} --steps {claim.at}"
+    again = (
+        f"pai-bench replay {claim.paper} --programs {claim.replay} --steps {max(1, int(claim.at))}"
+    )
     values = measured.replays(claim)
     if isinstance(values, str):
         return Verdict(claim, "not run", values, deviations=deviations, command=again)
@@ -148,7 +181,7 @@ def _decided(verdict: Verdict, test: ClaimTest, adjusted: float, family: int) ->
         state = "reproduced" if inside else "not reproduced"
     reason = _where(verdict.claim, test, inside, test.p < level)
     if test.p < level <= adjusted:
-        reason += f", alone, but not among all {family} tested claims: more seeds are needed"
+        reason += f", alone, but not among all {family} tested claims"
     return replace(verdict, state=state, reason=reason, adjusted=adjusted)
 
 

@@ -54,7 +54,8 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("paper", help="a paper of benchmark.yaml")
     sub.add_argument("--suite", default="quick", help="the paper's suite (default: quick)")
     sub = add(run.run, "run quick --methods snip --seeds 1", _choice, _execution)
-    sub.add_argument("suite", help="a suite of benchmark.yaml")
+    sub.add_argument("suite", nargs="?", help="a suite of benchmark.yaml")
+    sub.add_argument("--claims", nargs="?", const="all", metavar="PAPER", help=_CLAIMS)
     sub = add(campaign.campaign, "campaign gpu --budget 9m --wandb disabled", _choice, _execution)
     sub.add_argument("name", help="a campaign of benchmark.yaml")
     sub = add(account.account, "account rigl-imagenet --methods rigl", _choice)
@@ -84,6 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub = add(results.claims, "claims rigl --runs runs")
     sub.add_argument("paper", nargs="?", help="a paper (default: all of them)")
     sub.add_argument("--json", action="store_true", help="every claim with all that it rests on")
+    sub.add_argument("--next", action="store_true", help="what to run for the undecided ones")
     sub.add_argument("--bibtex", action="store_true", help="how to cite the paper and PaI-Bench")
     sub = add(results.evidence_report, "evidence-report ntk-sap")
     sub.add_argument("paper", nargs="?", help="a paper (default: all of them)")
@@ -112,6 +114,9 @@ _ACCELERATORS = ("auto", "cpu", "gpu", "tpu")
 
 
 _PRECISIONS = ("64-true", "32-true", "bf16-mixed", "bf16-true", "16-mixed", "16-true")
+
+
+_CLAIMS = "instead of a suite: what decides claims, cheapest first, as --budget allows"
 
 
 _MODES = ("auto", "online", "offline", "disabled")

@@ -65,6 +65,10 @@ def claims(context: Context, parsed: Arguments) -> int:
     from pai_bench.claims.serializer import as_json
     from pai_bench.leaderboard.claims_table import print_claims
 
+    if parsed.next:
+        from pai_bench.cli.next_runs import show_next
+
+        return show_next(context, parsed.paper)
     claims_read = of_papers(parsed.paper)
     if parsed.bibtex:
         papers = context.settings.papers

@@ -37,7 +37,13 @@ def reproduce(context: Context, parsed: Arguments) -> int:
 
 
 def run(context: Context, parsed: Arguments) -> int:
-    """Run a suite, all its methods or those that were named."""
+    """Run a suite, all its methods or those that were named; or what decides claims."""
+    if bool(parsed.suite) == bool(parsed.claims):
+        raise BenchError("name a suite, or say --claims; `pai-bench claims --next` lists what")
+    if parsed.claims:
+        from pai_bench.cli.next_runs import run_claims
+
+        return run_claims(context, parsed)
     context, suite = changed(context, parsed, parsed.suite)
     return run_suite(context, parsed, suite, selection_of(context, parsed), suite)
 
@@ -66,12 +72,24 @@ def run_suite(
     paper: str | None = None,
 ) -> int:
     """Run a selection of a suite, and show what came out; return the exit code."""
-    from pai_bench.launch import run
-
-    deadline = time.time() + parsed.budget
     cells = grid.cells(context.settings, context.methods, suite, selection)
     if parsed.budget < math.inf:
         cells = _by_priority(context, suite, cells)
+    return run_cells(context, parsed, suite, cells, title, paper)
+
+
+def run_cells(
+    context: Context,
+    parsed: Arguments,
+    suite: str,
+    cells: Sequence[Cell],
+    title: str,
+    paper: str | None = None,
+) -> int:
+    """Run cells of a suite in their order, and show what came out; return the exit code."""
+    from pai_bench.launch import run
+
+    deadline = time.time() + parsed.budget
     _check_network(context.settings, suite)
     request = replace(_run_request(context, parsed, suite, cells), deadline=deadline)
     jobs = run.number_of_jobs(request, parsed.jobs)
@@ -168,10 +186,16 @@ def _print_plan(
         f"about {duration(estimated.seconds)} with {jobs} workers (as fast as {estimated.basis})",
         highlight=False,
     )
-    named = dict.fromkeys(cell.method for cell in todo)
+    print_searches(context, todo, speed)
+
+
+def print_searches(context: Context, cells: Sequence[Cell], speed: MeasuredSpeed | None) -> None:
+    """Say which methods take longer than estimated: they train before they prune."""
     measured = speed.by_method if speed else {}
     searching = [
-        name for name in named if context.methods[name].trains_to_score and name not in measured
+        name
+        for name in dict.fromkeys(cell.method for cell in cells)
+        if context.methods[name].trains_to_score and name not in measured
     ]
     if searching:
         context.console.print(f"more than that: the searches of {', '.join(searching)} train too")

@@ -127,6 +127,30 @@ class EvaluationBatches:
             yield data.pixels(raw), target.long()
 
 
+class ScoreBatches(list[Batch]):
+    """Batches for scoring: random images, augmented.
+
+    Args:
+        images: The data set.
+        index: The images, in their order.
+        rng: Random streams of the network's seed.
+        generator: Of the augmentation.
+    """
+
+    def __init__(
+        self, images: ImageTensors, index: Tensor, rng: RandomStreams, generator: torch.Generator
+    ) -> None:
+        cut = index.split(images.recipe.score_batch_size)
+        super().__init__(images.batch(numbers, generator) for numbers in cut)
+        self._images, self._index, self._rng = images, index, rng
+
+    def afresh(self, number: int) -> ScoreBatches:
+        """The same images in another order, augmented anew; a function of `number` alone."""
+        generator = self._rng.generator(f"score/round/{number}")
+        order = torch.randperm(len(self._index), generator=generator).to(self._index.device)
+        return ScoreBatches(self._images, self._index[order], self._rng, generator)
+
+
 class InMemoryData(pl.LightningDataModule):
     """Batches of one network, in the order of its seed, from images that a bundle shares.
 
@@ -158,7 +182,7 @@ class InMemoryData(pl.LightningDataModule):
         """Digest and source of the data, as stored with a result."""
         return self.images.provenance()
 
-    def score_batches(self, blank: bool = False) -> list[Batch]:
+    def score_batches(self, blank: bool = False) -> ScoreBatches:
         """Batches for scoring: `score_images_per_class` x classes random images, augmented.
 
         They are the first of a random permutation of the training images, and so not balanced
@@ -170,7 +194,7 @@ class InMemoryData(pl.LightningDataModule):
         generator = self.rng.generator("score")
         count = self.recipe.score_images_per_class * self.images.classes
         index = torch.randperm(self.train_size, generator=generator)[:count].to(self.images.device)
-        return [self.images.batch(i, generator) for i in index.split(self.recipe.score_batch_size)]
+        return ScoreBatches(self.images, index, self.rng, generator)
 
     def first_batches(self, part: float) -> list[Batch]:
         """The first `part` of the training images, in their order, in batches for evaluation."""

@@ -117,6 +117,15 @@ class StreamedScoreBatches(Sequence[Batch]):
     def __len__(self) -> int:
         return len(self._plan)
 
+    def afresh(self, number: int) -> StreamedScoreBatches:
+        """The same photographs in another order, augmented anew; a function of `number` alone."""
+        numbers = np.concatenate([piece.numbers for batch in self._plan for piece in batch])
+        stream = self._data.rng.seed_of(f"score/round/{number}")
+        drawn = np.random.Philox(key=stream).random_raw(len(numbers))
+        shuffled = numbers[np.argsort(drawn, kind="stable")]
+        plan = self._data.score_plan(shuffled, f"score/augment/{number}")
+        return StreamedScoreBatches(self._data, plan, self._pool, self._blank)
+
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return [self[number] for number in range(*index.indices(len(self)))]
@@ -297,10 +306,14 @@ class StreamedData(pl.LightningDataModule):
         draws = np.random.Philox(key=self.rng.seed_of("score")).random_raw(self.train_size)
         count = self.recipe.score_images_per_class * self.classes
         numbers = np.argsort(draws, kind="stable")[:count]
-        seed, size = self.rng.seed_of("score/augment"), self.recipe.score_batch_size
-        cuts = range(size, len(numbers), size)
-        plan = [order.pieces(batch, seed) for batch in np.split(numbers, cuts)]
+        plan = self.score_plan(numbers, "score/augment")
         return StreamedScoreBatches(self, plan, self.pool("train"), blank)
+
+    def score_plan(self, numbers: order.Integers, stream: str) -> Plan:
+        """Cut images into batches for scoring, augmented by the named random stream."""
+        seed, size = self.rng.seed_of(stream), self.recipe.score_batch_size
+        cuts = range(size, len(numbers), size)
+        return [order.pieces(batch, seed) for batch in np.split(numbers, cuts)]
 
     def extra_batch(self, number: int) -> Batch:
         """Return this rank's training batch `number` of a separate order that no epoch uses.

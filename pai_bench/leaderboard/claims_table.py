@@ -56,11 +56,13 @@ def _print_tested(console: Console, paper: str, tested: Sequence[Verdict]) -> No
 def legend(tested: Sequence[Verdict]) -> list[str]:
     """Say what the columns of tested claims hold: units first, of the metrics that are there."""
     metrics = dict.fromkeys(v.claim.metric for v in tested if v.claim.metric is not None)
+    starred = any(verdict.seeds for verdict in tested)
     units = ", ".join(f"{each.name} ({each.unit})" if each.unit else each.name for each in metrics)
     return [
         *textwrap.wrap(f"measured: {units}", 95),
         "difference: ours minus the paper's, or of two methods paired by seed, with its 95 % t",
-        "interval; p: adjusted for all tested claims (Holm)",
+        "interval; p: adjusted for all tested claims (Holm); n: seeds/those that would decide",
+        *["*: the number of seeds was not fixed before a look, or that is not recorded"] * starred,
     ]
 
 
@@ -85,8 +87,14 @@ def numbers(verdict: Verdict) -> tuple[str, str, str, str, str, str]:
         f"{difference.mean:+.{unit}f}{interval}",
         tolerance if isfinite(test.low) else f"below +{test.high:.{unit}f}",
         "–" if verdict.adjusted is None else f"{verdict.adjusted:.2g}",
-        str(verdict.n),
+        _seeds(verdict),
     )
+
+
+def _seeds(verdict: Verdict) -> str:
+    """Number of seeds, of those that would decide; a star where it was settled after a look."""
+    number = f"{verdict.n}{'*' * bool(verdict.seeds)}"
+    return f"{number}/{verdict.needed}" if verdict.needed else number
 
 
 def _print_not_run(console: Console, paper: str, verdicts: Sequence[Verdict]) -> None:

@@ -220,10 +220,15 @@ def _deviations(claims: Claims, tested: Sequence[Verdict]) -> Iterator[str]:
         yield from (f"- {line}" for line in claims.content.replays[program].deviations)
         yield ""
     for suite in dict.fromkeys(verdict.claim.suite for verdict in tested if verdict.claim.suite):
-        seeds = max(verdict.n for verdict in tested if verdict.claim.suite == suite)
-        yield f"**Suite `{suite}`**, up to {seeds} seeds, differs from the paper:"
+        of_suite = [verdict for verdict in tested if verdict.claim.suite == suite]
+        seeds = f"up to {max(verdict.n for verdict in of_suite)} seeds"
+        settled = "".join(f" ({text})" for text in {v.seeds for v in of_suite} if text)
+        yield f"**Suite `{suite}`**, {seeds}{settled}, differs from the paper:"
         yield ""
         yield from (f"- {line}" for line in claims.content.suites[suite].deviations)
+        for block in dict.fromkeys(v.claim.block for v in of_suite):
+            of_block = next(v.claim.deviations for v in of_suite if v.claim.block == block)
+            yield from (f"- `{block}`: {line}" for line in of_block)
         yield ""
 
 

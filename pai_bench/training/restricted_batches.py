@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -14,6 +14,24 @@ Batches = Sequence[tuple[Tensor, Any]]
 
 For text, sequences of symbols (N, 1, 1, L) and the next symbols (N, L).
 """
+
+
+@runtime_checkable
+class Redrawable(Protocol):
+    """Batches that can be drawn again."""
+
+    def afresh(self, number: int) -> Batches:
+        """The same images in another order, augmented anew; a function of `number` alone."""
+
+
+def afresh(batches: Batches, number: int) -> Batches:
+    """Draw batches again, for a round of scoring; those that are just a list stay as they are.
+
+    Args:
+        batches: As a method gets them.
+        number: Of the round.
+    """
+    return batches.afresh(number) if isinstance(batches, Redrawable) else batches
 
 
 @dataclass(frozen=True)
@@ -29,6 +47,10 @@ class RestrictedBatches(Sequence[tuple[Tensor, Any]]):
     """False: labels are None."""
     on_batch: Callable[[int, int], None]
     """Called with the index of each batch of a pass, from 0, and the number of batches."""
+
+    def afresh(self, number: int) -> Batches:
+        """The same batches drawn again, restricted alike."""
+        return replace(self, batches=afresh(self.batches, number))
 
     def __len__(self) -> int:
         return len(self.batches)

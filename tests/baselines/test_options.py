@@ -113,3 +113,34 @@ def test_snip_may_take_the_l2_term_into_the_loss(scope):
     found = SNIP(network(), context, l2=True, scope=scope).scores(network(), BATCHES)
     for (name, weight), gradient in zip(weights.items(), gradients, strict=True):
         torch.testing.assert_close(found[name], (weight * gradient).abs().detach())
+
+
+class Redrawn(list):
+    """Batches that note the rounds that they were drawn for, with other images in each."""
+
+    rounds = ()
+
+    def afresh(self, number):
+        Redrawn.rounds += (number,)
+        images, labels = BATCHES[0]
+        return Redrawn([(images.flip(1) * number, labels)])
+
+
+@pytest.mark.parametrize("method", ["iterative-snip", "force", "snip"])
+def test_batches_of_rounds_are_the_same_or_drawn_afresh(method, monkeypatch):
+    monkeypatch.setattr(Redrawn, "rounds", ())
+    fixed = pai_bench.prune(network(), method, 0.2, Redrawn(BATCHES), rounds=3)
+    assert Redrawn.rounds == ()
+    fresh = pai_bench.prune(
+        network(), method, 0.2, Redrawn(BATCHES), rounds=3, score_batches="fresh"
+    )
+    assert Redrawn.rounds == (2, 3)
+    assert any(not torch.equal(fixed[name], fresh[name]) for name in fixed)
+
+
+def test_batches_that_are_a_list_stay_as_they_are():
+    one, other = (
+        pai_bench.prune(network(), "iterative-snip", 0.2, BATCHES, rounds=3, **hyper)
+        for hyper in ({}, {"score_batches": "fresh"})
+    )
+    assert all(torch.equal(one[name], other[name]) for name in one)

@@ -145,3 +145,10 @@ def test_an_installed_package_adds_metrics_and_one_that_breaks_is_passed_over(
     assert "their_broken: metrics cannot be imported: ZeroDivisionError" in said
     assert 'the metric "error" is taken by' in said
     available.cache_clear()
+
+
+@pytest.mark.parametrize(("printed", "digits"), [
+    ("7.737,9.652", 4), (".966,1.223", 4), ("31914", 1), ("~87.4", 2), ("<75", 1), ("", 1),
+])  # fmt: skip
+def test_a_value_is_shown_with_one_digit_more_than_the_first_that_was_printed(printed, digits):
+    assert find("transfer-loss").digits(printed) == digits

@@ -187,3 +187,20 @@ def test_an_ordering_holds_in_the_numbers_that_it_is_read_from():
 )
 def test_well_known_numbers_are_there(paper, name, text):
     assert {c.id: c.claimed for c in KNOWN[paper].claims}[name] == text
+
+
+@pytest.mark.parametrize("allowance", [
+    "{SNIP: .035}", "{SNIP: .035 2}", "{SNIP: .035 x}", "{Other: . .}", "{SNIP: '1 .'}",
+])  # fmt: skip
+def test_an_allowance_has_a_part_for_each_column(allowance, tmp_path):
+    path = tmp_path / "claims.yaml"
+    path.write_text(
+        "paper: some\nauthors: [Ann One]\nyear: 2020\nsources: {t: {what: Table 1}}\n"
+        "suites: {quick: {deviations: []}}\nlines: {SNIP: snip}\ntables:\n"
+        "  flops: {about: FLOPs, source: t, suite: quick, metric: inference-flops,\n"
+        f"          densities: 0.5 0.1, allowance: {allowance}, rows: {{SNIP: .5 .1}}}}\n"
+    )
+    with pytest.raises(BenchError, match="allowance: a part as"):
+        parser.load(path)
+    path.write_text(path.read_text().replace(allowance, "{SNIP: . .035}"))
+    assert [claim.allowance for claim in parser.load(path).claims] == [0.0, 0.035]

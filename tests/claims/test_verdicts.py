@@ -10,6 +10,7 @@ from scipy import stats
 from pai_bench.claims import claim_tests, parser, verdicts
 from pai_bench.claims.lookup import ResultLookup
 from pai_bench.claims.parser import Printed
+from pai_bench.claims.schema import SuiteOfClaims
 from pai_bench.config.overrides import with_overrides
 from pai_bench.experiment import grid
 from pai_bench.leaderboard.claims_table import numbers
@@ -144,6 +145,29 @@ def test_one_seed_is_inconclusive_however_near(judged):
     assert (found.state, found.n, found.test.difference.low) == ("inconclusive", 1, None)
     assert found.reason == "1 seed, a verdict needs 3"
     assert judged(of("snip", 0.5, (0.95, 0.95)))["accuracy/SNIP/0.5"].state == "inconclusive"
+
+
+def test_an_inconclusive_claim_says_how_many_seeds_would_decide_it(judged):
+    found = judged(of("snip", 0.5, (0.943, 0.948, 0.953)))["accuracy/SNIP/0.5"]
+    assert found.state == "inconclusive"
+    assert found.needed > 3
+    assert f"; some {found.needed} seeds would decide it (80% power" in found.reason
+    assert numbers(found)[-1] == f"3*/{found.needed}"
+    edge = judged(of("snip", 0.5, (0.936, 0.9405, 0.945)))["accuracy/SNIP/0.5"]
+    assert (edge.state, edge.needed) == ("inconclusive", None)
+    assert "more than 1000 seeds would decide it" in edge.reason
+    decided = judged(of("snip", 0.5, (0.950, 0.9501, 0.9499)))["accuracy/SNIP/0.5"]
+    assert (decided.state, decided.needed) == ("reproduced", None)
+
+
+@pytest.mark.parametrize(("seen", "said"), [
+    ([0, 0], ""), ([0, 4], "after 4 had been seen"), ([4, None], "not recorded"),
+])  # fmt: skip
+def test_a_verdict_says_whether_its_seeds_were_settled_before(seen, said):
+    suites = [SuiteOfClaims(deviations=(), seeds_seen=number) for number in seen]
+    found = verdicts.settled_after(suites)
+    assert said in found
+    assert bool(found) == bool(said)
 
 
 def test_sizes_of_what_is_left_are_as_near_as_they_differ_from_run_to_run(judged):

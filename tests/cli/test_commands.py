@@ -54,6 +54,12 @@ CONFIG = ("--config", str(ROOT / "benchmark.yaml"))
         (("export", "quik"), 'unknown suite "quik"; did you mean "quick"?'),
         (("export", "quick"), "no result to export"),
         (("export", "quick", "--format", "xls"), "argument --format: invalid choice"),
+        (("run",), "name a suite, or say --claims"),
+        (("run", "quick", "--claims"), "name a suite, or say --claims"),
+        (("run", "--claims", "rigel"), 'unknown paper with claims "rigel"'),
+        (("claims", "rigel", "--next"), 'unknown paper with claims "rigel"'),
+        (("replay", "rigl"), "rigl: no program to replay"),
+        (("replay", "ntt", "--programs", "lenet"), 'unknown program to replay "lenet"'),
         (("run", "quick", "--runs", "a", "--runs", "b"), "only `pai-bench claims` reads several"),
         (("frobnicate",), "invalid choice"),
     ],
@@ -203,6 +209,13 @@ def test_claims_are_listed_with_their_state_from_several_folders(call, stored):
     assert code == 0
     assert "its cells have not run" in out
     assert "400 claims: 0 reproduced · 0 not reproduced · 0 inconclusive · 400 not run" in out
+
+
+def test_what_decides_claims_is_listed_with_its_time(call):
+    code, out, _ = call("claims", "rigl", "--next", "--runs", "nothing")
+    assert code == 0
+    assert "rigl-cifar10" in out
+    assert "pai-bench run --claims rigl --budget 1h" in out
 
 
 def test_claims_as_json_hold_all_that_they_rest_on(call):

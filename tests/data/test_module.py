@@ -215,6 +215,19 @@ def test_score_batches_are_augmented_as_training_batches_are():
     assert not torch.equal(plain[0][0], augmented[0][0])
 
 
+def test_score_batches_drawn_afresh_hold_the_same_images_in_another_order_and_crop():
+    batches = module(score_batch_size=32).score_batches()
+    second, third = batches.afresh(2), batches.afresh(3)
+    assert sorted(numbers(second)) == sorted(numbers(batches))
+    assert len({tuple(numbers(each)) for each in (batches, second, third)}) == 3
+    assert [len(labels) for _, labels in second] == [len(labels) for _, labels in batches]
+    assert torch.cat([y for _, y in second]).tolist() == [n % 7 for n in numbers(second)]
+    cropped = module(augment="crop-flip", score_images_per_class=1).score_batches()
+    assert not equal(cropped.afresh(2), cropped.afresh(3))
+    assert equal(cropped.afresh(2), module(
+        augment="crop-flip", score_images_per_class=1).score_batches().afresh(2))  # fmt: skip
+
+
 def test_evaluation_covers_the_test_set_in_order():
     loader = module(augment="crop-flip").val_dataloader()
     batches = list(loader)

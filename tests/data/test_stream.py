@@ -352,6 +352,18 @@ def test_score_batches_hold_so_many_photographs_per_class(solid, per_class, size
     assert numbers(data(solid, seed=2).score_batches()) != numbers(data(solid).score_batches())
 
 
+def test_score_batches_drawn_afresh_hold_the_same_photographs_in_another_order(solid, noise):
+    batches = data(solid, score_batch_size=32).score_batches()
+    second, third = batches.afresh(2), batches.afresh(3)
+    assert sorted(numbers(second)) == sorted(numbers(batches))
+    assert len({tuple(numbers(each)) for each in (batches, second, third)}) == 3
+    assert [len(labels) for _, labels in second] == [len(labels) for _, labels in batches]
+    cropped = [data(noise, score_images_per_class=1).score_batches() for _ in range(2)]
+    assert equal(list(cropped[0].afresh(2)), list(cropped[1].afresh(2)))
+    pixels = [images.sort(0).values for images, _ in (cropped[0][0], cropped[0].afresh(2)[0])]
+    assert not torch.equal(*pixels)
+
+
 def test_score_batches_are_decoded_when_asked_for_and_no_sooner(noise, monkeypatch):
     decoded = []
     plain = decoder_module.training_pixels
