@@ -19,13 +19,13 @@ HOW    = $(call flag,JOBS,--jobs) $(call flag,ACCELERATOR,--accelerator) \
          $(call flag,LAUNCHER,--launcher) $(call flag,STACK,--stack) $(call flag,BUDGET,--budget) \
          $(call flag,WANDB,--wandb) $(if $(RETRY_FAILED),--retry-failed)
 
-.PHONY: help install reproduce run gpu-evidence account plan leaderboard compare export claims evidence-report methods new-method check networks datasets show data doctor bench test lint clean
+.PHONY: help install reproduce run gpu-evidence account plan leaderboard compare export claims verify evidence-report methods new-method check networks datasets show data doctor bench test lint clean
 
 help: ## show this
 	@echo "make TARGET [VARIABLE=value ...]"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "variables: PAPER SUITE METHODS DENSITIES SEEDS JOBS ACCELERATOR DEVICES STRATEGY LAUNCHER STACK BUDGET PRECISION"
-	@echo "           NETWORK DATA SET=key=value VALIDATION=0.1 SANITY_CHECK=layerwise-shuffle"
+	@echo "           NETWORK DATA SET=key=value VALIDATION=0.1 SANITY_CHECK=layerwise-shuffle RERUN"
 	@echo "           WANDB PLUGIN RETRY_FAILED=1 CONFIG RUNS DATASET CELL NAME METHOD AGAINST FORMAT"
 	@echo "           OUTPUT PYTHON VENV"
 
@@ -73,6 +73,9 @@ export: $(VENV)/.installed ## a leaderboard as a file: SUITE=mnist FORMAT=csv|pa
 
 claims: $(VENV)/.installed ## what papers claim and what became of it here: [PAPER=ntk-sap]
 	@$(BENCH) claims $(PAPER) $(COMMON)
+
+verify: $(VENV)/.installed ## are results what was written? [RUNS=] [RERUN=9] trains 9 again
+	@$(BENCH) verify $(call flag,RERUN,--rerun) $(call flag,JOBS,--jobs) $(COMMON)
 
 evidence-report: $(VENV)/.installed ## write READMEs and leaderboard anew from the evidence: [PAPER=]
 	@$(BENCH) evidence-report $(PAPER) $(COMMON)

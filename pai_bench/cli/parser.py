@@ -9,7 +9,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pai_bench.cli import account, authoring, campaign, data, listing, publish, results, run
+from pai_bench.cli import (
+    account,
+    authoring,
+    campaign,
+    data,
+    listing,
+    publish,
+    results,
+    run,
+    verify,
+)
 from pai_bench.config import schema
 from pai_bench.core.errors import BenchError, did_you_mean
 from pai_bench.core.project import SETTINGS
@@ -80,6 +90,18 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("paper", nargs="?", help="a paper (default: all of them)")
     sub.add_argument("--json", action="store_true", help="every claim with all that it rests on")
     sub.add_argument("--bibtex", action="store_true", help="how to cite the paper and PaI-Bench")
+    sub = add(verify.verify, "verify runs --rerun 9")
+    sub.add_argument(
+        "folders", nargs="*", type=Path, metavar="RUNS",
+        help="folders of results (default: the evidence kept with the code, and runs)",
+    )  # fmt: skip
+    sub.add_argument(
+        "--rerun", type=_count_of("cells"), default=0, metavar="N",
+        help="train N of the cells again, the cheapest of each method first, and compare the bits",
+    )  # fmt: skip
+    sub.add_argument(
+        "--jobs", type=_count_of("workers"), default=0, help="workers (default: one a core)"
+    )
     sub = add(results.evidence_report, "evidence-report ntk-sap")
     sub.add_argument("paper", nargs="?", help="a paper (default: all of them)")
     sub = add(listing.methods, "methods --json")
@@ -168,7 +190,10 @@ def _changes(sub: _Parser) -> None:
 
 def _execution(sub: _Parser) -> None:
     sub.add_argument(
-        "--jobs", type=_count, default=0, help="workers (default: one a core; at most one a GPU)"
+        "--jobs",
+        type=_count_of("workers"),
+        default=0,
+        help="workers (default: one a core; at most one a GPU)",
     )
     sub.add_argument(
         "--accelerator", default="auto", choices=_ACCELERATORS, help="the Trainer's (auto)"
@@ -195,10 +220,13 @@ def _execution(sub: _Parser) -> None:
     sub.add_argument("--retry-failed", action="store_true", help="run failed cells again")
 
 
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"not a number of workers: {text!r}")
-    return int(text)
+def _count_of(what: str) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"0*[1-9][0-9]{0,8}", text):
+            raise argparse.ArgumentTypeError(f"not a number of {what}: {text!r}")
+        return int(text)
+
+    return parse
 
 
 def _seconds(text: str) -> float:
