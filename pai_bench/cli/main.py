@@ -14,6 +14,7 @@ from pai_bench.cli.parser import build_parser
 from pai_bench.config import loader
 from pai_bench.core.environment import set_command_line
 from pai_bench.core.errors import BenchError
+from pai_bench.core.machine import machine_fault
 from pai_bench.registry import methods as registry
 from pai_bench.registry.plugins import extend
 
@@ -26,12 +27,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed = build_parser().parse_args(words)
         command: Callable[[Context, Arguments], int] = parsed.command
         return command(_context(parsed), parsed)
-    except (BenchError, OSError) as error:
-        print(f"pai-bench: error: {error}", file=sys.stderr)
-        return 2
+    except BenchError as error:
+        return _refused(error)
+    except (OSError, MemoryError) as error:
+        return _refused(machine_fault(error) or error)
     except KeyboardInterrupt:
         print("\ninterrupted: what is done is stored; the same command resumes", file=sys.stderr)
         return 130
+
+
+def _refused(error: BaseException) -> int:
+    print(f"pai-bench: error: {error}", file=sys.stderr)
+    return 2
 
 
 def _context(parsed: Arguments) -> Context:

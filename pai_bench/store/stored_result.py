@@ -103,7 +103,7 @@ def state_of(path: str, folder: int | None = None) -> State:
 def _state(path: str, folder: int | None) -> str:
     try:
         status = os.stat(path, dir_fd=folder)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return ""
     # The last is the one that nobody can set back.
     return f"{status.st_ino}.{status.st_size}.{status.st_mtime_ns}.{status.st_ctime_ns}"

@@ -121,12 +121,12 @@ def _mirror(pipe: Connection, task: _Task) -> None:
     os.environ["WANDB_SILENT"] = "true"
     # Files of artifacts wait here for `wandb sync`, beside the runs that they belong to.
     os.environ.setdefault("WANDB_DATA_DIR", str(task.folder.resolve()))
-    task.folder.mkdir(parents=True, exist_ok=True)
-    with (task.folder / "mirror.log").open("w") as log:
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
     mode = task.mode
     try:
+        task.folder.mkdir(parents=True, exist_ok=True)
+        with (task.folder / "mirror.log").open("w") as log:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
         if mode == "auto":
             mode = "online" if _logged_in() else "offline"
         mirrored = _write_changed(pipe, replace(task, mode=mode))
