@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -20,14 +20,30 @@ Location = tuple[str | int, ...]
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
+_INT, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
+
+
 class Loader(_SafeLoader):  # type: ignore[misc]
-    """SafeLoader that reads `1e-4` as a number, as YAML 1.2 and people do."""
+    """SafeLoader that reads numbers as YAML 1.2 and people do.
+
+    `1e-4` is one; `010` and `1:30`, which YAML 1.1 takes for 8 and 90, are none.
+    """
+
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {
+        first: [(tag, pattern) for tag, pattern in known if tag not in (_INT, _FLOAT)]
+        for first, known in _SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
+_FIRST = list("-+.0123456789")
+Loader.add_implicit_resolver(_INT, re.compile(r"^[-+]?(0|[1-9][0-9_]*|0x[0-9a-fA-F_]+)$"), _FIRST)
 Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"),
-    list("-+.0123456789"),
+    _FLOAT,
+    re.compile(
+        r"^[-+]?((\d[\d_]*\.\d*|\.\d+)([eE][-+]?\d+)?|\d+[eE][-+]?\d+|\.(inf|Inf|INF))$"
+        r"|^\.(nan|NaN|NAN)$"
+    ),
+    _FIRST,
 )
 
 
