@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from pai_bench.config.schema import Benchmark
-from pai_bench.core.errors import BenchError, did_you_mean
+from pai_bench.core.errors import BenchError, did_you_mean, first_line
 
 Location = tuple[str | int, ...]
 
@@ -73,6 +73,8 @@ class Document:
         except yaml.reader.ReaderError as error:
             line = text.count("\n", 0, error.position) + 1
             raise BenchError(f"{path}:{line}: not valid YAML: {error.reason}") from None
+        except (ValueError, TypeError, RecursionError) as error:
+            raise BenchError(f"{path}:1: cannot be read: {first_line(error)}") from None
 
     def _note_lines(self, node: yaml.Node, at: Location) -> None:
         if isinstance(node, yaml.MappingNode):
@@ -101,6 +103,13 @@ class Document:
             self.lines[at] = other.lines[at]
             self.parts[at] = other
 
+    def as_json(self) -> str:
+        """The content as JSON. Raises BenchError for what YAML knows and JSON does not."""
+        try:
+            return json.dumps(self.content, default=str)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise BenchError(f"{self.path}:1: cannot be read: {first_line(error)}") from None
+
     def where(self, at: Location) -> str:
         """File and line of a key."""
         return f"{self.parts.get(at[:2], self).path}:{self.lines[at]}"
@@ -121,8 +130,10 @@ class Document:
         at = self._existing(first["loc"])
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         if first["type"] == "extra_forbidden":
-            hint = did_you_mean(str(at[-1]), _keys_at(self.model, at[:-1]))
-            return self.error(at, f"unknown key; {hint}{more}")
+            # A key that stands nowhere: one that YAML merged in (`<<`).
+            hint = did_you_mean(str(first["loc"][-1]), _keys_at(self.model, first["loc"][:-1]))
+            key = "" if at else f" {first['loc'][-1]!r}"
+            return self.error(at, f"unknown key{key}; {hint}{more}")
         if first["type"] == "missing":
             return self.error(at, f'"{first["loc"][-1]}" is missing{more}')
         if at[:1] == ("suites",) and at[2:3] == ("methods",) and len(at) > 3:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +39,8 @@ class HyperParameter:
         """
         if self.kind.startswith("Literal["):
             return value in self.choices()
+        if isinstance(value, float | int) and not abs(value) <= sys.float_info.max:
+            return False
         kinds: dict[str, tuple[type, ...]]
         kinds = {"float": (int, float), "int": (int,), "str": (str,), "bool": ()}
         if isinstance(value, bool):

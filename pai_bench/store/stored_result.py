@@ -6,10 +6,12 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from os.path import isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter
 from pydantic_core import from_json
 
 from pai_bench.core.errors import BenchError, first_line
@@ -55,7 +57,10 @@ class StoredResult:
     def curves(self) -> Curves:
         """Training loss, test loss and test accuracy, one value per epoch."""
         path = f"{self.path}/{CURVES}"
-        return read_json(path) if isfile(path) else {}
+        try:
+            return _curves().validate_python(read_json(path)) if isfile(path) else {}
+        except ValueError as error:
+            raise _other_version(path, error) from error
 
     def masks(self) -> Masks:
         """The masks at the end of training."""
@@ -107,6 +112,11 @@ def _state(path: str, folder: int | None) -> str:
         return ""
     # The last is the one that nobody can set back.
     return f"{status.st_ino}.{status.st_size}.{status.st_mtime_ns}.{status.st_ctime_ns}"
+
+
+@cache
+def _curves() -> TypeAdapter[Any]:
+    return TypeAdapter(dict[str, list[float | None]])
 
 
 def has_result(state: State) -> bool:
@@ -166,8 +176,13 @@ def _unreadable(path: str, error: Exception) -> BenchError:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Parse JSON. Raises ValueError."""
+    """Parse JSON, without the NaN and Infinity that Python's adds. Raises ValueError."""
     try:
-        return from_json(text)  # three times as fast as `json.loads`
+        return from_json(text, allow_inf_nan=False)  # three times as fast as `json.loads`
     except ValueError:
-        return json.loads(text)  # takes half surrogates too: a file's name in a reason may have one
+        # Takes half surrogates too: a file's name in a reason may have one.
+        return json.loads(text, parse_constant=_no_number)
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
