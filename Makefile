@@ -19,13 +19,13 @@ HOW    = $(call flag,JOBS,--jobs) $(call flag,ACCELERATOR,--accelerator) \
          $(call flag,LAUNCHER,--launcher) $(call flag,STACK,--stack) $(call flag,BUDGET,--budget) \
          $(call flag,WANDB,--wandb) $(if $(RETRY_FAILED),--retry-failed)
 
-.PHONY: help install reproduce run gpu-evidence account replay plan leaderboard compare export claims evidence-report methods new-method check networks datasets show data doctor bench test lint clean
+.PHONY: help install reproduce run gpu-evidence account replay plan leaderboard compare export claims verify evidence-report methods new-method check networks datasets show data doctor bench test fuzz lint clean
 
 help: ## show this
 	@echo "make TARGET [VARIABLE=value ...]"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "variables: PAPER SUITE METHODS DENSITIES SEEDS JOBS ACCELERATOR DEVICES STRATEGY LAUNCHER STACK BUDGET PRECISION"
-	@echo "           NETWORK DATA SET=key=value VALIDATION=0.1 SANITY_CHECK=layerwise-shuffle"
+	@echo "           NETWORK DATA SET=key=value VALIDATION=0.1 SANITY_CHECK=layerwise-shuffle RERUN N SEED"
 	@echo "           WANDB PLUGIN RETRY_FAILED=1 CONFIG RUNS DATASET PROGRAMS REPLICAS STEPS CELL NAME METHOD AGAINST FORMAT"
 	@echo "           OUTPUT PYTHON VENV"
 
@@ -79,6 +79,9 @@ export: $(VENV)/.installed ## a leaderboard as a file: SUITE=mnist FORMAT=csv|pa
 claims: $(VENV)/.installed ## what papers claim and what became of it here: [PAPER=ntk-sap]
 	@$(BENCH) claims $(PAPER) $(COMMON)
 
+verify: $(VENV)/.installed ## are results what was written? [RUNS=] [RERUN=9] trains 9 again
+	@$(BENCH) verify $(call flag,RERUN,--rerun) $(call flag,JOBS,--jobs) $(COMMON)
+
 evidence-report: $(VENV)/.installed ## write READMEs and leaderboard anew from the evidence: [PAPER=]
 	@$(BENCH) evidence-report $(PAPER) $(COMMON)
 
@@ -114,6 +117,10 @@ bench: $(VENV)/.installed ## measure our training path, as ratios in one run
 
 test: $(VENV)/.installed ## run the tests, one process a core
 	@$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
+
+fuzz: $(VENV)/.installed ## malformed input, more than the tests try: [N=2000] [SEED=1]
+	@PAI_BENCH_FUZZ_INPUTS=$(or $(N),2000) PAI_BENCH_FUZZ_SEED=$(or $(SEED),1) \
+	  $(BIN)/python -m pytest tests/fuzz -n auto --maxprocesses 4
 
 lint: $(VENV)/.installed ## style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -107,6 +107,20 @@ def quick(settings, methods):
     return make
 
 
+@pytest.fixture
+def small_disk(tmp_path):
+    """A real file system of 300 KiB, or a skip."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", folder], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("no file system can be mounted here")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
 @pytest.fixture(scope="session")
 def mirror():
     """Folder of a mirror with real MNIST, or a skip."""

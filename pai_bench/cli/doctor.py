@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pai_bench.config.schema import Benchmark
 from pai_bench.core.environment import version_of
+from pai_bench.core.errors import BenchError, first_line
 from pai_bench.data.locations import cached_file, mirror_folder
 
 NEEDED = {
@@ -39,7 +40,10 @@ def checks(settings: Benchmark, runs: Path) -> Iterator[MachineCheck]:
         yield _package(package, least)
     yield _accelerator()
     yield from _tpu()
-    yield from _data(settings)
+    try:
+        yield from _data(settings)
+    except BenchError as error:
+        yield MachineCheck("data", False, *str(error).split("; "))
     yield _wandb()
     yield _disk(runs)
 
@@ -112,8 +116,11 @@ def _wandb() -> MachineCheck:
     mode = os.environ.get("WANDB_MODE")
     if mode:
         return MachineCheck("W&B", True, f"WANDB_MODE={mode}")
-    if wandb.login(prompt=False, verify=False):
-        return MachineCheck("W&B", True, "logged in: runs go online")
+    try:
+        if wandb.login(prompt=False, verify=False):
+            return MachineCheck("W&B", True, "logged in: runs go online")
+    except Exception as error:  # the client documents none
+        return MachineCheck("W&B", None, first_line(error), "set WANDB_MODE=disabled, or mend it")
     return MachineCheck(
         "W&B", None, "not logged in: runs stay offline", "`wandb login` to go online"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from pai_bench.cli.parser import build_parser
 from pai_bench.config import loader
 from pai_bench.core.environment import set_command_line
 from pai_bench.core.errors import BenchError
+from pai_bench.core.machine import machine_fault
 from pai_bench.registry import methods as registry
 from pai_bench.registry.plugins import extend
 
@@ -21,17 +23,24 @@ from pai_bench.registry.plugins import extend
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return 0, or 1 for failed cells, 2 for bad input, 130 when interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    _write_what_can_be_written()
     set_command_line(words)
     try:
         parsed = build_parser().parse_args(words)
         command: Callable[[Context, Arguments], int] = parsed.command
         return command(_context(parsed), parsed)
-    except (BenchError, OSError) as error:
-        print(f"pai-bench: error: {error}", file=sys.stderr)
-        return 2
+    except BenchError as error:
+        return _refused(error)
+    except (OSError, MemoryError) as error:
+        return _refused(machine_fault(error) or error)
     except KeyboardInterrupt:
         print("\ninterrupted: what is done is stored; the same command resumes", file=sys.stderr)
         return 130
+
+
+def _refused(error: BaseException) -> int:
+    print(f"pai-bench: error: {error}", file=sys.stderr)
+    return 2
 
 
 def _context(parsed: Arguments) -> Context:
@@ -41,8 +50,18 @@ def _context(parsed: Arguments) -> Context:
     runs = parsed.runs or [Path("runs")]
     if len(runs) > 1 and parsed.command is not results.claims:
         raise BenchError("--runs: only `pai-bench claims` reads several folders")
+    for folder in runs:
+        if folder.exists() and not folder.is_dir():
+            raise BenchError(f"--runs: {folder} is a file, and no folder")
     named = tuple(parsed.runs or ())
     return Context(_console(), settings, methods, plugins, runs[0], named)
+
+
+def _write_what_can_be_written() -> None:
+    """Let `?` stand for what a console cannot show: a table must not end what has been trained."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _console() -> Console:

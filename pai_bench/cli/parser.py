@@ -9,7 +9,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pai_bench.cli import account, authoring, campaign, data, listing, publish, replay, results, run
+from pai_bench.cli import (
+    account,
+    authoring,
+    campaign,
+    data,
+    listing,
+    publish,
+    replay,
+    results,
+    run,
+    verify,
+)
 from pai_bench.config import schema
 from pai_bench.core.errors import BenchError, did_you_mean
 from pai_bench.core.project import SETTINGS
@@ -63,8 +74,10 @@ def build_parser() -> argparse.ArgumentParser:
     sub = add(replay.replay, "replay ntt --programs lenet-300-100 --replicas 8 --steps 2000")
     sub.add_argument("paper", help="a paper whose folder has a replay.py")
     sub.add_argument("--programs", type=_names, default=(), help="only these, as a,b")
-    sub.add_argument("--replicas", type=_count, default=3, help="of each run (3)")
-    sub.add_argument("--steps", type=_count, help="where to stop (default: the whole run)")
+    sub.add_argument("--replicas", type=_count_of("replicas"), default=3, help="of each run (3)")
+    sub.add_argument(
+        "--steps", type=_count_of("steps"), help="where to stop (default: the whole run)"
+    )
     sub = add(run.plan, "plan mnist --densities 0.1", _choice, _execution)
     sub.add_argument("suite", nargs="?", help="a suite (default: all of them)")
     sub.add_argument("--paper", help="a paper; SUITE is then one of its short names")
@@ -87,6 +100,18 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--json", action="store_true", help="every claim with all that it rests on")
     sub.add_argument("--next", action="store_true", help="what to run for the undecided ones")
     sub.add_argument("--bibtex", action="store_true", help="how to cite the paper and PaI-Bench")
+    sub = add(verify.verify, "verify runs --rerun 9")
+    sub.add_argument(
+        "folders", nargs="*", type=Path, metavar="RUNS",
+        help="folders of results (default: the evidence kept with the code, and runs)",
+    )  # fmt: skip
+    sub.add_argument(
+        "--rerun", type=_count_of("cells"), default=0, metavar="N",
+        help="train N of the cells again, the cheapest of each method first, and compare the bits",
+    )  # fmt: skip
+    sub.add_argument(
+        "--jobs", type=_count_of("workers"), default=0, help="workers (default: one a core)"
+    )
     sub = add(results.evidence_report, "evidence-report ntk-sap")
     sub.add_argument("paper", nargs="?", help="a paper (default: all of them)")
     sub = add(listing.methods, "methods --json")
@@ -178,7 +203,10 @@ def _changes(sub: _Parser) -> None:
 
 def _execution(sub: _Parser) -> None:
     sub.add_argument(
-        "--jobs", type=_count, default=0, help="workers (default: one a core; at most one a GPU)"
+        "--jobs",
+        type=_count_of("workers"),
+        default=0,
+        help="workers (default: one a core; at most one a GPU)",
     )
     sub.add_argument(
         "--accelerator", default="auto", choices=_ACCELERATORS, help="the Trainer's (auto)"
@@ -205,10 +233,13 @@ def _execution(sub: _Parser) -> None:
     sub.add_argument("--retry-failed", action="store_true", help="run failed cells again")
 
 
-def _count(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"not a number from 1: {text!r}")
-    return int(text)
+def _count_of(what: str) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"0*[1-9][0-9]{0,8}", text):
+            raise argparse.ArgumentTypeError(f"not a number of {what}: {text!r}")
+        return int(text)
+
+    return parse
 
 
 def _seconds(text: str) -> float:

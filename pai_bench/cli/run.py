@@ -17,7 +17,7 @@ from pai_bench.cli.publish import publish_suite
 from pai_bench.config.overrides import with_overrides
 from pai_bench.config.schema import Benchmark
 from pai_bench.core.errors import BenchError
-from pai_bench.core.hardware import Hardware, gpus_of
+from pai_bench.core.hardware import Hardware, check_devices, gpus_of
 from pai_bench.experiment import grid
 from pai_bench.experiment.bundle import bundles
 from pai_bench.experiment.cell import Cell
@@ -126,8 +126,7 @@ def _check_network(settings: Benchmark, suite: str) -> None:
 def _run_request(
     context: Context, parsed: Arguments, suite: str, cells: Sequence[Cell]
 ) -> RunRequest:
-    if parsed.accelerator == "cpu" and parsed.devices not in ("auto", "1"):
-        raise BenchError("--devices: a cell uses one CPU device; --jobs runs cells side by side")
+    check_devices(_hardware(parsed))
     work = tuple(bundles(cells))
     return RunRequest(
         suite, work, context.settings, context.runs, _hardware(parsed), context.plugins

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from pai_bench.config.schema import Benchmark
-from pai_bench.core.errors import BenchError, did_you_mean
+from pai_bench.core.errors import BenchError, did_you_mean, first_line
 
 Location = tuple[str | int, ...]
 
@@ -20,14 +20,30 @@ Location = tuple[str | int, ...]
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
+_INT, _FLOAT = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
+
+
 class Loader(_SafeLoader):  # type: ignore[misc]
-    """SafeLoader that reads `1e-4` as a number, as YAML 1.2 and people do."""
+    """SafeLoader that reads numbers as YAML 1.2 and people do.
+
+    `1e-4` is one; `010` and `1:30`, which YAML 1.1 takes for 8 and 90, are none.
+    """
+
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {
+        first: [(tag, pattern) for tag, pattern in known if tag not in (_INT, _FLOAT)]
+        for first, known in _SafeLoader.yaml_implicit_resolvers.items()
+    }
 
 
+_FIRST = list("-+.0123456789")
+Loader.add_implicit_resolver(_INT, re.compile(r"^[-+]?(0|[1-9][0-9_]*|0x[0-9a-fA-F_]+)$"), _FIRST)
 Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"),
-    list("-+.0123456789"),
+    _FLOAT,
+    re.compile(
+        r"^[-+]?((\d[\d_]*\.\d*|\.\d+)([eE][-+]?\d+)?|\d+[eE][-+]?\d+|\.(inf|Inf|INF))$"
+        r"|^\.(nan|NaN|NAN)$"
+    ),
+    _FIRST,
 )
 
 
@@ -57,6 +73,8 @@ class Document:
         except yaml.reader.ReaderError as error:
             line = text.count("\n", 0, error.position) + 1
             raise BenchError(f"{path}:{line}: not valid YAML: {error.reason}") from None
+        except (ValueError, TypeError, RecursionError) as error:
+            raise BenchError(f"{path}:1: cannot be read: {first_line(error)}") from None
 
     def _note_lines(self, node: yaml.Node, at: Location) -> None:
         if isinstance(node, yaml.MappingNode):
@@ -85,6 +103,13 @@ class Document:
             self.lines[at] = other.lines[at]
             self.parts[at] = other
 
+    def as_json(self) -> str:
+        """The content as JSON. Raises BenchError for what YAML knows and JSON does not."""
+        try:
+            return json.dumps(self.content, default=str)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise BenchError(f"{self.path}:1: cannot be read: {first_line(error)}") from None
+
     def where(self, at: Location) -> str:
         """File and line of a key."""
         return f"{self.parts.get(at[:2], self).path}:{self.lines[at]}"
@@ -105,8 +130,10 @@ class Document:
         at = self._existing(first["loc"])
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         if first["type"] == "extra_forbidden":
-            hint = did_you_mean(str(at[-1]), _keys_at(self.model, at[:-1]))
-            return self.error(at, f"unknown key; {hint}{more}")
+            # A key that stands nowhere: one that YAML merged in (`<<`).
+            hint = did_you_mean(str(first["loc"][-1]), _keys_at(self.model, first["loc"][:-1]))
+            key = "" if at else f" {first['loc'][-1]!r}"
+            return self.error(at, f"unknown key{key}; {hint}{more}")
         if first["type"] == "missing":
             return self.error(at, f'"{first["loc"][-1]}" is missing{more}')
         if at[:1] == ("suites",) and at[2:3] == ("methods",) and len(at) > 3:

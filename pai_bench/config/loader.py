@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -30,7 +29,7 @@ def load(path: Path, methods: Mapping[str, Checked]) -> Benchmark:
     """
     document = include.read(path)
     try:
-        settings = Benchmark.model_validate_json(json.dumps(document.content, default=str))
+        settings = Benchmark.model_validate_json(document.as_json())
     except ValidationError as error:
         raise document.explain(error) from None
     _check_names(settings, document, methods)

@@ -13,7 +13,7 @@ from pai_bench.config.document import Loader
 from pai_bench.config.scaling import scale_schedule
 from pai_bench.config.schema import Benchmark, Network, Recipe
 from pai_bench.core import import_utils
-from pai_bench.core.errors import BenchError, unknown
+from pai_bench.core.errors import BenchError, first_line, unknown
 
 
 def with_overrides(settings: Benchmark, name: str) -> Benchmark:
@@ -60,7 +60,10 @@ def _pair(name: str, change: str) -> tuple[str, Any]:
     key, equals, value = change.partition("=")
     if not (key and equals and value):
         raise BenchError(f'suite {name}: write changes as +KEY=VALUE, not "+{change}"')
-    return key, yaml.load(value, Loader)
+    try:
+        return key, yaml.load(value, Loader)
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        raise BenchError(f"{name}: {key}: cannot be read: {first_line(error)}") from None
 
 
 def changed_recipe(recipe: Recipe, changes: Mapping[str, Any], where: str) -> Recipe:

@@ -11,13 +11,14 @@ Density = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 NonEmpty = Annotated[tuple[float, ...], Field(min_length=1)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Range = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
 
 
 class Settings(BaseModel):
     """Base of all settings: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Data(Settings):
@@ -186,7 +187,7 @@ class Suite(Settings):
     data: str
     recipe: str
     densities: Annotated[tuple[Density, ...], Field(min_length=1)]
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)]
     methods: Annotated[tuple[str | dict[str, dict[str, Any]], ...], Field(min_length=1)]
     """Names, or `name: {hyper-parameter: value}`."""
     sanity_checks: tuple[SanityCheck, ...] = Field(
@@ -214,7 +215,7 @@ class CampaignStep(Settings):
     suite: str
     methods: Annotated[tuple[str, ...], Field(min_length=1)]
     densities: tuple[Density, ...] = ()
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    seeds: tuple[Seed, ...] = ()
     evidence: str
 
 

@@ -34,9 +34,10 @@ def atomic_write(path: Path, sync: bool = False) -> Iterator[Path]:
         if sync:
             _sync(beside)
         beside.replace(path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)
+        _name(error, path)
         raise
 
 
@@ -49,14 +50,23 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = _beside(path)
-    beside.mkdir()
     try:
+        beside.mkdir()
         yield beside
         for file in beside.iterdir():
             _sync(file)
         _replace_folder(beside, path)
+    except OSError as error:
+        _name(error, path)
+        raise
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _name(error: BaseException, path: Path) -> None:
+    """Let an error of the system name what was to be written, not the hidden name or nothing."""
+    if isinstance(error, OSError) and error.errno is not None:
+        error.filename, error.filename2 = str(path), None
 
 
 def _replace_folder(beside: Path, path: Path) -> None:

@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pai_bench.core.errors import BenchError
+
 
 @dataclass(frozen=True)
 class Hardware:
@@ -34,6 +36,37 @@ def gpus_of(hardware: Hardware) -> list[int]:
     if "," in devices:
         return [int(part) for part in devices.split(",") if part.strip()]
     return list(range(count if devices == "auto" else int(devices)))
+
+
+def check_devices(hardware: Hardware) -> None:
+    """Raise BenchError for more devices than there are, whether or not anything is left to train.
+
+    Where this machine's GPUs cannot be counted without torch, as of other makers than NVIDIA, torch
+    counts them.
+    """
+    accelerator, devices = hardware.accelerator, hardware.devices
+    if devices == "auto" or accelerator == "tpu":
+        return
+    count = 0 if accelerator == "cpu" else _gpu_count() or _torch_gpu_count()
+    if not count and accelerator != "gpu":
+        if devices != "1":
+            raise BenchError(
+                "--devices: a cell uses one CPU device; --jobs runs cells side by side"
+            )
+        return
+    highest = (
+        max([int(part) + 1 for part in devices.split(",") if part.strip()])
+        if "," in devices
+        else int(devices)
+    )
+    if highest > count:
+        raise BenchError(f"--devices {devices}: this machine has {count} GPUs that can be used")
+
+
+def _torch_gpu_count() -> int:
+    import torch
+
+    return torch.accelerator.device_count() if torch.accelerator.is_available() else 0
 
 
 def loader_workers() -> int:

@@ -6,12 +6,27 @@ import os
 from pathlib import Path
 
 from pai_bench.config.schema import Data
+from pai_bench.core.errors import BenchError
 
 
 def cache_folder() -> Path:
-    """Cache folder of decoded tensors: PAI_BENCH_CACHE, else pai-bench in the user's cache."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("PAI_BENCH_CACHE") or Path(base) / "pai-bench")
+    """Cache folder of decoded tensors: PAI_BENCH_CACHE, else pai-bench in the user's cache.
+
+    Raises BenchError where neither that nor a home folder is known.
+    """
+    if named := os.environ.get("PAI_BENCH_CACHE"):
+        return Path(named)
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base) / "pai-bench"
+    return _home("PAI_BENCH_CACHE", Path("~/.cache/pai-bench"))
+
+
+def _home(variable: str, path: Path) -> Path:
+    """A path with `~` resolved. Raises BenchError where no home folder is known."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise BenchError(f"{path}: this user has no home folder; set {variable}") from None
 
 
 def cached_file(name: str, data: Data) -> Path:
@@ -22,7 +37,7 @@ def cached_file(name: str, data: Data) -> Path:
 def mirror_folder(setting: str | None) -> Path | None:
     """Folder with parquet files: PAI_BENCH_MIRROR, else the setting `mirror`, else none."""
     folder = os.environ.get("PAI_BENCH_MIRROR") or setting
-    return Path(folder).expanduser() if folder else None
+    return _home("PAI_BENCH_MIRROR", Path(folder)) if folder else None
 
 
 def redact_source(source: str) -> str:

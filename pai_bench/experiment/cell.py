@@ -109,10 +109,32 @@ class Cell:
 
     @classmethod
     def from_resolved(cls, fields: Mapping[str, Any]) -> Cell:
-        """Restore a cell from the data of `resolved()`."""
+        """Restore a cell from the data of `resolved()`.
+
+        Raises:
+            ValueError: It is none; or KeyError, TypeError.
+        """
         values = {_FIELDS.get(key, key): value for key, value in fields.items()}
         statistics = {key: tuple(fields[key]) for key in ("mean", "std")}
-        return cls(**{**values, **statistics, "recipe": _recipe(json.dumps(fields["recipe"]))})
+        cell = cls(**{**values, **statistics, "recipe": _recipe(json.dumps(fields["recipe"]))})
+        _check_types(cell)
+        return cell
+
+
+def _check_types(cell: Cell) -> None:
+    """Raise ValueError where a field of a cell that was read is not of its type."""
+    texts = (cell.method, cell.network, cell.data, cell.digest, cell.precision, cell.sanity_check)
+    whole = cell.seed, cell.method_version, cell.network_version
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("a name is no text")
+    if not all(type(number) is int and 0 <= number < 2**63 for number in whole):
+        raise ValueError("seed or version is no number")
+    if not (isinstance(cell.density, float | int) and 0 < cell.density <= 1):
+        raise ValueError(f"density {cell.density!r} is impossible")
+    if not all(isinstance(value, float | int) for value in (*cell.mean, *cell.std)):
+        raise ValueError("mean or std is no number")
+    if not isinstance(cell.hyper, Mapping):
+        raise ValueError("hyper-parameters have no names")
 
 
 @lru_cache(maxsize=256)

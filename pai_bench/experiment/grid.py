@@ -76,12 +76,14 @@ def cells(
         selection: The part of the suite to run; by default all of it.
 
     Raises:
-        BenchError: The suite or a method is unknown, a density is impossible, or the grid is empty.
+        BenchError: The suite or a method is unknown, a density or seed is impossible, or the grid
+            is empty.
     """
     if suite_name not in settings.suites:
         raise unknown("suite", suite_name, settings.suites)
     suite, selection = settings.suites[suite_name], selection or Selection()
     _check_densities(selection.densities)
+    _check_seeds(selection.seeds)
     data = settings.data[suite.data]
     network = settings.networks[suite.network]
     template = Cell(
@@ -113,6 +115,12 @@ def _check_densities(densities: Iterable[float]) -> None:
     for density in densities:
         if not 0 < density <= 1:
             raise BenchError(f"density {density:g} is impossible: it must be above 0, at most 1")
+
+
+def _check_seeds(seeds: Iterable[int]) -> None:
+    for seed in seeds:
+        if not 0 <= seed < 2**63:
+            raise BenchError(f"seed {seed} is impossible: it must be 0 or above, of 63 bits")
 
 
 def _lines(

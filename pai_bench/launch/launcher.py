@@ -32,7 +32,8 @@ class Launcher(Protocol):
         when its result is stored. Closing the iterator, or an interrupt in its consumer, stops the
         workers; stored results stay, and no cell is stored as failed because of it. If a worker
         dies with a bundle of one cell, the cell is stored as failed, with the reason; with several,
-        it is `Stopped`, and its cells are run again, each as a bundle of its own. After the
+        it is `Stopped`, and its cells are run again, each as a bundle of its own. A fault of the
+        machine (core/machine.py) is no result: nothing is stored. After the
         deadline of the request no bundle is started, and those that run are `Stopped`.
 
         Args:
@@ -40,7 +41,7 @@ class Launcher(Protocol):
             jobs: Number of bundles that run in parallel, at least 1.
 
         Raises:
-            BenchError: The requested hardware is not available.
+            BenchError: The requested hardware is not available, or the machine failed.
         """
 
 

@@ -1,13 +1,15 @@
 """The launcher of this machine: N worker processes, each running one bundle after another.
 
-Workers write their results themselves. One that dies (out of memory, say) is replaced, and what it
-trained together is trained again cell by cell; a cell during which it dies alone is stored as
-failed. When this process ends, in whatever way, the workers end too; at most the running bundles
-are lost.
+Workers write their results themselves. One that dies is replaced, and what it trained together is
+trained again cell by cell; a cell during which it dies alone is stored as failed. Where the machine
+is at fault (a full disk, a worker that the system kills for want of memory) nothing is stored, and
+the run stops. When this process ends, in whatever way, the workers end too; at most the running
+bundles are lost.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import multiprocessing
 import os
@@ -24,6 +26,7 @@ from typing import Any
 from pai_bench.core import environment
 from pai_bench.core.errors import BenchError
 from pai_bench.core.hardware import share
+from pai_bench.core.machine import AGAIN, MachineFault, fault_of_writing
 from pai_bench.experiment.bundle import Bundle
 from pai_bench.launch.events import Event, Finished, Rejected, Started, Stopped
 from pai_bench.launch.request import RunRequest
@@ -32,6 +35,8 @@ from pai_bench.store.store import Store
 
 _METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 _processes: Any = multiprocessing.get_context(_METHOD)
+KILLED = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGBUS)
+"""Exit codes of a worker that the system ended: for want of memory, or of room behind a file."""
 GRACE = 5.0
 """Seconds after the deadline in which a training may evaluate, and write its checkpoint."""
 
@@ -44,6 +49,8 @@ class _Worker:
     """The bundle that it runs."""
     unfinished: int = 0
     """Number of its cells that are not stored yet."""
+    log: Path = Path(os.devnull)
+    """Where its output goes."""
 
 
 class Local:
@@ -88,8 +95,12 @@ def _receive(worker: _Worker, request: RunRequest, waiting: deque[Bundle]) -> It
         if len(bundle) > 1:
             waiting.extendleft(reversed(bundle.alone()))
             yield Stopped(bundle)
+        elif worker.process.exitcode in KILLED:
+            fault = f"{bundle}: {_killed(worker.process.exitcode)}"
+            raise MachineFault(fault) from None
         else:
-            yield from _failed(bundle, request, _cause_of_death(worker.process.exitcode))
+            cause = _cause_of_death(worker.process.exitcode, worker.log)
+            yield from _failed(bundle, request, cause)
         return
     if isinstance(event, Rejected):
         raise BenchError(event.reason)
@@ -117,16 +128,30 @@ def _failed(bundle: Bundle, request: RunRequest, reason: str) -> Iterator[Event]
             yield Finished(cell, str(status))
 
 
-def _cause_of_death(code: int | None) -> str:
-    """Describe why a worker died, by its exit code.
+def _killed(code: int) -> str:
+    """Say that the system ended a worker.
 
-    >>> _cause_of_death(-9)
-    'the worker was killed by signal 9 (SIGKILL): out of memory?'
+    >>> _killed(-9)[:72]
+    'the worker was killed by signal 9 (SIGKILL): is the memory of this machi'
+    """
+    what = "file system" if -code == signal.SIGBUS else "memory"
+    return (
+        f"the worker was killed by signal {-code} ({signal.Signals(-code).name}): is the {what} of "
+        f"this machine full? Use fewer --jobs; {AGAIN}"
+    )
+
+
+def _cause_of_death(code: int | None, log: Path) -> str:
+    """Describe why a worker died, by its exit code and the last line that it wrote.
+
+    >>> _cause_of_death(-11, Path("none"))
+    'the worker was killed by signal 11 (SIGSEGV)'
     """
     if code is not None and code < 0:
-        name = signal.Signals(-code).name
-        hint = ": out of memory?" if name == "SIGKILL" else ""
-        return f"the worker was killed by signal {-code} ({name}){hint}"
+        return f"the worker was killed by signal {-code} ({signal.Signals(-code).name})"
+    with contextlib.suppress(OSError):
+        if lines := log.read_text(encoding="utf-8", errors="replace").strip().splitlines():
+            return f"the worker ended with exit code {code}: {lines[-1].strip()}"
     return f"the worker ended with exit code {code} before the cell did"
 
 
@@ -145,7 +170,7 @@ def _start(request: RunRequest, index: int) -> _Worker:
     finally:
         signal.signal(signal.SIGINT, handler)
     worker_pipe.close()
-    return _Worker(process, pipe)
+    return _Worker(process, pipe, log=_log(request, index))
 
 
 def _stop(workers: list[_Worker]) -> None:
@@ -166,7 +191,10 @@ def _stop(workers: list[_Worker]) -> None:
 def _work(pipe: Connection, request: RunRequest, index: int) -> None:
     """Main loop of a worker: receive a bundle, run it, send events; end when the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _write_output_to(request.runs / request.suite / f".worker-{index}.log")
+    try:
+        _write_output_to(_log(request, index))
+    except OSError as error:
+        return pipe.send(Rejected(pipe.recv(), str(fault_of_writing(error, request.runs))))
     Thread(target=_exit_with_parent, daemon=True).start()
     environment.adopt(request.environment, request.command)
     from pai_bench.launch.run_bundle import run_bundle
@@ -181,7 +209,7 @@ def _work(pipe: Connection, request: RunRequest, index: int) -> None:
         try:
             bundle: Bundle = pipe.recv()
         except (EOFError, OSError):
-            return
+            return None
         run_bundle(request, bundle, request.hardware, emit)
 
 
@@ -191,6 +219,10 @@ def _exit_with_parent() -> None:
     if parent is not None:
         wait([parent.sentinel])
         os._exit(1)
+
+
+def _log(request: RunRequest, index: int) -> Path:
+    return request.runs / request.suite / f".worker-{index}.log"
 
 
 def _write_output_to(path: Path) -> None:

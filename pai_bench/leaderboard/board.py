@@ -89,9 +89,26 @@ class Board:
         return next((row.cells[0].recipe.evaluate for row in self.rows), "test")
 
     def best_at(self, density: float) -> str | None:
-        """Name the line with the highest mean at `density`."""
-        ranked = [r for r in self.rows if r.density == density and r.accuracy is not None]
-        return max(ranked, key=_mean).label if ranked else None
+        """Name the line with the highest mean at `density`, over the seeds that all rows share."""
+        return self._best.get(density)
+
+    @cached_property
+    def _best(self) -> dict[Hashable, str]:
+        by_density = _by(self.rows, lambda row: row.density)
+        best = {density: ranked(rows) for density, rows in by_density.items()}
+        return {density: rows[0].label for density, rows in best.items() if rows}
+
+    @property
+    def uneven(self) -> list[tuple[float, list[int], list[int]]]:
+        """Densities whose rows have other seeds: numbers of seeds, and the seeds that all share."""
+        found = []
+        for density in sorted({row.density for row in self.rows}, reverse=True):
+            rows = [r for r in self.rows if r.density == density and r.accuracy is not None]
+            counts = sorted({len(row.by_seed) for row in rows})
+            shared = _shared_seeds(rows)
+            if rows and counts != [len(shared)]:
+                found.append((density, counts, sorted(shared)))
+        return found
 
 
 def board(store: Store, suite: str, cells: Iterable[Cell], of_papers: Iterable[str]) -> Board:
@@ -194,8 +211,28 @@ def _best_baselines(rows: Iterable[Row], of_papers: frozenset[str]) -> list[Row]
 
     The second one is for the first, which is not compared with itself.
     """
-    baselines = [r for r in rows if r.method not in of_papers and r.accuracy is not None]
-    return sorted(baselines, key=_mean, reverse=True)[:2]
+    return ranked(row for row in rows if row.method not in of_papers)[:2]
+
+
+def ranked(rows: Iterable[Row]) -> list[Row]:
+    """Rows that have a number, the highest mean first: over the seeds that all of them share.
+
+    A row of one lucky seed does not stand above one of four. Where no seed is shared, each is
+    ranked by its own mean.
+    """
+    measured = [row for row in rows if row.accuracy is not None]
+    shared = _shared_seeds(measured)
+
+    def mean(row: Row) -> float:
+        if row.accuracy is None or len(row.by_seed) == len(shared) or not shared:
+            return _mean(row)
+        return fmean(row.by_seed[seed] for seed in sorted(shared))
+
+    return sorted(measured, key=mean, reverse=True)
+
+
+def _shared_seeds(rows: Sequence[Row]) -> set[int]:
+    return set.intersection(*(set(row.by_seed) for row in rows)) if rows else set()
 
 
 def _with_delta(row: Row, best_baselines: Sequence[Row]) -> Row:

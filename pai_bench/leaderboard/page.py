@@ -80,6 +80,7 @@ def _shown(board: Board, settings: Benchmark) -> dict[str, Any]:
     for shown, row, without in zip(data["rows"], board.rows, missing, strict=True):
         shown |= {**_seeds(row), "checked": checked.get((row.label, row.density), {})}
         shown["missing"] = without
+        shown["best"] = board.best_at(row.density) == row.label
         del shown["sparsity"], shown["compression"]
     return data
 

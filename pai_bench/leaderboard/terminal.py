@@ -166,7 +166,7 @@ def _bits(row: Row) -> str:
 
 
 def remarks(board: Board) -> list[str]:
-    """Say which cells have no number, grouped by the reason."""
+    """Say where rows have other seeds, and which cells have no number, grouped by the reason."""
     reasons: dict[str, list[str]] = {}
     for row in (*board.rows, *board.sanity_checked):
         for missing in row.missing:
@@ -174,10 +174,20 @@ def remarks(board: Board) -> list[str]:
             cell = f"{line} at {row.density:.4g}, seed {missing.seed}"
             reason = missing.reason if missing.status == "not run" else f"failed: {missing.reason}"
             reasons.setdefault(reason, []).append(cell)
-    return [
+    return uneven_remarks(board) + [
         f"{reason}: {'; '.join(cells[:4])}" + (f"; and {len(cells) - 4} more" * (len(cells) > 4))
         for reason, cells in reasons.items()
     ]
+
+
+def uneven_remarks(board: Board) -> list[str]:
+    """Say over which seeds rows of different n are ranked."""
+    return [
+        f"density {density:.4g}: rows have {' or '.join(map(str, counts))} seeds; the best are "
+        + (f"chosen over seed {', '.join(map(str, shared))}, which all have" if shared
+           else "chosen although no seed is common to all")
+        for density, counts, shared in board.uneven
+    ]  # fmt: skip
 
 
 def print_cell(

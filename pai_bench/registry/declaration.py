@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +39,8 @@ class HyperParameter:
         """
         if self.kind.startswith("Literal["):
             return value in self.choices()
+        if isinstance(value, float | int) and not abs(value) <= sys.float_info.max:
+            return False
         kinds: dict[str, tuple[type, ...]]
         kinds = {"float": (int, float), "int": (int,), "str": (str,), "bool": ()}
         if isinstance(value, bool):
@@ -184,10 +187,18 @@ def _hyper(cls: ClassSource, bases: Bases) -> dict[str, HyperParameter]:
                     f"{owner.file.at(binding.line)}: {binding.name} is a hyper-parameter of a "
                     f"base: write `{binding.name}: type = value` to change its default"
                 )
-    return {
-        name: HyperParameter(declared[1].kind, _literal(*declared))
-        for name, declared in fields.items()
-    }
+    return {name: _parameter(*declared) for name, declared in fields.items()}
+
+
+def _parameter(file: SourceFile, binding: Binding) -> HyperParameter:
+    """Read one field. A default that a frozen dataclass cannot have is found before a cell runs."""
+    parameter = HyperParameter(binding.kind, _literal(file, binding))
+    if isinstance(parameter.default, list | dict | set) or not parameter.accepts(parameter.default):
+        raise BenchError(
+            f"{file.at(binding.line)}: {binding.name}: the default {parameter.default!r} is no "
+            f"{parameter.kind} that a frozen dataclass can hold"
+        )
+    return parameter
 
 
 def _is_field(binding: Binding) -> bool:

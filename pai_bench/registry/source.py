@@ -90,7 +90,7 @@ def read(path: Path, module: str = "") -> SourceFile:
     try:
         status = path.stat()
         return _parse(path, module, (status.st_mtime_ns, status.st_size))
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None) or 1
         raise BenchError(f"{at(path, line)}: cannot be read as Python: {error}") from None
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from typing import Literal
+from typing import Literal, get_args
 
-from pai_bench.core.errors import BenchError
+from pai_bench.core.errors import BenchError, unknown
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Weight name -> shape: (out, in) of linear layers, (out, in, height, width) of convolutions."""
@@ -16,11 +16,13 @@ Rounding = Literal["floor", "ceil"]
 def uniform(shapes: Shapes, density: float, dense: Collection[str] = ()) -> dict[str, float]:
     """Give every layer the same density; those named in `dense` stay dense, uncompensated.
 
-    RigL, section 3: with the first convolution in `dense`.
+    RigL, section 3: with the first convolution in `dense`. Errors are those of
+    `erdos_renyi_kernel`.
 
     >>> uniform({"a": (2, 4), "b": (3, 6)}, 0.5, dense=["a"])
     {'a': 1.0, 'b': 0.5}
     """
+    _check(shapes, density, dense)
     return {name: 1.0 if name in dense else density for name in shapes}
 
 
@@ -38,6 +40,9 @@ def erdos_renyi(
     >>> {name: round(1 - d, 2) for name, d in densities.items()}
     {'a': 0.21, 'b': 0.47, 'c': 0.56}
     """
+    for name, shape in shapes.items():
+        if len(shape) < 2:
+            raise BenchError(f"{name}: shape {shape} has no inputs and outputs to count")
     return _in_proportion(shapes, _by_channels, density, dense, rounding)
 
 
@@ -64,7 +69,8 @@ def erdos_renyi_kernel(
         Weight name -> density.
 
     Raises:
-        BenchError: The density is outside (0, 1], or no layer has a name in `dense`.
+        BenchError: The density is outside (0, 1], no layer has a name in `dense`, a layer has no
+            weight, or `rounding` is none of the two.
 
     >>> densities = erdos_renyi_kernel({"a": (4, 2), "b": (6, 3), "c": (6, 4, 2)}, 0.5)
     >>> {name: round(1 - d, 3) for name, d in densities.items()}
@@ -116,6 +122,8 @@ def _in_proportion(
 ) -> dict[str, float]:
     """Scale the raw densities to the budget; layers that saturate become dense in turn."""
     _check(shapes, density, dense)
+    if rounding not in get_args(Rounding):
+        raise unknown("rounding", str(rounding), get_args(Rounding))
     free = {name: raw(shape) for name, shape in shapes.items() if name not in dense}
     sizes = {name: math.prod(shapes[name]) for name in free}
     round_ = math.floor if rounding == "floor" else math.ceil
@@ -135,6 +143,9 @@ def _in_proportion(
 def _check(shapes: Shapes, density: float, dense: Collection[str]) -> None:
     if not 0 < density <= 1:
         raise BenchError(f"density {density:g} is impossible: it must be above 0, at most 1")
+    for name, shape in shapes.items():
+        if math.prod(shape) < 1:
+            raise BenchError(f"{name}: shape {shape} holds no weight")
     for name in dense:
         if name not in shapes:
             raise BenchError(f'dense: no layer is called "{name}"; known: {", ".join(shapes)}')

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pai_bench.experiment.cell import Cell
 from pai_bench.registry.declaration import MethodInfo
 from pai_bench.store.index import updated_index
+from pai_bench.store.integrity import Altered
 from pai_bench.store.store import Store, StoredResult
 
 
@@ -30,12 +31,18 @@ def stored_cells(
 
     A stored cell is comparable when it differs from a planned one in method, hyper-parameters,
     density, seed and sanity check only, and its method has the version of today: plugins, other
-    densities. Raises BenchError for a planned one that cannot be read.
+    densities.
+
+    Raises:
+        BenchError: A planned one cannot be read, or any was altered since it was written.
     """
     index = updated_index(store.folder)
     planned_ids, comparable = {cell.id for cell in planned}, _Comparable(planned, methods)
     for cell_id in planned_ids:
         index.get(cell_id)
+    for error in index.unreadable.values():
+        if isinstance(error, Altered):
+            raise error
     entries = {
         cell_id: entry
         for cell_id, entry in index.entries.items()

@@ -66,7 +66,7 @@ def _stem(paper: str, program: str) -> str:
 
 
 def _result(path: Path) -> Result:
-    record = read_json(path)
+    record = read_json(str(path))
     try:
         if record["digest"] != _digest(record["result"]):
             raise BenchError(f"{path}: altered since it was written; remove it to replay again")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, NamedTuple
+from functools import cache
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import AfterValidator, ConfigDict, TypeAdapter
 
 from pai_bench.sparsity.perceptron import Architecture
 
@@ -13,6 +16,19 @@ Status = Literal["done", "failed", "skipped", "counted", "replayed"]
 a program of a paper's authors, which is no cell (store/replayed.py)."""
 FINISHED: tuple[Status, ...] = ("done", "skipped")
 """A network that has been evaluated."""
+FINITE = ConfigDict(allow_inf_nan=False, extra="forbid")
+
+
+def _with_sources(environment: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Check what is read of an environment: it is free in what else it holds."""
+    data = environment.get("data") or {}
+    if not isinstance(data, Mapping) or not isinstance(data.get("source", ""), str):
+        raise ValueError("data: has no source")
+    if not isinstance(environment.get("packages") or {}, Mapping):
+        raise ValueError("packages: are no versions by name")
+    if not isinstance(environment.get("command", ""), str):
+        raise ValueError("command: is no text")
+    return environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +48,8 @@ class Layer:
 class Accuracy:
     """Test accuracy, as fractions. The leaderboard ranks by the last epoch."""
 
+    __pydantic_config__ = FINITE
+
     last: float
     best: float
     """The best of all epochs: selected on the test set, reported because papers do."""
@@ -41,6 +59,8 @@ class Accuracy:
 @dataclass(frozen=True)
 class Flops:
     """Floating-point operations, 2 per multiply-accumulate of conv and linear layers."""
+
+    __pydantic_config__ = FINITE
 
     inference_dense: float
     """One image through the dense network."""
@@ -56,6 +76,8 @@ class Flops:
 @dataclass(frozen=True)
 class CompactedNetwork:
     """The smaller dense network that computes what the masked one does (sparsity/compact.py)."""
+
+    __pydantic_config__ = FINITE
 
     units: int
     """Output channels and neurons of all conv and linear layers."""
@@ -96,6 +118,8 @@ class Numbers(NamedTuple):
 class Result:
     """Outcome of one cell. Failures and skips are results too: they have a reason, and no rest."""
 
+    __pydantic_config__ = FINITE
+
     status: Status
     reason: str = ""
     traceback: str = ""
@@ -129,7 +153,9 @@ class Result:
     """Peak memory while the cell ran: of the device on a GPU, of the process on a CPU."""
     hyper: Mapping[str, Any] = field(default_factory=dict)
     """All hyper-parameters of the method, defaults included."""
-    environment: Mapping[str, Any] = field(default_factory=dict)
+    environment: Annotated[Mapping[str, Any], AfterValidator(_with_sources)] = field(
+        default_factory=dict
+    )
 
     @property
     def numbers(self) -> Numbers:
@@ -157,21 +183,12 @@ class Result:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Result:
-        """Build the record back from `to_json()`."""
-        values = dict(fields)
-        values["compacted"] = values.pop("shrunk", None)
-        if values.get("accuracy"):
-            values["accuracy"] = Accuracy(**values["accuracy"])
-        if values.get("flops"):
-            values["flops"] = Flops(**values["flops"])
-        if values["compacted"]:
-            values["compacted"] = CompactedNetwork(**values["compacted"])
-        if architecture := values.get("architecture"):
-            values["architecture"] = Architecture(
-                **{**architecture, "units": tuple(architecture["units"])}
-            )
-        values["layers"] = tuple(
-            Layer(**{**layer, "shape": tuple(layer["shape"])}) for layer in values.get("layers", ())
-        )
-        values["collapsed"] = tuple(values.get("collapsed", ()))
-        return cls(**values)
+        """Build the record back from `to_json()`. Raises ValueError for what is none."""
+        values = {"compacted" if name == "shrunk" else name: fields[name] for name in fields}
+        return _validator().validate_python(values)
+
+
+@cache
+def _validator() -> TypeAdapter[Result]:
+    """Checks types, and that numbers are finite: files may have been edited."""
+    return TypeAdapter(Result)

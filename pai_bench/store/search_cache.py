@@ -24,6 +24,7 @@ from filelock import FileLock
 from pai_bench.config.schema import CORRUPTING
 from pai_bench.core.errors import BenchError, first_line
 from pai_bench.core.files import atomic_write
+from pai_bench.core.machine import machine_fault
 from pai_bench.experiment.cell import Cell
 
 FOLDER = "searches"
@@ -96,6 +97,8 @@ def read(path: Path) -> Search:
         content = torch.load(path, map_location="cpu", weights_only=True)
         return Search(content["state"], content["flops"], content["seconds"])
     except (OSError, KeyError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        if fault := machine_fault(error):
+            raise fault from error
         problem = f"cannot be read ({first_line(error)}); remove it to search again"
         raise BenchError(f"{path}: {problem}") from error
 

@@ -1,7 +1,8 @@
 """The store: one small folder per cell, complete or absent.
 
     runs/<suite>/<id>/cell.json            the resolved cell and its identity
-                      result.json          what came out, and the digests of the files beside it
+                      result.json          what came out, the digests of the files beside it, and
+                                           its own (integrity.py)
                       curves.json          epoch by epoch
                       masks.safetensors    bool tensors, by parameter name
 
@@ -11,10 +12,10 @@ page and W&B run can be rebuilt from here, and so can the index of a suite's fol
 
 from __future__ import annotations
 
-import hashlib
 import json
+import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from os.path import isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from pai_bench.core.files import atomic_folder, remove_stale
 from pai_bench.data.locations import redact_source
 from pai_bench.experiment.cell import Cell
 from pai_bench.store.index import cell_ids, updated_index
+from pai_bench.store.integrity import DIGEST, check_file, sealed, sha256
 from pai_bench.store.result import FINISHED, Result
 from pai_bench.store.stored_result import (
     CELL,
@@ -32,7 +34,8 @@ from pai_bench.store.stored_result import (
     RESULT,
     Curves,
     StoredResult,
-    read_json,
+    read_bytes,
+    read_record,
     read_stored,
 )
 
@@ -50,10 +53,9 @@ class Store:
 
     def status(self, cell: Cell) -> str | None:
         """`done`, `failed` or `skipped`; None when the cell has not been trained."""
-        path = self.folder / cell.id / RESULT
-        if not path.is_file():
+        if not (self.folder / cell.id / RESULT).is_file():
             return None
-        status: str = read_json(path)["result"]["status"]
+        status: str = read_record(f"{self.folder}/{cell.id}")["result"]["status"]
         return None if status == "counted" else status
 
     def get(self, cell_id: str) -> StoredResult:
@@ -86,28 +88,24 @@ class Store:
             if curves is not None:
                 _write(beside / CURVES, curves)
             _write(beside / CELL, record)
-            files = {p.name: _sha256(p) for p in sorted(beside.iterdir())}
-            _write(beside / RESULT, {"id": cell.id, "result": result.to_json(), "files": files})
+            files = {p.name: sha256(p.read_bytes()) for p in sorted(beside.iterdir())}
+            content = {"id": cell.id, "result": result.to_json(), "files": files}
+            _write(beside / RESULT, sealed(content))
 
     def verify(self, cell_id: str) -> list[str]:
         """List what is wrong with a stored cell: a wrong id, a missing or an altered file."""
-        folder = self.folder / cell_id
+        path = f"{self.folder}/{cell_id}"
         try:
-            entry, stored = self.get(cell_id), read_json(folder / RESULT)
+            entry, record = read_stored(path), read_record(path)
         except BenchError as error:
             return [str(error)]
-        wrong = []
-        if entry.cell.id != cell_id:
-            wrong.append(f"{folder / CELL}: the cell in it has id {entry.cell.id}")
-        for name, digest in stored["files"].items():
-            path = folder / name
-            if name in stored.get("left_out", ()):
-                continue
-            if not path.is_file():
-                wrong.append(f"{path}: missing")
-            elif _sha256(path) != digest:
-                wrong.append(f"{path}: altered since it was written")
-        return wrong
+        wrong = [] if entry.cell.id == cell_id else [f"{path}/{CELL}: holds {entry.cell.id}"]
+        wrong += [
+            f"{path}/{name}: of no result"
+            for name in sorted(os.listdir(path))
+            if name != RESULT and name not in record["files"]
+        ]
+        return wrong + _problems_of_masks(f"{path}/{MASKS}", record)
 
     def export(self, target: Store) -> int:
         """Copy finished cells without their masks, as evidence to be kept; return their number.
@@ -119,8 +117,7 @@ class Store:
             with atomic_folder(target.folder / entry.cell.id) as beside:
                 ignored = shutil.ignore_patterns(MASKS)
                 shutil.copytree(entry.folder, beside, ignore=ignored, dirs_exist_ok=True)
-                record = read_json(beside / RESULT)
-                _write(beside / RESULT, {**_published(record), "left_out": [MASKS]})
+                _write(beside / RESULT, _published(read_record(entry.path)))
         return len(done)
 
     def elsewhere(self, cell: Cell) -> Path | None:
@@ -144,8 +141,21 @@ class Store:
         remove_stale(self.folder)
 
 
+def _problems_of_masks(path: str, record: Mapping[str, Any]) -> list[str]:
+    if MASKS not in record["files"] or MASKS in record.get("left_out", ()):
+        return []
+    try:
+        check_file(path, record, read_bytes(path))
+    except BenchError as error:
+        return [str(error)]
+    return []
+
+
 def _published(record: dict[str, Any]) -> dict[str, Any]:
-    """A stored result without the folders of the machine that made it."""
+    """A record without the folders of the machine that made it, and without masks beside it.
+
+    One that has no digest of its own gets none: nothing tells that it is as it was written.
+    """
     result = record["result"]
     environment = dict(result.get("environment", {}))
     if "data" in environment:
@@ -155,7 +165,8 @@ def _published(record: dict[str, Any]) -> dict[str, Any]:
         }
     if "command" in environment:
         environment["command"] = without_folders(environment["command"])
-    return {**record, "result": {**result, "environment": environment}}
+    published = {**record, "result": {**result, "environment": environment}, "left_out": [MASKS]}
+    return sealed(published) if DIGEST in record else published
 
 
 def without_folders(command: str) -> str:
@@ -195,7 +206,3 @@ def _write(path: Path, content: Any) -> None:
     with path.open("w", encoding="utf-8") as file:
         json.dump(content, file, indent=1, allow_nan=False)
         file.write("\n")
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -6,14 +6,17 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from os.path import isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter
 from pydantic_core import from_json
 
 from pai_bench.core.errors import BenchError, first_line
 from pai_bench.experiment.cell import Cell
+from pai_bench.store.integrity import DIGEST, check_accuracy, check_file, check_record
 from pai_bench.store.result import Numbers, Result
 
 if TYPE_CHECKING:
@@ -48,13 +51,16 @@ class StoredResult:
     def result(self) -> Result:
         """The whole record. Raises BenchError where it has become unreadable."""
         if self.read is None:
-            self.read = _result(self.path)
+            self.read = _result(self.path, read_record(self.path))
         return self.read
 
     def curves(self) -> Curves:
         """Training loss, test loss and test accuracy, one value per epoch."""
         path = f"{self.path}/{CURVES}"
-        return read_json(path) if isfile(path) else {}
+        try:
+            return _curves().validate_python(read_json(path)) if isfile(path) else {}
+        except ValueError as error:
+            raise _other_version(path, error) from error
 
     def masks(self) -> Masks:
         """The masks at the end of training."""
@@ -64,14 +70,30 @@ class StoredResult:
 
 
 def read_stored(path: str) -> StoredResult:
-    """Read a cell's folder. Raises BenchError: it is absent, unreadable or of another format."""
+    """Read a cell's folder, and check it against its digests, all but the masks.
+
+    Raises:
+        BenchError: It is absent, unreadable, of another format, or altered since it was written.
+    """
     state = state_of(path)  # before the files: what changes meanwhile is read again next time
-    record, result = read_json(f"{path}/{CELL}"), _result(path)
+    content = read_bytes(f"{path}/{CELL}")
+    fields, record = _parsed(f"{path}/{CELL}", content), read_record(path)
+    result = _result(path, record)
     try:
-        cell = Cell.from_resolved(record["cell"])
-    except (KeyError, TypeError, ValueError) as error:
+        cell = Cell.from_resolved(fields["cell"])
+        check_file(f"{path}/{CELL}", record, content)
+        if CURVES in record["files"]:
+            _check_curves(f"{path}/{CURVES}", record)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _other_version(path, error) from error
     return StoredResult(path, cell, result.numbers, state, result)
+
+
+def _check_curves(path: str, record: Mapping[str, Any]) -> None:
+    content = read_bytes(path)
+    check_file(path, record, content)
+    if DIGEST not in record:
+        check_accuracy(path.rpartition("/")[0], record, _parsed(path, content))
 
 
 def state_of(path: str, folder: int | None = None) -> State:
@@ -86,10 +108,15 @@ def state_of(path: str, folder: int | None = None) -> State:
 def _state(path: str, folder: int | None) -> str:
     try:
         status = os.stat(path, dir_fd=folder)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return ""
     # The last is the one that nobody can set back.
     return f"{status.st_ino}.{status.st_size}.{status.st_mtime_ns}.{status.st_ctime_ns}"
+
+
+@cache
+def _curves() -> TypeAdapter[Any]:
+    return TypeAdapter(dict[str, list[float | None]])
 
 
 def has_result(state: State) -> bool:
@@ -97,8 +124,21 @@ def has_result(state: State) -> bool:
     return not state.startswith(" ")
 
 
-def _result(path: str) -> Result:
-    record = read_json(f"{path}/{RESULT}")
+def read_record(path: str) -> dict[str, Any]:
+    """Read the record of a cell's result.
+
+    Raises:
+        BenchError: It is absent, unreadable, of another format, or altered since it was written.
+    """
+    record: dict[str, Any] = read_json(f"{path}/{RESULT}")
+    try:
+        check_record(path, record)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _other_version(path, error) from error
+    return record
+
+
+def _result(path: str, record: Mapping[str, Any]) -> Result:
     try:
         return Result.from_json(record["result"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -109,22 +149,40 @@ def _other_version(path: str, error: Exception) -> BenchError:
     return BenchError(f"{path}: written by another version of PaI-Bench: {first_line(error)}")
 
 
-def read_json(path: str | Path) -> dict[str, Any]:
+def read_json(path: str) -> Any:
     """Read a JSON file of a cell. Raises BenchError where that cannot be done."""
+    return _parsed(path, read_bytes(path))
+
+
+def read_bytes(path: str) -> bytes:
+    """Read a file of a cell. Raises BenchError where it is absent."""
     try:
         with open(path, "rb", buffering=0) as file:
-            content: dict[str, Any] = parse_json(file.read())
-    except (OSError, ValueError) as error:
-        raise BenchError(
-            f"{path}: cannot be read ({error}); remove the folder {Path(path).parent} to run it "
-            "again"
-        ) from error
-    return content
+            return file.read()
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _parsed(path: str, content: bytes) -> Any:
+    try:
+        return parse_json(content)
+    except (ValueError, RecursionError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: str, error: Exception) -> BenchError:
+    advice = f"remove the folder {Path(path).parent} to run it again"
+    return BenchError(f"{path}: cannot be read ({first_line(error)}); {advice}")
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Parse JSON. Raises ValueError."""
+    """Parse JSON, without the NaN and Infinity that Python's adds. Raises ValueError."""
     try:
-        return from_json(text)  # three times as fast as `json.loads`
+        return from_json(text, allow_inf_nan=False)  # three times as fast as `json.loads`
     except ValueError:
-        return json.loads(text)  # takes half surrogates too: a file's name in a reason may have one
+        # Takes half surrogates too: a file's name in a reason may have one.
+        return json.loads(text, parse_constant=_no_number)
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from pai_bench.core import environment
 from pai_bench.core.files import atomic_write
+from pai_bench.core.machine import machine_fault
 from pai_bench.experiment.bundle import Bundle
 from pai_bench.store.result import Result
 
@@ -103,8 +104,9 @@ class TrainingCheckpoint(Checkpoint):
                 return self._path
         except FileNotFoundError:
             return None
-        except Exception:  # torch.load documents no exceptions for incomplete files
-            pass
+        except Exception as error:  # torch.load documents none for incomplete files
+            if fault := machine_fault(error):
+                raise fault from error
         self._path.unlink()
         return None
 

@@ -98,3 +98,5 @@ def quiet() -> None:
     logging.getLogger("lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     warnings.filterwarnings("ignore", module="torch.utils.flop_counter")
+    # Of no use here: workers are started by us, on a node of Slurm too.
+    warnings.filterwarnings("ignore", message="The `srun` command is available")

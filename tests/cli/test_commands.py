@@ -35,6 +35,14 @@ CONFIG = ("--config", str(ROOT / "benchmark.yaml"))
         (("run", "quick", "--precision", "32"), "argument --precision: invalid choice"),
         (("run", "quick", "--devices", "x"), "not auto, a number or a list as 0,1"),
         (("run", "quick", "--devices", "2", "--accelerator", "cpu"), "one CPU device"),
+        (("run", "quick", "--devices", "2"), "one CPU device"),
+        (("run", "quick", "--devices", "9", "--accelerator", "gpu"), "this machine has 0 GPUs"),
+        (("plan", "quick", "--devices", "9", "--accelerator", "gpu"), "this machine has 0 GPUs"),
+        (("run", "quick", "--seeds", "-1"), "seed -1 is impossible"),
+        (("run", "quick", "--seeds", str(2**63)), "it must be 0 or above, of 63 bits"),
+        (("run", "quick", "--set", "lr=.inf"), "lr: input should be a finite number"),
+        (("run", "quick", "--set", "epochs=010"), "epochs: input should be a valid integer"),
+        (("run", "quick", "--runs", __file__), "test_commands.py is a file, and no folder"),
         (("show", "abc"), "no stored cell"),
         (("evidence", "quik", "kept"), 'did you mean "quick"?'),
         (("evidence", "quick", "kept"), "no finished cell to copy"),
@@ -422,3 +430,47 @@ def test_without_a_suite_one_page_holds_all_suites(call, stored):
     assert '"suite":"quick"' in page
     assert '"suite":"sanity"' in page
     assert all(f'"id":"{cell_id}"' in page for cell_id in [*stored.ids(), *other.ids()])
+
+
+def python(code, folder, **variables):
+    """Run our command line in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, check=False, timeout=100,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "WANDB_MODE": "offline", **variables},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
+def test_a_console_that_lacks_letters_shows_others(encoding, tmp_path, quick):
+    store = Store(tmp_path / "runs", "quick")
+    for cell in quick(methods=("snip",), densities=(0.1,), seeds=(1,)):
+        store.put(cell, Result("failed", "caf\udce9 \u25c2"))
+    code = "import sys; from pai_bench.cli.main import main; sys.exit(main(['leaderboard', "
+    code += f"'--suite', 'quick', '--config', {str(ROOT / 'benchmark.yaml')!r}]))"
+    done = python(code, tmp_path, PYTHONIOENCODING=encoding)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "not run yet" in done.stdout.decode(encoding)
+
+
+NOBODY = """
+import os, pwd, sys
+os.environ.pop('HOME', None)
+def nobody(*_):
+    raise KeyError('getpwuid(): uid not found')
+pwd.getpwuid = nobody
+from pai_bench.cli.main import main
+sys.exit(main(sys.argv[1:] or COMMAND))
+"""
+
+
+@pytest.mark.parametrize("variable", ["XDG_CACHE_HOME", "PAI_BENCH_CACHE", ""])
+def test_doctor_without_a_home_folder_says_what_to_set(tmp_path, variable):
+    environment = {"PAI_BENCH_CACHE": "", "XDG_CACHE_HOME": "", "PAI_BENCH_MIRROR": ""}
+    if variable:
+        environment[variable] = str(tmp_path)
+    command = ["doctor", "--config", str(ROOT / "benchmark.yaml")]
+    done = python(NOBODY.replace("COMMAND", repr(command)), tmp_path, **environment)
+    assert b"Traceback" not in done.stdout + done.stderr
+    unset = b"this user has no home folder" in done.stdout
+    assert (unset, b"set PAI_BENCH_CACHE" in done.stdout) == (not variable, not variable)
+    assert b"disk: " in done.stdout

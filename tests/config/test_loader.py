@@ -67,6 +67,27 @@ def test_every_spelling_of_a_number_is_read(tmp_path, written):
     assert load(path).recipes["digits-20"].weight_decay == pytest.approx(1e-4)
 
 
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        ("[010]", 'input should be a valid integer, got "010"'),
+        ("[1:30]", 'input should be a valid integer, got "1:30"'),
+        ("[-1]", "input should be greater than or equal to 0, got -1"),
+        ("[99999999999999999999]", "input should be less than"),
+    ],
+)
+def test_seeds_that_are_no_seeds_are_refused(tmp_path, written, says):
+    path, line = edit(tmp_path, "    seeds: [1, 2, 3]", f"    seeds: {written}")
+    assert complaint(path)[0] == line
+    assert says in complaint(path)[2]
+
+
+@pytest.mark.parametrize("value", [".inf", "-.inf", ".nan", "1e999"])
+def test_numbers_without_end_are_refused(tmp_path, value):
+    path, line = edit(tmp_path, "weight_decay: 1e-4", f"weight_decay: {value}")
+    assert complaint(path)[0] == line
+
+
 def test_settings_are_frozen():
     with pytest.raises(ValueError, match="frozen"):
         load(SHIPPED).recipes["digits-20"].lr = 1.0

@@ -81,9 +81,24 @@ from pai_bench import prunable
 
 @register("dies")
 class Dies(PruneAtInit):
-    """Is killed, as by a system without memory."""
+    """Ends its process, as a fault in native code does."""
     def scores(self, network, batches):
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+@register("exits")
+class Exits(PruneAtInit):
+    """Ends its process without a word to Python."""
+    def scores(self, network, batches):
+        print("out of luck", flush=True)
+        os._exit(3)
+
+@register("starved")
+class Starved(PruneAtInit):
+    """Is killed once, as by a system without memory."""
+    def scores(self, network, batches):
+        if not os.path.exists("mended"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return {name: weight.detach().abs() for name, weight in prunable(network)}
 
 @register("once")
 class Once(PruneAtInit):
@@ -115,24 +130,49 @@ def start(folder, *arguments):
     )
 
 
-def test_a_killed_worker_fails_its_cell_only_and_retry_runs_what_failed(call, tmp_path):
+def test_a_worker_that_dies_fails_its_cell_only_and_retry_runs_what_failed(call, tmp_path):
     (tmp_path / "plugin.py").write_text(PLUGIN)
-    choice = ("--methods", "dies,once,snip", "--densities", "0.1", "--seeds", "1", "--jobs", "1")
+    choice = (
+        "--methods",
+        "dies,exits,once,snip",
+        "--densities",
+        "0.1",
+        "--seeds",
+        "1",
+        "--jobs",
+        "1",
+    )
     run = ("run", "quick", "--plugin", "plugin.py", *choice, "--set", "epochs=2")
     code, output, errors = call(*run)
     assert code == 1
-    assert "signal 9 (SIGKILL)" in output
+    assert "signal 11 (SIGSEGV)" in output
+    assert "the worker ended with exit code 3: out of luck" in output
     assert "RuntimeError: not mended" in output
     assert "noise on stdout" not in output
     assert "Traceback" not in output + errors
     store = Store(tmp_path / "runs", "quick+epochs=2")
-    assert sorted(e.result.status for e in store.entries()) == ["done", "failed", "failed"]
+    assert sorted(e.result.status for e in store.entries()) == ["done", *["failed"] * 3]
     (tmp_path / "mended").touch()
     code, output, _ = call(*run)
     assert (code, "0 run" in output) == (1, True)
     code, output, _ = call(*run, "--retry-failed")
-    assert (code, "2 run" in output) == (1, True)
-    assert sorted(e.result.status for e in store.entries()) == ["done", "done", "failed"]
+    assert (code, "3 run" in output) == (1, True)
+    assert sorted(e.result.status for e in store.entries()) == ["done", "done", "failed", "failed"]
+
+
+def test_a_worker_that_the_system_kills_stops_the_run_and_fails_no_cell(call, tmp_path):
+    (tmp_path / "plugin.py").write_text(PLUGIN)
+    choice = ("--methods", "snip,starved", "--densities", "0.1", "--seeds", "1", "--jobs", "1")
+    run = ("run", "quick", "--plugin", "plugin.py", *choice, "--set", "epochs=2", "--stack", "off")
+    code, _, errors = call(*run)
+    assert (code, errors.count("\n")) == (2, 1)
+    assert "starved · density 0.1 · seed 1: the worker was killed by signal 9 (SIGKILL)" in errors
+    assert "Use fewer --jobs" in errors
+    store = Store(tmp_path / "runs", "quick+epochs=2")
+    assert [e.result.status for e in store.entries()] == ["done"]
+    (tmp_path / "mended").touch()
+    code, output, _ = call(*run)
+    assert (code, "1 run" in output, "1 found done" in output) == (0, True, True)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")

@@ -9,8 +9,8 @@ from rich.console import Console
 from scipy import stats
 
 from pai_bench.claims.statistics import estimate
-from pai_bench.leaderboard.board import board
-from pai_bench.leaderboard.terminal import print_board
+from pai_bench.leaderboard.board import board, ranked
+from pai_bench.leaderboard.terminal import print_board, remarks
 from pai_bench.store.result import Accuracy, Flops, Result
 from pai_bench.store.store import Store
 
@@ -138,3 +138,48 @@ def test_what_was_skipped_after_a_collapse_counts(tmp_path, quick):
     assert row.accuracy.mean == pytest.approx(0.5)
     assert row.missing == ()
     assert row.checks == {}
+
+
+@pytest.fixture
+def uneven(tmp_path, quick):
+    """Rows of three, two and one seed: alone, the lucky seed of the last would win."""
+    values = {
+        ("snip", 1): 0.90, ("snip", 2): 0.92, ("snip", 3): 0.94,
+        ("magnitude", 1): 0.91, ("magnitude", 2): 0.89, ("random-filters", 2): 0.93,
+    }  # fmt: skip
+    cells = [
+        cell
+        for cell in quick(methods=("snip", "magnitude", "random-filters"), densities=(0.1,))
+        if (cell.method, cell.seed) in values
+    ]
+    store = Store(tmp_path, "quick")
+
+    def make(*methods):
+        chosen = [cell for cell in cells if cell.method in methods]
+        for cell in chosen:
+            accuracy = Accuracy(values[cell.method, cell.seed], 1.0, 1)
+            store.put(cell, Result("done", accuracy=accuracy))
+        return board(store, "quick", chosen, set())
+
+    return make
+
+
+def test_rows_of_other_seeds_are_ranked_over_those_that_all_share(uneven):
+    found = uneven("snip", "magnitude")
+    assert found.best_at(0.1) == "snip"  # 0.91 over seeds 1 and 2, against 0.90
+    assert [row.label for row in ranked(found.rows)] == ["snip", "magnitude"]
+    assert found.uneven == [(0.1, [2, 3], [1, 2])]
+    (remark,) = remarks(found)
+    assert remark == (
+        "density 0.1: rows have 2 or 3 seeds; the best are chosen over seed 1, 2, which all have"
+    )
+    lucky = uneven("magnitude", "random-filters")
+    assert lucky.best_at(0.1) == "random-filters"
+    assert lucky.uneven == [(0.1, [1, 2], [2])]
+
+
+def test_rows_of_the_same_seeds_need_no_remark(rows):
+    found = rows[1]
+    assert [density for density, *_ in found.uneven] == [0.1]  # ntk-sap failed at one seed
+    same = replace(found, rows=tuple(row for row in found.rows if row.label != "ntk-sap"))
+    assert same.uneven == []

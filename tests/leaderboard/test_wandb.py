@@ -10,6 +10,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from pai_bench.leaderboard.wandb import mirror as ours
 from pai_bench.leaderboard.wandb.report import written
@@ -186,3 +187,20 @@ def test_a_mirror_that_hangs_is_given_up(tmp_path, made, told, settings, monkeyp
     monkeypatch.setattr(ours, "PATIENCE", 0.01)
     found = ours.mirror(made, told, settings, tmp_path / "wandb", "offline")
     assert "did not get through" in found.problem
+
+
+def test_a_second_mirror_waits_and_then_says_who_is_at_work(made, told, settings, tmp_path):
+    folder = tmp_path / "wandb"
+    folder.mkdir()
+    with FileLock(folder / ".mirror.lock"), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ours, "PATIENCE", 4.0)
+        found = ours.mirror(made, told, settings, folder, "offline")
+    assert (found.written, found.problem) == (0, f"another process is writing to {folder}/")
+    assert not list(folder.glob("offline-run-*"))
+
+
+def test_a_folder_that_cannot_be_made_is_a_problem_in_words(made, told, settings, tmp_path, capfd):
+    (tmp_path / "wandb").write_text("a file")
+    found = ours.mirror(made, told, settings, tmp_path / "wandb", "offline")
+    assert found.problem.startswith("FileExistsError: ")
+    assert "Traceback" not in capfd.readouterr().err

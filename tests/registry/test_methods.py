@@ -245,3 +245,17 @@ def test_hyper_parameters_are_checked_by_name_and_type(given, message):
 def test_defaults_are_dropped_and_only_they():
     given = {"rounds": 20, "repeats": 6, "epsilon": 0.01}
     assert BUILT_IN["ntk-sap"].without_defaults(given) == {"repeats": 6}
+
+
+@pytest.mark.parametrize(
+    "field", ["rate: float = 'high'", "sizes: list = []", "many: dict = {}", "rounds: int = 1.5",
+              "scope: Literal['a', 'b'] = 'c'"],
+)  # fmt: skip
+def test_a_default_that_cannot_be_is_found_before_anything_runs(tmp_path, field):
+    path = tmp_path / "mine.py"
+    hyper = MINE[: MINE.index("    @dataclass")]
+    hyper += "    @dataclass(frozen=True)\n    class Hyper(PruneAtInit.Hyper):\n"
+    path.write_text(f"{hyper}        {field}\n")
+    with pytest.raises(BenchError, match=r"mine\.py:\d+: \w+: the default .* is no ") as error:
+        declaration.describe(str(path), path)
+    assert "\n" not in str(error.value)

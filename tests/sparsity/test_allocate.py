@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -140,3 +141,20 @@ def test_what_the_last_layer_leaves_no_room_for_is_refused():
     assert allocate.rigl_mnist({"fc": (2, 3)}, 0.5) == {"fc": 0.5}
     with pytest.raises(BenchError, match="leaves more than that"):
         allocate.rigl_mnist(shapes, 0.3)
+
+
+@pytest.mark.parametrize(
+    ("rule", "arguments", "says"),
+    [
+        (allocate.uniform, ({"a": (4, 3)}, 10.0), "density 10 is impossible"),
+        (allocate.uniform, ({"a": (4, 3)}, float("nan")), "density nan is impossible"),
+        (allocate.uniform, ({"a": (4, 3)}, 0.5, ["none"]), 'no layer is called "none"'),
+        (allocate.erdos_renyi, ({"a": (4, 3)}, 0.5, (), "Floor"), 'did you mean "floor"?'),
+        (allocate.erdos_renyi, ({"a": (3,)}, 0.5), "a: shape (3,) has no inputs and outputs"),
+        (allocate.erdos_renyi_kernel, ({"a": (3, 0)}, 0.5), "a: shape (3, 0) holds no weight"),
+        (allocate.rigl_mnist, ({"a": (0, 3)}, 0.5), "a: shape (0, 3) holds no weight"),
+    ],
+)
+def test_what_cannot_be_allocated_is_refused(rule, arguments, says):
+    with pytest.raises(BenchError, match=re.escape(says)):
+        rule(*arguments)

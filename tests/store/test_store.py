@@ -96,13 +96,14 @@ def test_an_altered_file_is_found(store, cell, name):
 
 def test_a_missing_file_is_found(store, cell):
     (store.folder / cell.id / "curves.json").unlink()
-    assert store.verify(cell.id) == [f"{store.folder / cell.id / 'curves.json'}: missing"]
+    (problem,) = store.verify(cell.id)
+    assert problem.startswith(f"{store.folder / cell.id / 'curves.json'}: cannot be read")
 
 
 def test_a_record_under_a_wrong_id_is_found(store, cell):
     wrong = "0" * 12
     (store.folder / cell.id).rename(store.folder / wrong)
-    assert f"has id {cell.id}" in store.verify(wrong)[0]
+    assert f"is of the cell {cell.id}" in store.verify(wrong)[0]
 
 
 def test_an_unreadable_result_is_one_line_that_names_the_file(store, cell):
@@ -164,3 +165,6 @@ def test_evidence_names_no_folder_of_the_machine(tmp_path, cell):
     assert published["data"] == {"digest": "0", "source": "a mirror"}
     assert published["command"] == "pai-bench run quick --runs runs --plugin own.py"
     assert kept.verify(cell.id) == []
+    path = kept.folder / cell.id / "result.json"
+    path.write_text(path.read_text().replace("a mirror", "the hub"))
+    assert "altered" in kept.verify(cell.id)[0]

@@ -1,6 +1,7 @@
 """One cell: same in, same out; what a result holds; failures as results."""
 
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from pai_bench import Masks, PruneAtInit, networks, prunable
+from pai_bench.core.hardware import Hardware
 from pai_bench.core.rng import RandomStreams
 from pai_bench.data import sources
 from pai_bench.experiment.bundle import Bundle
@@ -393,3 +395,12 @@ def test_progress_events_are_limited_to_what_can_be_read(quick, settings):
     said = [progress.message for progress in told if progress.message]
     assert said[0] == "round 1 of 100"
     assert len(said) < 10
+
+
+def test_lightning_gives_no_advice_about_slurm(tmp_path, quick, settings, monkeypatch, recwarn):
+    (tmp_path / "srun").write_text("#!/bin/sh\n")
+    (tmp_path / "srun").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    (cell,) = quick(methods=("dense",), seeds=(1,), epochs=1)
+    assert fit.fit_cell(cell, settings, Hardware("cpu", "1")).result.status == "done"
+    assert not [warning for warning in recwarn if "srun" in str(warning.message)]

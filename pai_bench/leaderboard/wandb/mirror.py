@@ -12,8 +12,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
 
+from filelock import FileLock, Timeout
+
 from pai_bench.config.schema import Benchmark
 from pai_bench.core.errors import first_line
+from pai_bench.core.files import atomic_write
 from pai_bench.core.redact import redact_text
 from pai_bench.leaderboard.board import Board
 from pai_bench.leaderboard.wandb.report import Report
@@ -121,15 +124,18 @@ def _mirror(pipe: Connection, task: _Task) -> None:
     os.environ["WANDB_SILENT"] = "true"
     # Files of artifacts wait here for `wandb sync`, beside the runs that they belong to.
     os.environ.setdefault("WANDB_DATA_DIR", str(task.folder.resolve()))
-    task.folder.mkdir(parents=True, exist_ok=True)
-    with (task.folder / "mirror.log").open("w") as log:
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
     mode = task.mode
     try:
+        task.folder.mkdir(parents=True, exist_ok=True)
+        with (task.folder / "mirror.log").open("w") as log:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
         if mode == "auto":
             mode = "online" if _logged_in() else "offline"
-        mirrored = _write_changed(pipe, replace(task, mode=mode))
+        with FileLock(task.folder / ".mirror.lock", timeout=task.patience / 2):
+            mirrored = _write_changed(pipe, replace(task, mode=mode))
+    except Timeout:
+        mirrored = Mirrored(mode, problem=f"another process is writing to {task.folder}/")
     except Exception as error:
         mirrored = Mirrored(mode, problem=_problem_of(error))
     pipe.send(mirrored)
@@ -146,7 +152,8 @@ def _write_changed(pipe: Connection, task: _Task) -> Mirrored:
     for number, run in enumerate(changed, 1):
         place = _write(run, task)
         noted[run.id] = run.digest
-        (task.folder / f"mirrored-{task.mode}.json").write_text(json.dumps(noted, indent=1))
+        with atomic_write(task.folder / f"mirrored-{task.mode}.json") as beside:
+            beside.write_text(json.dumps(noted, indent=1))
         pipe.send((number, len(changed)))
     mirrored = Mirrored(task.mode, len(changed), len(task.runs) - len(changed))
     if task.rebuild and place is not None:

@@ -19,7 +19,7 @@ from pai_bench.claims.verdicts import RULES, Verdict, tally
 from pai_bench.config.schema import Benchmark
 from pai_bench.core.redact import redact_text
 from pai_bench.leaderboard import markdown
-from pai_bench.leaderboard.board import Board, Row
+from pai_bench.leaderboard.board import Board, Row, ranked
 from pai_bench.leaderboard.claims_table import legend, numbers
 from pai_bench.leaderboard.export import HEADINGS, shown
 from pai_bench.leaderboard.page import Page
@@ -148,9 +148,9 @@ def _densities(board: Board) -> list[float]:
 
 
 def _ranked(board: Board, density: float) -> list[Row]:
-    """Rows of a density, the highest mean first, those without a result last."""
+    """Rows of a density, the best first (board.ranked), those without a result last."""
     rows = [row for row in board.rows if row.density == density]
-    return sorted(rows, key=lambda row: -row.accuracy.mean if row.accuracy else 1.0)
+    return ranked(rows) + [row for row in rows if row.accuracy is None]
 
 
 def _leaderboard(board: Board) -> Iterator[Block]:

@@ -3,14 +3,7 @@
 const densitiesOf = (board) =>
   [...new Set(board.rows.filter((row) => row.kind !== "reference").map((row) => row.density))].sort((a, b) => b - a);
 
-function bestRows(board) {
-  const best = new Map();
-  for (const row of board.rows) {
-    if (row.kind === "reference" || !known(row.mean)) continue;
-    if (!best.has(row.density) || row.mean > best.get(row.density).mean) best.set(row.density, row);
-  }
-  return new Set(best.values());
-}
+const bestRows = (board) => new Set(board.rows.filter((row) => row.best && row.kind !== "reference"));
 
 function facts(pairs, kind) {
   return h("dl", { class: kind }, pairs.filter(([, value]) => known(value) && value !== "").map(([name, value]) =>

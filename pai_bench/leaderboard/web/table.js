@@ -48,7 +48,7 @@ function lineCell(row) {
 }
 
 function accuracyCell(row, best) {
-  return best.has(row) ? h("span", { class: "best", title: "highest mean at this density" }, `★ ${points(row.mean)}`)
+  return best.has(row) ? h("span", { class: "best", title: "highest mean at this density, over the seeds that all rows have" }, `★ ${points(row.mean)}`)
     : points(row.mean);
 }
 
