@@ -147,13 +147,17 @@ def costs_by_layer(network: nn.Module, shape: tuple[int, ...]) -> dict[str, Laye
     Runs one forward pass on the network's device; on the meta device that computes nothing.
     `shape` is that of one input, without the batch.
     """
+    like = next(network.parameters())
+    return _costs(network, torch.zeros(1, *shape, dtype=like.dtype, device=like.device))
+
+
+def _costs(network: nn.Module, inputs: Any) -> dict[str, LayerCost]:
     costs: dict[str, LayerCost] = {}
     counted = copy.deepcopy(network).eval()
     for name, layer in layers(counted):
         layer.register_forward_hook(_counter(costs, weight_name(name)))
-    like = next(counted.parameters())
     with torch.no_grad():
-        counted(torch.zeros(1, *shape, dtype=like.dtype, device=like.device))
+        counted(inputs)
     return costs
 
 
@@ -174,6 +178,13 @@ def macs_by_layer(network: nn.Module, shape: tuple[int, ...]) -> dict[str, int]:
     {'0.weight': 1152}
     """
     return {name: cost.macs for name, cost in costs_by_layer(network, shape).items()}
+
+
+def macs_of_one(network: nn.Module, inputs: Any) -> int:
+    """Count the dense multiply-accumulates of one of `inputs`, a batch of any kind."""
+    if isinstance(inputs, Tensor) and inputs.is_floating_point():
+        return sum(macs_by_layer(network, tuple(inputs.shape[1:])).values())
+    return sum(cost.macs for cost in _costs(network, inputs).values())
 
 
 def inference_flops(macs: Mapping[str, int], masks: Masks) -> float:

@@ -27,7 +27,7 @@ from pai_bench.training.optimizer import build_optimizer, build_schedule, clip_g
 from pai_bench.training.restricted_batches import Batches, RestrictedBatches
 from pai_bench.training.sanity_checks import inverted
 
-_SPENT = ("scoring_flops", "reused_seconds", "search_ids")
+_SPENT = ("scoring_flops", "reused_seconds", "search_ids", "constant_scores")
 """Attributes that account for the choice of masks; part of every checkpoint."""
 
 
@@ -99,6 +99,8 @@ class SparseClassifier(pl.LightningModule):
         """Ids of the cached searches that were used."""
         self.resumed = False
         """True: the masks were loaded from a checkpoint."""
+        self.constant_scores: tuple[str, ...] = ()
+        """Layers whose weights all scored the same: what is kept of them, is by position."""
         self.progress_callback: Callable[[str], None] = _ignore
         """Called with each progress message while masks are chosen."""
         self._passes, self._last_report = 0, 0.0
@@ -258,17 +260,18 @@ class SparseClassifier(pl.LightningModule):
         """
         self.training_cost.count(0, dense=images)
 
-    def restrict_inputs(self, batches: Batches) -> Batches:
+    def restrict_inputs(self, batches: Batches, convert: bool = True) -> Batches:
         """Restrict batches to what the method declares to need, in the dtype of its weights.
 
         Args:
             batches: (images, labels), shaped (N, C, H, W) and (N,).
+            convert: False: inputs have the dtype that they are to have.
 
         Returns:
             The same batches: images are zeros without `needs_data`, labels None without
             `needs_labels`. Iterating over them reports progress.
         """
-        dtype = next(self.network.parameters()).dtype
+        dtype = next(self.network.parameters()).dtype if convert else None
         return RestrictedBatches(
             batches, dtype, self.needs_data, self.needs_labels, self._report_batch
         )

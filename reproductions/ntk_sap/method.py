@@ -51,7 +51,8 @@ class NormalDraws:
         return self._normal(like)
 
     def _normal(self, like: Tensor) -> Tensor:
-        noise = torch.randn(like.shape, generator=self._generator, dtype=like.dtype)
+        generator, dtype = self._generator, like.dtype
+        noise = torch.randn(like.shape, generator=generator, dtype=dtype, device="cpu")
         return noise.to(like.device)
 
 
