@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from numbers import Real
 from typing import Any
 
+import torch
 from torch import nn
 
 from pai_bench.config.schema import Recipe
@@ -81,25 +82,26 @@ def prune(
     >>> masks.kept, masks.density()
     (25, 0.25)
     """
-    cls = _method(method)
-    _check_options(cls, hyper, recipe)
-    objective = Objective(loss)
-    context = MethodContext(
-        _checked_density(density),
-        recipe or Recipe(epochs=1, batch_size=1, lr=1.0),
-        classes=2,
-        rng=RandomStreams(seed),
-        loss=objective,
-    )
-    with unchanged_random_state(), in_one_line(cls.name):
-        copy, original = admitted(network, prunable, output), unwrapped(network)
-        module = cls(copy, context, **hyper)
-        needs = Needs(cls.needs_data, cls.needs_labels, loss)
-        checked = CheckedBatches(batches, copy, original, needs)
-        if cls.trains_to_score:
-            module.check_batches(checked)
-        masks = module.sparsify(module.restrict_inputs(checked, convert=False))
-    objective.check_used(cls.name)
+    with unchanged_random_state(), torch.inference_mode(False), torch.enable_grad():
+        cls = _method(method)
+        _check_options(cls, hyper, recipe)
+        objective = Objective(loss)
+        context = MethodContext(
+            _checked_density(density),
+            recipe or Recipe(epochs=1, batch_size=1, lr=1.0),
+            classes=2,
+            rng=RandomStreams(seed),
+            loss=objective,
+        )
+        with in_one_line(cls.name):
+            copy, original = admitted(network, prunable, output), unwrapped(network)
+            module = cls(copy, context, **hyper)
+            needs = Needs(cls.needs_data, cls.needs_labels, loss)
+            checked = CheckedBatches(batches, copy, original, needs)
+            if cls.trains_to_score:
+                module.check_batches(checked)
+            masks = module.sparsify(module.restrict_inputs(checked, convert=False))
+        objective.check_used(cls.name)
     check_scores(module)
     describe_rest(masks, copy, silent=prunable is not None)
     note_start(masks, module, original)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from pai_bench.core.nested import map_tensors
 from pai_bench.sparsity.masks import Layer, Masks, layers, prunable, weight_name
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -181,10 +182,8 @@ def macs_by_layer(network: nn.Module, shape: tuple[int, ...]) -> dict[str, int]:
 
 
 def macs_of_one(network: nn.Module, inputs: Any) -> int:
-    """Count the dense multiply-accumulates of one of `inputs`, a batch of any kind."""
-    if isinstance(inputs, Tensor) and inputs.is_floating_point():
-        return sum(macs_by_layer(network, tuple(inputs.shape[1:])).values())
-    return sum(cost.macs for cost in _costs(network, inputs).values())
+    """Count the dense multiply-accumulates of one of `inputs`, a batch, which is passed once."""
+    return sum(cost.macs for cost in _costs(network, map_tensors(inputs, Tensor.clone)).values())
 
 
 def inference_flops(macs: Mapping[str, int], masks: Masks) -> float:

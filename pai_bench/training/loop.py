@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from pai_bench.config.schema import Recipe
-from pai_bench.data.nested import map_tensors
+from pai_bench.core.nested import map_tensors
 from pai_bench.sparsity.account import macs_of_one
 from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.training.optimizer import build_optimizer, build_schedule, clip_gradients
@@ -68,12 +68,12 @@ def train(
                 break
             optimizer.zero_grad()
             inputs = map_tensors(images, partial(_as_real, dtype=weights[0][1].dtype))
+            macs = macs or macs_of_one(network, inputs)
             loss(network(inputs), labels, label_smoothing=recipe.label_smoothing).backward()
             _mask([weight for _, weight in weights], factors)
             clip_gradients(network, recipe)
             optimizer.step()
             step, seen = step + 1, seen + len(labels)
-            macs = macs or macs_of_one(network, inputs)
             after_step(step)
             if schedule["interval"] == "step":
                 schedule["scheduler"].step()

@@ -273,7 +273,12 @@ class SparseClassifier(pl.LightningModule):
         """
         dtype = next(self.network.parameters()).dtype if convert else None
         return RestrictedBatches(
-            batches, dtype, self.needs_data, self.needs_labels, self._report_batch
+            batches,
+            dtype,
+            self.needs_data,
+            self.needs_labels,
+            copies=not self.trains_to_score,
+            on_batch=self._report_batch,
         )
 
     def report_progress(self, *details: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pai_bench.data.nested import map_tensors
+from pai_bench.core.nested import map_tensors
 
 Batches = Sequence[tuple[Any, Any]]
 """(images, labels), shaped (N, C, H, W) and (N,); labels are None for a method without them.
@@ -30,6 +30,8 @@ class RestrictedBatches(Sequence[tuple[Any, Any]]):
     """False: images are zeros of their shape."""
     labels: bool
     """False: labels are None."""
+    copies: bool
+    """True: images are copies, as the network may change them in place and they are used again."""
     on_batch: Callable[[int, int], None]
     """Called with the index of each batch of a pass, from 0, and the number of batches."""
 
@@ -52,4 +54,4 @@ class RestrictedBatches(Sequence[tuple[Any, Any]]):
     def _pixels(self, images: Tensor) -> Tensor:
         if not self.data:
             return torch.zeros_like(images, dtype=self.dtype)
-        return images if self.dtype is None else images.to(self.dtype)
+        return images if self.dtype is None else images.to(self.dtype, copy=self.copies)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pai_bench.core.errors import BenchError
-from pai_bench.data.nested import map_tensors, tensors_of
+from pai_bench.core.nested import map_tensors, tensors_of
 from pai_bench.methods.validate.objective import Loss, as_tensor, class_labels
 from pai_bench.methods.validate.probe import probe
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from pai_bench.core.errors import BenchError
+from pai_bench.core.nested import map_tensors
 from pai_bench.core.rng import unchanged_random_state
-from pai_bench.data.nested import map_tensors
 from pai_bench.methods.validate.failures import in_one_line
 from pai_bench.networks.scratch import scratch_copy
 from pai_bench.sparsity.masks import prunable
