@@ -98,8 +98,9 @@ def _copied(value: Any, memo: dict[int, Any]) -> Any:
         return twin
     if isinstance(value, nn.Module) and _copied_by_default(kind):  # type: ignore[arg-type]
         return _copied_module(value, memo)
-    if kind is tuple and all(type(item) in _ATOMS for item in value):
-        return value
+    if kind is tuple:
+        atoms = all(type(item) in _ATOMS for item in value)
+        return value if atoms else tuple(_copied(item, memo) for item in value)
     return copy.deepcopy(value, memo)
 
 

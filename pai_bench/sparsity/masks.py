@@ -58,6 +58,21 @@ def prunable_keys(module: nn.Module) -> tuple[str, ...]:
     return keys
 
 
+def left_out(network: nn.Module) -> dict[str, int]:
+    """Count the weights of every matrix and kernel that is not prunable, by parameter name.
+
+    Those of layers with `prunable = False` are left out on purpose, and not listed.
+    """
+    covered = {id(weight) for _, weight in prunable(network)}
+    dense = (m for m in network.modules() if not getattr(m, "prunable", True))
+    covered |= {id(parameter) for module in dense for parameter in module.parameters(recurse=False)}
+    return {
+        name: parameter.numel()
+        for name, parameter in network.named_parameters()
+        if parameter.dim() > 1 and id(parameter) not in covered
+    }
+
+
 def weight_name(layer: str) -> str:
     """Return the name of a layer's weight, as in `named_parameters`.
 

@@ -106,6 +106,10 @@ class Result:
     effective: float | None = None
     collapsed: tuple[str, ...] = ()
     """Layers of which nothing is kept."""
+    constant_scores: tuple[str, ...] = ()
+    """Layers whose weights all scored the same: what is kept of them, is by position."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Number of weights in each matrix and kernel that no mask covers, by parameter name."""
     layers: tuple[Layer, ...] = ()
     flops: Flops | None = None
     sparse_bytes: float | None = None
@@ -162,5 +166,6 @@ class Result:
         values["layers"] = tuple(
             Layer(**{**layer, "shape": tuple(layer["shape"])}) for layer in values.get("layers", ())
         )
-        values["collapsed"] = tuple(values.get("collapsed", ()))
+        for key in ("collapsed", "constant_scores"):
+            values[key] = tuple(values.get(key, ()))
         return cls(**values)

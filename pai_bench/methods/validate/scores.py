@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from pai_bench.core.errors import BenchError, BenchWarning
-from pai_bench.methods.validate.network import left_out
-from pai_bench.sparsity.masks import Masks
+from pai_bench.sparsity.masks import Masks, left_out
 
 if TYPE_CHECKING:
     from pai_bench.methods.base import PruneAtInit
