@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pai_bench import PruneAtInit, prunable, register
 from pai_bench.sparsity.saliency import add_into, masked_forward
@@ -34,6 +34,12 @@ class GraSP(PruneAtInit):
         """
         self.check_batches(batches)
         network.train()
+        # Fused attention has no second derivative.
+        with sdpa_kernel(SDPBackend.MATH):
+            return self._products(network, batches)
+
+    def _products(self, network: nn.Module, batches: Batches) -> dict[str, Tensor]:
+        """w * H g."""
         total: dict[str, Tensor] = {}
         for gradients, _ in self._gradients(network, batches, graph=False):
             add_into(total, gradients)
@@ -51,7 +57,7 @@ class GraSP(PruneAtInit):
         for images, labels in batches:
             weights = {n: w.detach().clone().requires_grad_() for n, w in prunable(network)}
             logits = masked_forward(network, self.masks, weights)(images)
-            loss = cross_entropy(logits / self.hyper.temperature, labels)
+            loss = self.context.loss(logits / self.hyper.temperature, labels)
             gradients = torch.autograd.grad(
                 loss, list(weights.values()), create_graph=graph, materialize_grads=True
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +9,7 @@ from torch import nn
 
 from pai_bench import Masks, PruneAtInit, prunable, register
 from pai_bench.core.errors import BenchError
+from pai_bench.networks.scratch import scratch_copy
 from pai_bench.training.loop import train
 
 
@@ -47,13 +47,15 @@ class IMP(PruneAtInit):
 
     def _trained(self, batches: Any) -> nn.Module:
         """Train a copy of the network; the first training provides the weights to rewind to."""
-        network, recipe = copy.deepcopy(self.network), self.context.recipe
+        network, recipe = scratch_copy(self.network), self.context.recipe
 
         def save_rewind_point(step: int) -> None:
             if self.round == 1 and step == self.hyper.rewind:
                 self.network.load_state_dict(network.state_dict())
 
-        effort = train(network, self.masks, recipe, batches, save_rewind_point)
+        effort = train(
+            network, self.masks, recipe, batches, save_rewind_point, loss=self.context.loss
+        )
         if effort.steps < self.hyper.rewind:
             steps = f"the training has {effort.steps}"
             raise BenchError(f"rewind is {self.hyper.rewind} steps, {steps}")

@@ -34,5 +34,5 @@ class RandomFilters(SparseClassifier):
         for name, weight in prunable(self.network):
             shapes[name] = tuple(weight.shape)
             units = shapes[name] if weight.dim() == 2 else (len(weight), *[1] * (weight.dim() - 1))
-            scores[name] = torch.randn(units, generator=generator).to(weight.device)
+            scores[name] = torch.randn(units, generator=generator, device="cpu").to(weight.device)
         return keep_units(scores, shapes, self.context.density, self.hyper.scope)

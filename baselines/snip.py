@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from pai_bench import PruneAtInit, prunable, register
 from pai_bench.sparsity.saliency import add_into, float_masks, mask_gradients, masked_forward
@@ -57,5 +56,5 @@ class SNIP(PruneAtInit):
         return {n: rate * weight.detach().square() * self.masks[n] for n, weight in weights}
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Mean cross-entropy of a batch."""
-        return cross_entropy(logits, labels)
+        """Mean cross-entropy of a batch, unless the caller has a loss of its own."""
+        return self.context.loss(logits, labels)

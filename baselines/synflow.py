@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from pai_bench import PruneAtInit, prunable, register
+from pai_bench.core.errors import BenchError
+from pai_bench.core.nested import map_tensors
 from pai_bench.training.restricted_batches import Batches
+
+ROUNDING = 1e-13
+"""Largest score, over the largest output, that is rounding."""
 
 
 @register("synflow")
@@ -41,12 +47,30 @@ class SynFlow(PruneAtInit):
         with torch.no_grad():
             # A byte becomes a float64 in half the time that a bool takes.
             torch._foreach_mul_(weights, [mask.view(torch.uint8) for mask in self.masks.values()])
-        flow = network(torch.ones_like(batches[0][0][:1], dtype=torch.float64)).sum()
-        gradients = torch.autograd.grad(flow, weights, materialize_grads=True)
+        outputs = network(map_tensors(batches[0][0], _one))
+        gradients = torch.autograd.grad(outputs.sum(), weights, materialize_grads=True)
         with torch.no_grad():
             torch._foreach_mul_(gradients, weights)
             torch._foreach_abs_(gradients)
+            if self.round <= 1 and _is_rounding(gradients, outputs):
+                torch._foreach_zero_(gradients)
         return dict(zip(self.masks, gradients, strict=True))
+
+
+def _is_rounding(scores: Sequence[Tensor], outputs: Tensor) -> bool:
+    """Whether no weight matters to the sum of the outputs, as behind a softmax or a layer norm.
+
+    What is left is the rounding of a sum that is the same for all weights.
+    """
+    largest = max(float(score.max()) for score in scores)
+    return largest <= ROUNDING * float(outputs.abs().max())
+
+
+def _one(inputs: Tensor) -> Tensor:
+    """A single input of ones. Raises BenchError for integers, whose network embeds them."""
+    if not inputs.is_floating_point():
+        raise BenchError("SynFlow puts ones into the network, which takes integers: use another")
+    return torch.ones_like(inputs[:1], dtype=torch.float64)
 
 
 def _take_absolute_values(network: nn.Module) -> None:

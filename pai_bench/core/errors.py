@@ -10,6 +10,10 @@ class BenchError(Exception):
     """A mistake in what was asked: the command line prints it without a traceback and exits 2."""
 
 
+class BenchWarning(UserWarning):
+    """A result that may mislead whoever does not know what is said with it."""
+
+
 def first_line(error: BaseException) -> str:
     r"""What an error says, cut to its first line.
 

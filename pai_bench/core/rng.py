@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+
+
+@contextmanager
+def unchanged_random_state() -> Iterator[None]:
+    """Put the global generators of torch, NumPy and Python back as they were, afterwards."""
+    python, numpy = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
 
 
 @dataclass(frozen=True)
@@ -30,11 +44,17 @@ class RandomStreams:
 
     def generator(self, name: str) -> torch.Generator:
         """Start the stream called `name` afresh, on the CPU so that devices agree."""
-        return torch.Generator().manual_seed(self.seed_of(name))
+        return torch.Generator("cpu").manual_seed(self.seed_of(name))
 
     @contextmanager
     def as_global(self, name: str) -> Iterator[None]:
-        """Let torch's global generators draw from `name`; put them back as they were afterwards."""
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-            torch.manual_seed(self.seed_of(name))
+        """Let all global generators draw from `name`; put them back as they were afterwards.
+
+        Those of NumPy and Python too: a network may draw from them in its forward pass.
+        """
+        seed = self.seed_of(name)
+        with unchanged_random_state():
+            torch.manual_seed(seed)
+            np.random.seed(seed & 0xFFFFFFFF)
+            random.seed(seed)
             yield

@@ -71,6 +71,8 @@ class Lines:
             "achieved": result.density,
             "effective": result.effective,
             "collapsed": result.collapsed if result.accuracy else None,
+            "constant_scores": result.constant_scores or None,
+            "left_out": ", ".join(result.left_out) or None,
             "layers": self._named("layers", layers, _listed) if layers else None,
             "kept": kept or None,
             "flops": result.flops and vars(result.flops),

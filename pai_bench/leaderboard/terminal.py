@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from rich import box
@@ -14,6 +14,7 @@ from pai_bench.claims.metric_registry import Metric
 from pai_bench.leaderboard.board import Board, Row
 from pai_bench.leaderboard.summary import Summaries, summarise
 from pai_bench.sparsity.perceptron import Architecture
+from pai_bench.store.result import Result
 from pai_bench.store.store import StoredResult
 
 
@@ -210,7 +211,7 @@ def print_cell(
             f"density   target {cell.density:.6g} · achieved {result.density:.6g} "
             f"(sparsity {1 - result.density:.6g}) · effective {result.effective:.6g}"
         )
-        console.print(Text(f"collapsed {', '.join(result.collapsed) or 'no layer'}"))
+        console.print(Text("\n".join(_about_masks(result))))
     if result.layers:
         console.print(_layer_table(entry))
     if result.compacted is not None:
@@ -238,6 +239,17 @@ def print_cell(
     console.print(Text(f"folder    {entry.folder}"))
     if result.traceback:
         console.print(Text(result.traceback))
+
+
+def _about_masks(result: Result) -> Iterator[str]:
+    """Name the layers that collapsed, that were ranked by position, and that have no masks."""
+    yield f"collapsed {', '.join(result.collapsed) or 'no layer'}"
+    if result.constant_scores:
+        yield f"by order  all weights scored the same in {', '.join(result.constant_scores)}"
+    if result.left_out:
+        count = sum(result.left_out.values())
+        share = count / (count + sum(layer.total for layer in result.layers))
+        yield f"no masks  {', '.join(result.left_out)}: {count:,} weights, {share:.1%} of all"
 
 
 def _neurons(architecture: Architecture) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pai_bench.core.errors import BenchError
 from pai_bench.networks.scratch import scratch_copy
+from pai_bench.sparsity.constant import constant_layers
 from pai_bench.sparsity.masks import Masks
 from pai_bench.sparsity.select import density_schedule, topk_masks
 from pai_bench.training.flop_counter import FlopCounter
@@ -46,6 +47,9 @@ class PruneAtInit(SparseClassifier):
 
     keeps_scratch: ClassVar[bool] = False
     """True: all rounds share one scratch copy; False: each round gets a fresh one."""
+    on_constant_scores: ClassVar[Literal["error", "warning"]] = "error"
+    """What `pai_bench.prune` does where no layer's scores tell its weights apart. A single such
+    layer is a warning; in results of cells it is noted."""
     round = 0
     """Number of the current round, from 1."""
 
@@ -106,6 +110,9 @@ class PruneAtInit(SparseClassifier):
         else:
             scores = self.scores(scratch, batches)
         check_layers(scores, self.masks, f"{type(self).__name__}: scores")
+        if self.round in (1, self.hyper.rounds):
+            found = constant_layers(scores, self.masks)
+            self.constant_scores = tuple(dict.fromkeys((*self.constant_scores, *found)))
         return self.keep(scores)
 
     def check_batches(self, batches: Batches) -> None:

@@ -10,7 +10,8 @@ from pai_bench.config.schema import Network
 from pai_bench.core import import_utils
 from pai_bench.core.errors import BenchError, did_you_mean, first_line
 from pai_bench.networks import init
-from pai_bench.sparsity.masks import Layer, check_prunable, layers
+from pai_bench.sparsity.masks import Layer, layers
+from pai_bench.sparsity.ownership import check_prunable
 
 Shape = tuple[int, int, int]
 """Channels, height, width of one image."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from pai_bench.core.nested import map_tensors
 from pai_bench.sparsity.masks import Layer, Masks, layers, prunable, weight_name
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -147,13 +148,17 @@ def costs_by_layer(network: nn.Module, shape: tuple[int, ...]) -> dict[str, Laye
     Runs one forward pass on the network's device; on the meta device that computes nothing.
     `shape` is that of one input, without the batch.
     """
+    like = next(network.parameters())
+    return _costs(network, torch.zeros(1, *shape, dtype=like.dtype, device=like.device))
+
+
+def _costs(network: nn.Module, inputs: Any) -> dict[str, LayerCost]:
     costs: dict[str, LayerCost] = {}
     counted = copy.deepcopy(network).eval()
     for name, layer in layers(counted):
         layer.register_forward_hook(_counter(costs, weight_name(name)))
-    like = next(counted.parameters())
     with torch.no_grad():
-        counted(torch.zeros(1, *shape, dtype=like.dtype, device=like.device))
+        counted(inputs)
     return costs
 
 
@@ -174,6 +179,11 @@ def macs_by_layer(network: nn.Module, shape: tuple[int, ...]) -> dict[str, int]:
     {'0.weight': 1152}
     """
     return {name: cost.macs for name, cost in costs_by_layer(network, shape).items()}
+
+
+def macs_of_one(network: nn.Module, inputs: Any) -> int:
+    """Count the dense multiply-accumulates of one of `inputs`, a batch, which is passed once."""
+    return sum(cost.macs for cost in _costs(network, map_tensors(inputs, Tensor.clone)).values())
 
 
 def inference_flops(macs: Mapping[str, int], masks: Masks) -> float:

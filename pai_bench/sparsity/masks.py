@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from pai_bench.core.errors import BenchError
+from pai_bench.sparsity.wrappers import unwrapped
 
 PRUNABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
@@ -28,7 +30,9 @@ def prunable(network: nn.Module) -> list[tuple[str, Tensor]]:
     They are the weights of every linear and convolutional layer, first and last layers included,
     except those of layers that have an attribute `prunable = False`: set by the key `dense` of a
     network in benchmark.yaml, or by the builder. Biases and normalisation are never pruned
-    (NTK-SAP's code, and design choice of this benchmark).
+    (NTK-SAP's code, and design choice of this benchmark). A module of any other kind (recurrent,
+    attention, with matrices of its own) may name parameters of its own that are prunable in an
+    attribute `prunable_parameters`.
 
     Args:
         network: Any module.
@@ -40,29 +44,33 @@ def prunable(network: nn.Module) -> list[tuple[str, Tensor]]:
     ['0.weight']
     """
     return [
-        (weight_name(name), layer.weight)
-        for name, layer in layers(network)
-        if getattr(layer, "prunable", True)
+        (f"{name}.{key}" if name else key, getattr(module, key))
+        for name, module in network.named_modules()
+        for key in prunable_keys(module)
     ]
 
 
-def check_prunable(network: nn.Module) -> None:
-    """Check that there are prunable weights, and that each is a parameter of its own.
+def prunable_keys(module: nn.Module) -> tuple[str, ...]:
+    """Names of the prunable parameters that a module itself holds."""
+    if isinstance(module, PRUNABLE):
+        return ("weight",) if getattr(module, "prunable", True) else ()
+    keys: tuple[str, ...] = getattr(module, "prunable_parameters", ())
+    return keys
 
-    Weights that two layers share, or that are computed (weight_norm, spectral_norm), cannot be
-    replaced by masked ones for a single forward pass: scores would silently be wrong.
 
-    Raises:
-        BenchError: Nothing is prunable, or a weight is shared or computed.
+def left_out(network: nn.Module) -> dict[str, int]:
+    """Count the weights of every matrix and kernel that is not prunable, by parameter name.
+
+    Those of layers with `prunable = False` are left out on purpose, and not listed.
     """
-    parameters = dict(network.named_parameters())
-    weights = prunable(network)
-    if not weights:
-        raise BenchError("there is no conv or linear layer to prune")
-    for name, weight in weights:
-        if parameters.get(name) is not weight:
-            problem = "shared with another layer, or computed (weight_norm, spectral_norm)"
-            raise BenchError(f"{name} is no parameter of its own: it is {problem}")
+    covered = {id(weight) for _, weight in prunable(network)}
+    dense = (m for m in network.modules() if not getattr(m, "prunable", True))
+    covered |= {id(parameter) for module in dense for parameter in module.parameters(recurse=False)}
+    return {
+        name: parameter.numel()
+        for name, parameter in network.named_parameters()
+        if parameter.dim() > 1 and id(parameter) not in covered
+    }
 
 
 def weight_name(layer: str) -> str:
@@ -78,6 +86,9 @@ class Masks(Mapping[str, Tensor]):
     """Masks of a network: parameter name -> bool tensor of the parameter's shape.
 
     True where the weight is kept. A mapping that does not change; its tensors are not copied.
+    `pai_bench.prune` adds two attributes: `left_out`, the number of weights in each matrix or
+    kernel that no mask covers, by parameter name; and `start`, the weights that training is to
+    start from where a method chose others (`network.load_state_dict(masks.start, strict=False)`).
 
     Args:
         tensors: A mask for each prunable weight, by parameter name.
@@ -85,6 +96,9 @@ class Masks(Mapping[str, Tensor]):
     Raises:
         TypeError: A mask is not of dtype bool.
     """
+
+    left_out: Mapping[str, int] = MappingProxyType({})
+    start: Mapping[str, Tensor] = MappingProxyType({})
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         for name, mask in tensors.items():
@@ -175,12 +189,19 @@ class Masks(Mapping[str, Tensor]):
         """Set the weights at masked positions to exactly 0, in place.
 
         Args:
-            network: Has all the parameters that there are masks for, on any device.
+            network: Has all the parameters that there are masks for, on any device; it may be
+                wrapped (see `unwrapped`).
 
         Raises:
-            KeyError: It lacks one.
+            BenchError: It lacks one, or has it in another shape.
         """
-        weights = dict(prunable(network))
+        weights = dict(unwrapped(network).named_parameters(remove_duplicate=False))
+        for name, mask in self.items():
+            if name not in weights:
+                raise BenchError(f"there is a mask for {name}, but no such parameter")
+            if weights[name].shape != mask.shape:
+                shapes = f"{tuple(mask.shape)}, the weight has {tuple(weights[name].shape)}"
+                raise BenchError(f"the mask of {name} has shape {shapes}")
         for name, mask in self.items():
             weights[name].mul_(mask.to(weights[name].device))
 

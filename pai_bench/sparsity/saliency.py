@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import disable_saved_tensors_hooks
 from torch.func import functional_call
 
 from pai_bench.sparsity.masks import prunable
 
-Forward = Callable[[Tensor], Tensor]
+Forward = Callable[[Any], Tensor]
+_HOOKED = "saved tensors may be recomputed"
 
 
 def float_masks(masks: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
@@ -42,7 +46,34 @@ def masked_forward(
     buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
     masked = {name: values[name] * mask for name, mask in masks.items()}
     replaced = {**buffers, **(state or {}), **masked}
-    return lambda inputs: functional_call(network, replaced, (inputs,))
+
+    def forward(inputs: Any) -> Tensor:
+        try:
+            with disable_saved_tensors_hooks(_HOOKED):
+                outputs: Tensor = functional_call(network, replaced, (inputs,))
+                return outputs
+        except RuntimeError as error:
+            if _HOOKED not in str(error):
+                raise
+        recomputed: Tensor = _with_tensors(network, replaced)(inputs)
+        return recomputed
+
+    return forward
+
+
+def _with_tensors(network: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
+    """Copy a network, and give the copy these tensors in place of its parameters and buffers.
+
+    For activation checkpointing, which runs layers a second time in the backward pass: by then
+    `functional_call` has put the network's own weights back.
+    """
+    twin = copy.deepcopy(network)
+    for name, tensor in tensors.items():
+        path, _, key = name.rpartition(".")
+        module = twin.get_submodule(path)
+        delattr(module, key)
+        setattr(module, key, tensor)
+    return twin
 
 
 def mask_gradients(objective: Tensor, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -37,7 +37,7 @@ def kept_count(total: int, density: float) -> int:
 def random_scores(network: nn.Module, generator: torch.Generator) -> dict[str, Tensor]:
     """Draw one standard normal per prunable weight, on the CPU, in module order."""
     return {
-        name: torch.randn(weight.shape, generator=generator).to(weight.device)
+        name: torch.randn(weight.shape, generator=generator, device="cpu").to(weight.device)
         for name, weight in prunable(network)
     }
 

@@ -137,6 +137,10 @@ class Result:
     effective: float | None = None
     collapsed: tuple[str, ...] = ()
     """Layers of which nothing is kept."""
+    constant_scores: tuple[str, ...] = ()
+    """Layers whose weights all scored the same: what is kept of them, is by position."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """Number of weights in each matrix and kernel that no mask covers, by parameter name."""
     layers: tuple[Layer, ...] = ()
     flops: Flops | None = None
     sparse_bytes: float | None = None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from pai_bench.config.schema import Recipe
 from pai_bench.core.rng import RandomStreams
@@ -32,3 +33,5 @@ class MethodContext:
     initialise: Callable[[nn.Module], None] | None = None
     """Redraws the weights of a network in place by the network's initialisation; None: PyTorch's
     default initialisation stays."""
+    loss: Callable[..., Tensor] = cross_entropy
+    """Loss that methods score by, of outputs and labels."""

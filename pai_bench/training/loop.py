@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sized
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from pai_bench.config.schema import Recipe
-from pai_bench.sparsity.account import macs_by_layer
+from pai_bench.core.nested import map_tensors
+from pai_bench.sparsity.account import macs_of_one
 from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.training.optimizer import build_optimizer, build_schedule, clip_gradients
 
@@ -36,6 +38,7 @@ def train(
     batches: Passes,
     after_step: Callable[[int], None] = lambda _step: None,
     by: torch.optim.Optimizer | None = None,
+    loss: Callable[..., Tensor] = cross_entropy,
 ) -> Effort:
     """Train the masked `network` in place, with the same steps as the training of a cell.
 
@@ -43,9 +46,11 @@ def train(
         network: On the device of the batches; left in training mode.
         masks: Weights that are not kept are set to 0 and stay 0.
         recipe: Epochs or steps, optimizer, schedule, clipping and label smoothing.
-        batches: (images, labels), shaped (N, C, H, W) and (N,); an iteration is an epoch.
+        batches: (images, labels), shaped (N, C, H, W) and (N,), or what `pai_bench.prune` takes; an
+            iteration is an epoch.
         after_step: Callback after each step, with the number of steps taken so far.
         by: Optimizer of the network's parameters to use instead of the recipe's.
+        loss: Of outputs, labels and `label_smoothing`.
 
     Returns:
         Number of steps, and FLOPs.
@@ -56,25 +61,30 @@ def train(
     schedule = build_schedule(optimizer, recipe, len(batches))
     weights = prunable(network)
     factors = [masks[name].to(weight.dtype) for name, weight in weights]
-    step = seen = 0
-    shape: tuple[int, ...] = ()
+    step = seen = macs = 0
     for _ in range(recipe.epochs):
         for images, labels in batches:
             if step == recipe.steps:
                 break
             optimizer.zero_grad()
-            logits = network(images.to(weights[0][1].dtype))
-            cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing).backward()
+            inputs = map_tensors(images, partial(_as_real, dtype=weights[0][1].dtype))
+            macs = macs or macs_of_one(network, inputs)
+            loss(network(inputs), labels, label_smoothing=recipe.label_smoothing).backward()
             _mask([weight for _, weight in weights], factors)
             clip_gradients(network, recipe)
             optimizer.step()
-            step, seen, shape = step + 1, seen + len(images), tuple(images.shape[1:])
+            step, seen = step + 1, seen + len(labels)
             after_step(step)
             if schedule["interval"] == "step":
                 schedule["scheduler"].step()
         if schedule["interval"] == "epoch":
             schedule["scheduler"].step()
-    return Effort(step, 6.0 * seen * sum(macs_by_layer(network, shape).values()))
+    return Effort(step, 6.0 * seen * macs)
+
+
+def _as_real(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """Numbers in the dtype of the weights; integers, such as symbols, stay."""
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 
 def _mask(weights: list[Tensor], factors: list[Tensor]) -> None:

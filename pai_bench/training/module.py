@@ -27,7 +27,9 @@ from pai_bench.training.optimizer import build_optimizer, build_schedule, clip_g
 from pai_bench.training.restricted_batches import Batches, RestrictedBatches
 from pai_bench.training.sanity_checks import inverted
 
-_RECORDS = ("scoring_flops", "reused_seconds", "search_ids", "measured")
+_RECORDS = (
+    "scoring_flops", "reused_seconds", "search_ids", "constant_scores", "measured",
+)  # fmt: skip
 """Attributes that become part of the result, and so of every checkpoint."""
 
 
@@ -101,6 +103,8 @@ class SparseClassifier(pl.LightningModule):
         """What the method has measured and results are to keep: plain data, by name."""
         self.resumed = False
         """True: the masks were loaded from a checkpoint."""
+        self.constant_scores: tuple[str, ...] = ()
+        """Layers whose weights all scored the same: what is kept of them, is by position."""
         self.progress_callback: Callable[[str], None] = _ignore
         """Called with each progress message while masks are chosen."""
         self._passes, self._last_report = 0, 0.0
@@ -260,19 +264,25 @@ class SparseClassifier(pl.LightningModule):
         """
         self.training_cost.count(0, dense=images)
 
-    def restrict_inputs(self, batches: Batches) -> Batches:
+    def restrict_inputs(self, batches: Batches, convert: bool = True) -> Batches:
         """Restrict batches to what the method declares to need, in the dtype of its weights.
 
         Args:
             batches: (images, labels), shaped (N, C, H, W) and (N,).
+            convert: False: inputs have the dtype that they are to have.
 
         Returns:
             The same batches: images are zeros without `needs_data`, labels None without
             `needs_labels`. Iterating over them reports progress.
         """
-        dtype = next(self.network.parameters()).dtype
+        dtype = next(self.network.parameters()).dtype if convert else None
         return RestrictedBatches(
-            batches, dtype, self.needs_data, self.needs_labels, self._report_batch
+            batches,
+            dtype,
+            self.needs_data,
+            self.needs_labels,
+            copies=not self.trains_to_score,
+            on_batch=self._report_batch,
         )
 
     def report_progress(self, *details: str) -> None:

@@ -17,7 +17,7 @@ from pai_bench.experiment.cell import Cell
 from pai_bench.sparsity import account
 from pai_bench.sparsity.architecture import final_architecture
 from pai_bench.sparsity.compact import compact_network
-from pai_bench.sparsity.masks import Masks, layers
+from pai_bench.sparsity.masks import Masks, layers, left_out
 from pai_bench.sparsity.perceptron import Architecture
 from pai_bench.store.result import Accuracy, CompactedNetwork, Flops, Layer, Result
 from pai_bench.store.store import Curves
@@ -85,6 +85,8 @@ def result_of(
         density=module.masks.density(),
         effective=effective.density(),
         collapsed=tuple(module.masks.collapsed()),
+        constant_scores=module.constant_scores,
+        left_out=left_out(module.network),
         layers=_layers(module, effective),
         flops=_flops(module, macs),
         sparse_bytes=account.sparse_bytes(module.network, module.masks),

@@ -9,10 +9,13 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-Batches = Sequence[tuple[Tensor, Any]]
+from pai_bench.core.nested import map_tensors
+
+Batches = Sequence[tuple[Any, Any]]
 """(images, labels), shaped (N, C, H, W) and (N,); labels are None for a method without them.
 
-For text, sequences of symbols (N, 1, 1, L) and the next symbols (N, L).
+For text, sequences of symbols (N, 1, 1, L) and the next symbols (N, L). `pai_bench.prune` also
+hands out integers as they are, and several inputs in a tuple or a dictionary.
 """
 
 
@@ -35,16 +38,18 @@ def afresh(batches: Batches, number: int) -> Batches:
 
 
 @dataclass(frozen=True)
-class RestrictedBatches(Sequence[tuple[Tensor, Any]]):
+class RestrictedBatches(Sequence[tuple[Any, Any]]):
     """Lazily restricted batches: all of them at once may not fit in memory."""
 
     batches: Batches
-    dtype: torch.dtype
-    """Dtype of the network's weights, to which images are converted."""
+    dtype: torch.dtype | None
+    """Dtype of the network's weights, to which images are converted; None: they stay."""
     data: bool
     """False: images are zeros of their shape."""
     labels: bool
     """False: labels are None."""
+    copies: bool
+    """True: images are copies, as the network may change them in place and they are used again."""
     on_batch: Callable[[int, int], None]
     """Called with the index of each batch of a pass, from 0, and the number of batches."""
 
@@ -60,11 +65,15 @@ class RestrictedBatches(Sequence[tuple[Tensor, Any]]):
             return [self[n] for n in range(*number.indices(len(self)))]
         return self._restricted(*self.batches[number])
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Any]]:
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
         for number, (images, labels) in enumerate(self.batches):
             self.on_batch(number, len(self.batches))
             yield self._restricted(images, labels)
 
-    def _restricted(self, images: Tensor, labels: Any) -> tuple[Tensor, Any]:
-        pixels = images.to(self.dtype) if self.data else torch.zeros_like(images, dtype=self.dtype)
-        return pixels, labels if self.labels else None
+    def _restricted(self, images: Any, labels: Any) -> tuple[Any, Any]:
+        return map_tensors(images, self._pixels), labels if self.labels else None
+
+    def _pixels(self, images: Tensor) -> Tensor:
+        if not self.data:
+            return torch.zeros_like(images, dtype=self.dtype)
+        return images if self.dtype is None else images.to(self.dtype, copy=self.copies)

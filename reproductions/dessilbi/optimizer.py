@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Literal
 
@@ -86,6 +87,7 @@ class DessiLBI(torch.optim.Optimizer):
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         _check(group)
+        self._check_names()
         for name, parameter in _named(group):
             if name in self._names if self._names is not None else parameter.dim() in (2, 4):
                 _check_split(name, parameter)
@@ -94,6 +96,24 @@ class DessiLBI(torch.optim.Optimizer):
                     "gamma": torch.zeros_like(parameter, requires_grad=False),
                     "first_step": torch.full_like(parameter, math.inf, requires_grad=False),
                 }
+
+    def _check_names(self) -> None:
+        """Raise BenchError if two parameters have one name: results are told apart by names."""
+        names = Counter(name for group in self.param_groups for name, _ in _named(group) if name)
+        for name in sorted(name for name, count in names.items() if count > 1):
+            raise BenchError(
+                f"DessiLBI: {name} names two parameters; give those of each group names of the "
+                "whole network"
+            )
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state. Raises BenchError if it is that of another optimizer."""
+        for number, group in enumerate(state_dict.get("param_groups", [{}])):
+            for key in sorted(DEFAULTS.keys() - group.keys()):
+                raise BenchError(
+                    f"DessiLBI: the state is that of another optimizer: group {number} has no {key}"
+                )
+        super().load_state_dict(state_dict)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a pickled or loaded state, which lacks the attributes of this class."""

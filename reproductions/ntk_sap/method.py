@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, Protocol
 
 import torch
@@ -11,6 +12,7 @@ from torch import Generator, Tensor, nn
 
 from pai_bench import Masks, PruneAtInit, prunable, register
 from pai_bench.core.errors import BenchError
+from pai_bench.core.nested import map_tensors
 from pai_bench.networks.scratch import scratch_copy
 from pai_bench.sparsity.account import BATCH_NORMS
 from pai_bench.sparsity.saliency import add_into, float_masks, mask_gradients, masked_forward
@@ -51,7 +53,8 @@ class NormalDraws:
         return self._normal(like)
 
     def _normal(self, like: Tensor) -> Tensor:
-        noise = torch.randn(like.shape, generator=self._generator, dtype=like.dtype)
+        generator, dtype = self._generator, like.dtype
+        noise = torch.randn(like.shape, generator=generator, dtype=dtype, device="cpu")
         return noise.to(like.device)
 
 
@@ -117,21 +120,29 @@ class NTKSAP(PruneAtInit):
                 add_into(total, self._gradients(network, like, sweep * len(batches) + index))
         return {name: (score * self.masks[name]).abs() for name, score in total.items()}
 
-    def _gradients(self, network: nn.Module, like: Tensor, c: int) -> dict[str, Tensor]:
+    def _noise(self, c: int, like: Tensor) -> Tensor:
+        """Draw inputs of configuration `c`. Raises BenchError for integers, which are no noise."""
+        if not like.is_floating_point():
+            raise BenchError("NTK-SAP's inputs are white noise; this network takes integers")
+        assert self.draws is not None
+        return self.draws.inputs(c, like)
+
+    def _gradients(self, network: nn.Module, like: Any, c: int) -> dict[str, Tensor]:
         """dJ/dm of configuration `c`: J is the squared change of the masked network's logits."""
         assert self.draws is not None
         shapes = {name: weight.detach() for name, weight in prunable(network)}
         weights = {n: self.draws.weights(c, t, w) for t, (n, w) in enumerate(shapes.items())}
         self._last_weights = weights
-        inputs = self.draws.inputs(c, like)
+        inputs = map_tensors(like, partial(self._noise, c))
         perturbed = {
             n: weights[n] + self.hyper.epsilon * self.draws.perturbation(c, t, w)
             for t, (n, w) in enumerate(shapes.items())
         }
         masks = float_masks(self.masks, network)
-        state = calibrate(network, masks, weights, inputs)
-        base = masked_forward(network, masks, weights, state)(inputs)
-        shifted = masked_forward(network, masks, perturbed, state)(inputs)
+        fresh = partial(map_tensors, inputs, Tensor.clone)  # Some networks change their inputs.
+        state = calibrate(network, masks, weights, fresh())
+        base = masked_forward(network, masks, weights, state)(fresh())
+        shifted = masked_forward(network, masks, perturbed, state)(fresh())
         return mask_gradients((base - shifted).square().sum(), masks)
 
 
@@ -139,7 +150,7 @@ def calibrate(
     network: nn.Module,
     masks: Mapping[str, Tensor],
     weights: Mapping[str, Tensor],
-    inputs: Tensor,
+    inputs: Any,
 ) -> dict[str, Tensor]:
     """Compute the batch norms' statistics for a batch, in the masked, unperturbed network.
 

@@ -8,7 +8,7 @@ from torch import nn
 
 import pai_bench
 from pai_bench.config.schema import Recipe
-from pai_bench.core.errors import BenchError
+from pai_bench.core.errors import BenchError, BenchWarning
 from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.sparsity.select import kept_count
 from pai_bench.training import fit
@@ -100,7 +100,10 @@ def test_masks_are_those_of_rounds_done_by_hand():
 
 def test_rewinding_goes_to_a_step_of_the_first_training():
     net = network()
-    pai_bench.prune(net, "imp", 0.5, batches(), rounds=2, rewind=3, recipe=RECIPE)
+    with pytest.warns(BenchWarning, match="imp also chose weights to start from"):
+        masks = pai_bench.prune(net, "imp", 0.5, batches(), rounds=2, rewind=3, recipe=RECIPE)
+    assert all(map(torch.equal, net.parameters(), network().parameters()))
+    net.load_state_dict(masks.start, strict=False)
     expected = trained(network(), Masks.ones(net), stop=3)
     for one, two in zip(net.parameters(), expected.parameters(), strict=True):
         assert torch.allclose(one, two, atol=1e-6)

@@ -1,12 +1,14 @@
 """`pai_bench.prune`: any network, any method that prunes at initialisation."""
 
+import warnings
+
 import pytest
 import torch
 from torch import nn
 
 import pai_bench
 from pai_bench import PruneAtInit, prunable
-from pai_bench.core.errors import BenchError
+from pai_bench.core.errors import BenchError, BenchWarning
 from pai_bench.registry.methods import register
 from pai_bench.sparsity.select import kept_count
 
@@ -139,3 +141,34 @@ def test_a_method_of_ones_own_code_needs_no_file_of_its_own():
         assert masks["weight"].tolist() == [[False] * 4, [False, False, True, True]]
     with pytest.raises(BenchError, match='unknown hyper-parameter "round"; did you mean "rounds"'):
         pai_bench.prune(nn.Linear(4, 2), OfMyOwn, 0.25, [], round=2)
+
+
+def test_weights_that_a_method_chooses_are_handed_over_and_not_set():
+    net = nn.Linear(6, 4)
+    before = net.weight.clone()
+    with pytest.warns(BenchWarning, match="scaled-random also chose weights"):
+        masks = pai_bench.prune(net, "scaled-random", 0.25)
+    assert torch.equal(net.weight, before)
+    assert list(masks.start) == ["weight"]
+    assert torch.allclose(masks.start["weight"], 2 * before)
+
+
+def test_weights_without_masks_are_named_with_their_share_unless_one_has_chosen():
+    net = nn.ModuleDict({"lstm": nn.LSTM(3, 2), "head": nn.Linear(2, 5)})
+    with pytest.warns(BenchWarning, match=r"lstm.weight_hh_l0: 40 weights, 80.0% of all"):
+        masks = pai_bench.prune(net, "magnitude", 0.5)
+    assert masks.left_out == {"lstm.weight_ih_l0": 24, "lstm.weight_hh_l0": 16}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        chosen = pai_bench.prune(net, "magnitude", 0.5, prunable=["*.weight*"])
+    assert list(chosen) == ["lstm.weight_ih_l0", "lstm.weight_hh_l0", "head.weight"]
+
+
+def test_a_layer_whose_scores_say_nothing_is_said_and_all_of_them_are_an_error():
+    net = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
+    nn.init.constant_(net[0].weight, 0.5)
+    with pytest.warns(BenchWarning, match=r"score the same in 0\.weight"):
+        pai_bench.prune(net, "magnitude", 0.5)
+    nn.init.constant_(net[2].weight, 0.5)
+    with pytest.raises(BenchError, match="score the same in all layers"):
+        pai_bench.prune(net, "magnitude", 0.5)

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from pai_bench import networks
+from pai_bench.core.errors import BenchError
 from pai_bench.networks.scratch import scratch_copy
 
 SHAPES = {"lenet-300-100": (1, 28, 28), "resnet-20": (3, 32, 32), "mobilenet-v1": (3, 32, 32)}
@@ -126,3 +127,38 @@ def test_modules_with_a_way_of_their_own_are_copied_in_it():
         "a copy of its own"
     )
     assert scratch_copy(nn.Sequential(Stateful(1, 1)))[0].copied
+
+
+class Keeps(nn.Linear):
+    """Keeps its activations, alone and in containers."""
+
+    def forward(self, inputs):
+        self.kept = super().forward(inputs)
+        self.more = [self.kept, {"one": (self.kept.relu(),)}]
+        return self.kept
+
+
+def test_activations_are_copied_without_their_graph():
+    network = Keeps(2, 2)
+    network(torch.ones(1, 2))
+    twin = scratch_copy(network)
+    assert torch.equal(twin.kept, network.kept)
+    assert twin.kept.is_leaf
+    assert twin.more[0] is twin.kept
+    assert torch.equal(twin.more[1]["one"][0], network.more[1]["one"][0])
+
+
+def test_a_copy_of_a_compiled_network_runs_its_own_layers():
+    network = nn.Linear(2, 2)
+    network.compile(backend="eager")
+    twin = scratch_copy(network)
+    with torch.no_grad():
+        twin.weight.zero_()
+        assert torch.equal(twin(torch.ones(1, 2))[0], network.bias)
+
+
+def test_what_cannot_be_copied_is_named():
+    network = nn.Sequential(nn.Linear(2, 2))
+    network[0].numbers = (n for n in range(3))
+    with pytest.raises(BenchError, match="attribute numbers of a Linear cannot be copied"):
+        scratch_copy(network)

@@ -331,3 +331,24 @@ def test_weight_decay_asks_for_names():
 def test_half_precision_is_refused():
     with pytest.raises(BenchError, match="single precision"):
         DessiLBI(network(dtype=torch.bfloat16).named_parameters(), 0.1)
+
+
+def test_two_parameters_of_one_name_are_refused():
+    one, two = nn.Linear(3, 2), nn.Linear(3, 2)
+    groups = [{"params": list(layer.named_parameters())} for layer in (one, two)]
+    with pytest.raises(BenchError, match="bias names two parameters"):
+        DessiLBI(groups, 0.1)
+
+
+def test_the_state_of_another_optimizer_is_refused():
+    layer = nn.Linear(3, 2)
+    state = torch.optim.SGD(layer.parameters(), 0.1).state_dict()
+    with pytest.raises(BenchError, match="that of another optimizer: group 0 has no"):
+        DessiLBI(layer.named_parameters(), 0.1).load_state_dict(state)
+
+
+def test_the_mask_of_an_embedding_is_applied():
+    network = nn.Sequential(nn.Embedding(4, 3), nn.Flatten(), nn.Linear(6, 2))
+    masks = DessiLBI(network.named_parameters(), 0.1).mask(0.5)
+    masks.apply(network)
+    assert int(network[0].weight.count_nonzero()) == masks.kept_by_layer()["0.weight"]

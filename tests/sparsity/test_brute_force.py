@@ -371,7 +371,7 @@ def test_magnitude_names_the_layer_with_a_weight_that_is_not_finite(bad):
     net = chain(4, 5, 3)
     with torch.no_grad():
         net[2].weight[1, 2] = bad
-    with pytest.raises(BenchError, match=r"the scores of 2\.weight are not finite"):
+    with pytest.raises(BenchError, match=r"2\.weight is not finite"):
         pai_bench.prune(net, "magnitude", 0.5, [])
 
 
@@ -380,7 +380,7 @@ def test_a_weight_that_is_no_number_is_an_error(method):
     net = chain(4, 5, 3)
     with torch.no_grad():
         net[0].weight[1, 2] = float("nan")
-    with pytest.raises(BenchError, match=r"the scores of [02]\.weight are not finite"):
+    with pytest.raises(BenchError, match=r"0\.weight is not finite"):
         pai_bench.prune(net, method, 0.5, [(torch.ones(6, 4), LABELS)])
 
 

@@ -297,6 +297,8 @@ def test_a_collapsed_network_is_trained_or_skipped_and_counts_either_way(
     outcome = fit.fit_cell(changed(cell, collapsed=rule), settings)
     result = outcome.result
     assert "fc2.weight" in result.collapsed
+    assert result.constant_scores == ("fc2.weight",)
+    assert Result.from_json(json.loads(json.dumps(result.to_json()))) == result
     assert 0 < result.accuracy.last < 0.3
     assert result.density == pytest.approx(0.02, abs=1e-4)
     if rule == "train":

@@ -30,6 +30,8 @@ function cellView(cell) {
       ["achieved density", both(cell.achieved)], ["effective density", both(cell.effective)],
       ["collapsed layers", collapsed.length ? h("span", { class: "alarm" }, collapsed.join(", "))
         : cell.collapsed && "none"],
+      ["layers scored alike", cell.constant_scores && h("span", { class: "alarm" }, cell.constant_scores.join(", "))],
+      ["without masks", cell.left_out],
     ], "across"),
     cell.command && facts([["command", command(cell.command)]], "facts stack"),
     cell.curves && curvesView(cell.curves, images), cell.layers && cell.layers.length > 0 && layersView(cell.layers, collapsed),

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from pai_bench.core.errors import BenchError
+from pai_bench.core.errors import BenchError, first_line
 from pai_bench.networks.ntk import chain, hooks, jacobian, layers
 from pai_bench.networks.ntk.layers import Trace
 
@@ -31,6 +31,7 @@ def empirical_ntk(
     method: Method = "auto",
     memory_mb: float = MEMORY_MB,
     parameters: Mapping[str, Tensor] | None = None,
+    verify: bool = False,
 ) -> Tensor:
     """Compute the empirical neural tangent kernel between two batches of inputs.
 
@@ -47,23 +48,43 @@ def empirical_ntk(
         masks: Parameter name -> bool mask, for a masked tangent.
         method: How derivatives are computed: `chain` layer by layer, for an nn.Sequential of common
             layers; `hooks` by autograd, for any network whose parameters belong to linear layers,
-            convolutions and batch norms; `jacobian` in full by torch.func, for any other. `auto`
-            takes the first that supports the network.
+            convolutions and batch norms, of exactly these types, are not shared, and are used by
+            calls of their layers alone, which is checked; `jacobian` in full by torch.func, for any
+            other. `auto` takes the first that supports the network.
         memory_mb: Approximate MiB for the derivatives by one layer's weights at a time.
         parameters: Replace the network's own, by name; gradients flow back to those that require
             them.
+        verify: Compare with the full Jacobian, which tells whether outputs mix images.
 
     Returns:
         The kernel (n1, n2, k, k).
 
     Raises:
         BenchError: The network mixes images or draws at random (training mode), a masked tangent
-            has no masks, or `method` does not support the network.
+            has no masks, its outputs are not (n, k), `method` does not support it, or the kernel
+            is not that of the Jacobian.
     """
     images = torch.cat([x1, x2])
-    return outputs_and_kernel(
-        network, images, len(x1), tangent, masks, method, memory_mb, parameters
-    )[1]
+    options = tangent, masks
+    kernel = outputs_and_kernel(network, images, len(x1), *options, method, memory_mb, parameters)[
+        1
+    ]
+    if verify:
+        full = outputs_and_kernel(
+            network, images, len(x1), *options, "jacobian", memory_mb, parameters
+        )[1]
+        _compare(kernel.detach(), full.detach())
+    return kernel
+
+
+def _compare(kernel: Tensor, full: Tensor) -> None:
+    """Raise BenchError where a kernel is not that of the full Jacobian, to rounding."""
+    difference = float((kernel - full).norm() / full.norm())
+    if not difference <= torch.finfo(full.dtype).eps ** 0.5:
+        raise BenchError(
+            f"the kernel differs by {difference:.1%} from that of the full Jacobian, image by "
+            "image: use method=jacobian, or mix no images"
+        )
 
 
 def outputs_and_kernel(
@@ -83,15 +104,32 @@ def outputs_and_kernel(
     _check(network, tangent, masks)
     values = dict(parameters or network.named_parameters())
     tangent_masks = masks if tangent == "masked" else None
+    trace = None
     if method in ("auto", "chain") and chain.supports(network):
         trace = chain.trace(network, values, images)
     elif method in ("auto", "hooks") and hooks.supports(network):
-        trace = hooks.trace(network, values, images)
-    elif method in ("auto", "jacobian"):
-        return jacobian.outputs_and_kernel(network, values, images, first, tangent_masks)
-    else:
+        trace = _hooked(network, values, images)
+    if trace is not None:
+        return trace.outputs, layers.kernel(trace, first, tangent_masks, memory_mb)
+    if method not in ("auto", "jacobian"):
         raise BenchError(f"method {method} does not support the layers of this network; try auto")
-    return trace.outputs, layers.kernel(trace, first, tangent_masks, memory_mb)
+    try:
+        return jacobian.outputs_and_kernel(network, values, images, first, tangent_masks)
+    except RuntimeError as error:
+        reason = f"the Jacobian of this network cannot be computed: {first_line(error)}"
+        raise BenchError(reason) from error
+
+
+def _hooked(network: nn.Module, parameters: Mapping[str, Tensor], images: Tensor) -> Trace | None:
+    """Trace by hooks; None where the outputs do not only depend on what they record."""
+    before = torch.get_rng_state()
+    try:
+        trace = hooks.trace(network, parameters, images)
+    except hooks.Unsupported:
+        return None
+    if not torch.equal(before, torch.get_rng_state()):
+        raise BenchError("the forward pass draws at random: call network.eval()")
+    return trace
 
 
 def _check(network: nn.Module, tangent: Tangent, masks: Mapping[str, Tensor] | None) -> None:

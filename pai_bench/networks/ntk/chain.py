@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pai_bench.networks.ntk.layers import Trace, Use
+from pai_bench.networks.ntk.plain import check_outputs, is_plain, shares_parameters
 
 Pull = Callable[[Tensor], Tensor]
 """Pull-back: derivatives by a layer's output (n, k, ...) -> those by its input."""
@@ -20,12 +21,15 @@ Step = tuple[Tensor, Pull]
 
 
 def supports(network: nn.Module) -> bool:
-    """Whether all layers of the network are supported here, and each is used once."""
-    if not isinstance(network, nn.Sequential):
+    """Whether all layers of the network are supported here, and each is used once, as it is."""
+    containers = [module for module in network.modules() if isinstance(module, nn.Sequential)]
+    if not isinstance(network, nn.Sequential) or shares_parameters(network):
         return False
     steps = list(_flat(network))
-    return len({id(layer) for _, layer in steps}) == len(steps) and all(
-        type(layer) in STEPS and _has_common_options(layer) for _, layer in steps
+    return (
+        len({id(layer) for _, layer in steps}) == len(steps)
+        and all(is_plain(container, (nn.Sequential,)) for container in containers)
+        and all(is_plain(layer, STEPS) and _has_common_options(layer) for _, layer in steps)
     )
 
 
@@ -39,6 +43,7 @@ def trace(network: nn.Module, parameters: Mapping[str, Tensor], images: Tensor) 
         own = {key: parameters[f"{name}.{key}"] for key, _ in layer.named_parameters()}
         current, pull = STEPS[type(layer)](layer, own, inputs)
         pulls.append((name, layer, inputs, pull))
+    check_outputs(current)
     return Trace(current, _backwards(current, pulls))
 
 
@@ -159,7 +164,7 @@ def _has_common_options(layer: nn.Module) -> bool:
         return layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
     if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
         return layer.affine and layer.track_running_stats
-    return True
+    return not getattr(layer, "return_indices", False)
 
 
 STEPS: dict[type[nn.Module], Callable[[nn.Module, Mapping[str, Tensor], Tensor], Step]] = {

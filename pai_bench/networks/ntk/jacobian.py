@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev, vmap
 
+from pai_bench.networks.ntk.plain import check_outputs
+
 
 def outputs_and_kernel(
     network: nn.Module,
@@ -18,8 +20,9 @@ def outputs_and_kernel(
     """Contract the Jacobians of the `first` images with those of the others."""
 
     def forward(values: Mapping[str, Tensor], image: Tensor) -> tuple[Tensor, Tensor]:
-        output: Tensor = functional_call(network, dict(values), (image.unsqueeze(0),))[0]
-        return output, output
+        outputs: Tensor = functional_call(network, dict(values), (image.unsqueeze(0),))
+        check_outputs(outputs)
+        return outputs[0], outputs[0]
 
     per_image = vmap(jacrev(forward, has_aux=True), in_dims=(None, 0))
     jacobians, outputs = per_image(dict(parameters), images)
