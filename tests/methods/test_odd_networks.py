@@ -5,6 +5,7 @@ they keep the right number of weights. Nothing that is the caller's may change i
 """
 
 import contextlib
+import functools
 import importlib.util
 import random
 import re
@@ -481,15 +482,9 @@ def pruned(network, method, density, batches, options):
     return prune(network, method, batches=batches, **arguments)
 
 
-def twin_masks(case, method, density):
-    batches = (case.twin_batches or case.batches or odd.ordinary)()
-    if not isinstance(batches, list) or not all(
-        isinstance(pair[1], torch.Tensor) for pair in batches
-    ):
-        batches = odd.ordinary()
-    if not case.twin_batches:
-        batches = odd.sequences() if case.batches is odd.sequences else odd.ordinary()
-    return list(pruned(case.twin(), method, density, batches, {}).values())
+@functools.cache
+def twin_masks(twin, batches, method, density):
+    return list(pruned(twin(), method, density, (batches or odd.ordinary)(), {}).values())
 
 
 def outcome(name, method, density=0.4):
@@ -518,7 +513,8 @@ def outcome(name, method, density=0.4):
     if masks.kept != kept_count(masks.total, density):
         return "silent", f"{masks.kept} of {masks.total} kept"
     if case.twin and method not in case.differs:
-        for one, other in zip(masks.values(), twin_masks(case, method, density), strict=True):
+        twin = twin_masks(case.twin, case.twin_batches, method, density)
+        for one, other in zip(masks.values(), twin, strict=True):
             if not torch.equal(one.cpu(), other):
                 return "silent", f"{int((one.cpu() != other).sum())} of {masks.total} differ"
     return "right", ""
