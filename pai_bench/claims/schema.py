@@ -57,6 +57,8 @@ class ReplayOfClaims(_Block):
 
     deviations: tuple[str, ...]
     """How what is run is known to differ from what they ran."""
+    seeds_seen: int | None = Field(default=None, ge=0)
+    """Replicas whose results had been seen when their number was settled, as of a suite."""
 
 
 class _About(_Block):

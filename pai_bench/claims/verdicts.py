@@ -44,7 +44,7 @@ from pai_bench.claims.lookup import NOT_YET, ResultLookup
 from pai_bench.claims.metric_registry import Kind
 from pai_bench.claims.paired_tests import holm
 from pai_bench.claims.power import MOST, POWER, seeds_needed
-from pai_bench.claims.schema import Claim, Claims, SuiteOfClaims, hyper_of
+from pai_bench.claims.schema import Claim, Claims, ReplayOfClaims, SuiteOfClaims, hyper_of
 from pai_bench.claims.statistics import CONFIDENCE
 
 State = Literal["reproduced", "not reproduced", "inconclusive", "not run"]
@@ -140,9 +140,9 @@ def _alone(claim: Claim, claims: Claims, measured: ResultLookup) -> Verdict:
     return replace(verdict, reason=few) if n < SEEDS else verdict
 
 
-def settled_after(suites: Iterable[SuiteOfClaims]) -> str:
+def settled_after(tested: Iterable[SuiteOfClaims | ReplayOfClaims]) -> str:
     """Say what had been seen when the number of seeds was settled; empty where nothing had."""
-    seen = [suite.seeds_seen for suite in suites]
+    seen = [each.seeds_seen for each in tested]
     known = [number for number in seen if number is not None]
     if len(known) < len(seen):
         return "whether their number was fixed before any result was seen is not recorded"
@@ -151,16 +151,17 @@ def settled_after(suites: Iterable[SuiteOfClaims]) -> str:
 
 def _of_replays(claim: Claim, claims: Claims, measured: ResultLookup) -> Verdict:
     """Test a claim by replays of the program that printed it."""
-    deviations = claims.content.replays[claim.replay].deviations
+    replay = claims.content.replays[claim.replay]
     again = (
         f"pai-bench replay {claim.paper} --programs {claim.replay} --steps {max(1, int(claim.at))}"
     )
     values = measured.replays(claim)
     if isinstance(values, str):
-        return Verdict(claim, "not run", values, deviations=deviations, command=again)
+        return Verdict(claim, "not run", values, deviations=replay.deviations, command=again)
     n, test = min(map(len, values.values())), least_alike(values, claim)
     reason = f"{n} replica{'s' * (n != 1)}, a verdict needs {SEEDS}"
-    return Verdict(claim, "inconclusive", reason, n, test, None, deviations, again)
+    settled = settled_after([replay])
+    return Verdict(claim, "inconclusive", reason, n, test, None, replay.deviations, again, settled)
 
 
 def _tested(claim: Claim, by_seed: Sequence[Mapping[int, float]]) -> tuple[ClaimTest | None, int]:

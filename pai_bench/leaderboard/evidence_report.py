@@ -215,7 +215,9 @@ def _failures(tested: Sequence[Verdict]) -> Iterator[str]:
 def _deviations(claims: Claims, tested: Sequence[Verdict]) -> Iterator[str]:
     """How the cells behind the verdicts differ from what the paper ran."""
     for program in dict.fromkeys(v.claim.replay for v in tested if v.claim.replay):
-        yield f"**Replay of `{program}`** differs from what the authors ran:"
+        of_program = {v.seeds for v in tested if v.claim.replay == program and v.seeds}
+        settled = "".join(f" (of replicas, {text})" for text in of_program)
+        yield f"**Replay of `{program}`**{settled} differs from what the authors ran:"
         yield ""
         yield from (f"- {line}" for line in claims.content.replays[program].deviations)
         yield ""

@@ -5,16 +5,15 @@ They lie beside the folders of suites, for a replay is no cell: nothing of it wa
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from pai_bench.core.errors import BenchError, first_line
 from pai_bench.core.files import atomic_write
+from pai_bench.store.integrity import DIGEST, record_digest, sealed
 from pai_bench.store.result import Result
 from pai_bench.store.store import without_folders
 from pai_bench.store.stored_result import read_json
@@ -38,10 +37,10 @@ def write(folder: Path, paper: str, program: str, replica: Replica, result: Resu
     """
     command = without_folders(result.environment.get("command", ""))
     result = replace(result, environment={**result.environment, "command": command})
-    record = result.to_json()
+    record = sealed({"result": result.to_json()})
     path = folder / f"{_stem(paper, program)}-run-{replica.run}-{replica.number}.json"
     with atomic_write(path) as beside:
-        text = json.dumps({"result": record, "digest": _digest(record)}, indent=1, allow_nan=False)
+        text = json.dumps(record, indent=1, allow_nan=False)
         beside.write_text(f"{text}\n", encoding="utf-8")
     return path
 
@@ -68,12 +67,8 @@ def _stem(paper: str, program: str) -> str:
 def _result(path: Path) -> Result:
     record = read_json(str(path))
     try:
-        if record["digest"] != _digest(record["result"]):
+        if record[DIGEST] != record_digest(record):
             raise BenchError(f"{path}: altered since it was written; remove it to replay again")
         return Result.from_json(record["result"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BenchError(f"{path}: not a replay: {first_line(error)}") from error
-
-
-def _digest(record: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()

@@ -15,7 +15,7 @@ authors: [Ann One]
 year: 2020
 sources: {log: {what: a log}}
 replays:
-  lenet-5: {deviations: [another program]}
+  lenet-5: {deviations: [another program], seeds_seen: 2}
 tables:
   loss: {about: loss, source: log, replay: lenet-5, metric: transfer-loss, columns: 0 100,
          rows: {NTT: "7.737,9.652 4.686,5.681"}}
@@ -43,6 +43,7 @@ def test_what_every_run_gives_again_is_reproduced(judged):
     found = judged({1: [4.6861, 4.6860, 4.6859], 2: [5.6811, 5.6810, 5.6809]})
     assert (found["100"].state, found["100"].n) == ("reproduced", 3)
     assert found["100"].deviations == ("another program",)
+    assert found["100"].seeds == "their number was settled after 2 had been seen"
     assert found["0"].state == "not run"
     assert found["0"].command == "pai-bench replay ntt --programs lenet-5 --steps 1"
 
