@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pai_bench.config import include
 from pai_bench.config.document import Document, Location
 from pai_bench.config.schema import Benchmark, Suite
-from pai_bench.core.errors import BenchError, did_you_mean
+from pai_bench.core.errors import BenchError, check_name, did_you_mean
 
 
 class Checked(Protocol):
@@ -32,8 +32,19 @@ def load(path: Path, methods: Mapping[str, Checked]) -> Benchmark:
         settings = Benchmark.model_validate_json(document.as_json())
     except ValidationError as error:
         raise document.explain(error) from None
+    _check_keys(settings, document)
     _check_names(settings, document, methods)
     return settings
+
+
+def _check_keys(settings: Benchmark, document: Document) -> None:
+    """Check the names of what becomes files and folders."""
+    for section in ("data", "networks", "recipes", "suites"):
+        for name in getattr(settings, section):
+            try:
+                check_name("the name", name)
+            except BenchError as error:
+                raise document.error((section, name), str(error)) from None
 
 
 def _check_names(settings: Benchmark, document: Document, methods: Mapping[str, Checked]) -> None:

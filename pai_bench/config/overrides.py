@@ -13,7 +13,7 @@ from pai_bench.config.document import Loader
 from pai_bench.config.scaling import scale_schedule
 from pai_bench.config.schema import Benchmark, Network, Recipe
 from pai_bench.core import import_utils
-from pai_bench.core.errors import BenchError, first_line, unknown
+from pai_bench.core.errors import BenchError, check_name, first_line, unknown
 
 
 def with_overrides(settings: Benchmark, name: str) -> Benchmark:
@@ -28,6 +28,7 @@ def with_overrides(settings: Benchmark, name: str) -> Benchmark:
 
     Raises BenchError for an unknown suite, network or key, or a value that the key cannot have.
     """
+    check_name("suite", name)
     base, *changes = name.split("+")
     if base not in settings.suites:
         raise unknown("suite", base, settings.suites)

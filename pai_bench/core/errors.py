@@ -40,6 +40,20 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"known: {', '.join(names)}" if names else "none is known"
 
 
+def check_name(kind: str, name: str, where: str = "") -> None:
+    """Refuse a name that would leave the folder that it is used in, or be a formula in a table.
+
+    Raises BenchError, which begins with `where`.
+
+    >>> check_name("suite", "quick+lr=0.1")
+    >>> check_name("suite", "../quick")
+    Traceback (most recent call last):
+    pai_bench.core.errors.BenchError: suite '../quick': a name has no slash, and no sign first
+    """
+    if not name.isprintable() or name[:1] in ("", *".=+-@") or "/" in name or "\\" in name:
+        raise BenchError(f"{where}{kind} {name!r}: a name has no slash, and no sign first")
+
+
 def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> BenchError:
     """Build the error for a name that nobody declared."""
     return BenchError(f'{where}unknown {kind} "{name}"; {did_you_mean(name, known)}')

@@ -81,7 +81,7 @@ def _csv(columns: Mapping[str, type], rows: Iterable[Mapping[str, Value]]) -> by
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    return text.getvalue().encode()
+    return text.getvalue().encode(errors="replace")
 
 
 def _parquet(columns: Mapping[str, type], rows: Iterable[Mapping[str, Value]]) -> bytes:
@@ -160,5 +160,5 @@ def _latex_text(text: str) -> str:
     >>> print(_latex_text("100 % of a_b"), _latex_text("-0.36 ± 0.34"))
     100 \% of a\_b $-$0.36 $\pm$ 0.34
     """
-    escaped = "".join(_LATEX.get(character, character) for character in text)
+    escaped = "".join(_LATEX.get(c, c) for c in " ".join(text.split()))
     return re.sub(r"^-(?=\d)", "$-$", escaped)

@@ -35,4 +35,4 @@ def escaped(text: str) -> str:
     >>> print(escaped("a|b (start_from=x*y)"))
     a\|b (start\_from=x\*y)
     """
-    return re.sub(r"([\\|*_`<>\[\]])", r"\\\1", text)
+    return re.sub(r"([\\|*_`<>\[\]])", r"\\\1", " ".join(text.split()))

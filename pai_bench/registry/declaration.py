@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pai_bench.core.errors import BenchError, did_you_mean
+from pai_bench.core.errors import BenchError, check_name, did_you_mean
 from pai_bench.core.project import at
 from pai_bench.registry import source
 from pai_bench.registry.inheritance import Bases, ClassSource
@@ -134,6 +134,7 @@ def _name(file: SourceFile, call: ast.Call) -> str:
     name = _literal_name(call)
     if name is None:
         raise BenchError(f'{file.at(call.lineno)}: write @register("name") with the name itself')
+    check_name("method", name, f"{file.at(call.lineno)}: ")
     return name
 
 

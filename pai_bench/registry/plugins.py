@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from pai_bench.config.schema import Benchmark, Data, Network
 from pai_bench.core import import_utils
-from pai_bench.core.errors import BenchError
+from pai_bench.core.errors import BenchError, check_name
 from pai_bench.core.project import at
 from pai_bench.core.registry import Registry
 from pai_bench.registry import source
@@ -125,6 +125,7 @@ def _declaration(kind: str, call: ast.Call, target: str, path: Path, digest: str
     except ValueError:
         problem = f'write @{kind}("name", key=value, ...) with literal values'
         raise BenchError(f"{origin}: {problem}") from None
+    check_name(kind, str(name), f"{origin}: ")
     # Code is part of what is declared: a changed file makes new cells.
     fields = {"build": target} if kind == "network" else {"load": target, "code": digest}
     if kind == "network":
