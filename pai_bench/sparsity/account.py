@@ -13,6 +13,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from pai_bench.core.nested import map_tensors
+from pai_bench.sparsity import recurrent
 from pai_bench.sparsity.masks import Layer, Masks, layers, prunable, weight_name
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -82,7 +83,8 @@ def effective(network: nn.Module, masks: Mapping[str, Tensor], shape: tuple[int,
     average pooling (the position of the maximum depends on the data). A dilated or adaptive max
     pooling passes its signal through one of the reached values. Every symbol reaches all values of
     an embedding. A module in which signals do not just add up (the gates of a GRU) has a method
-    `reached`, with the arguments of `forward`, that returns sums of what its outputs depend on.
+    `reached`, with the arguments of `forward`, that returns sums of what its outputs depend on;
+    those of torch have theirs in recurrent.py.
 
     Args:
         network: The network; it is not changed.
@@ -98,8 +100,10 @@ def effective(network: nn.Module, masks: Mapping[str, Tensor], shape: tuple[int,
     for module in probe.modules():
         if isinstance(module, nn.Embedding):
             module.weight.data.fill_(1)
-        if hasattr(module, "reached"):
-            module.forward = module.reached  # type: ignore[assignment]
+        reached = getattr(module, "reached", None) or recurrent.reached_by(module, _reach)
+        if reached is not None:
+            _fill(module)
+            module.forward = reached
     for name, weight in prunable(probe):
         weight.data = masks[name].to("cpu", torch.float64)
         weight.requires_grad_()
@@ -111,6 +115,12 @@ def effective(network: nn.Module, masks: Mapping[str, Tensor], shape: tuple[int,
         )
     reached = {n: (g > 0) & masks[n].cpu() for n, g in zip(weights, gradients, strict=True)}
     return Masks({name: reached[name] for name in masks})
+
+
+def _fill(module: nn.Module) -> None:
+    """Set the matrices that a module itself holds to 1, and its vectors to 0."""
+    for parameter in module.parameters(recurse=False):
+        parameter.data.fill_(float(parameter.dim() > 1))
 
 
 def _make_transparent(layer: Layer) -> None:
@@ -157,6 +167,8 @@ def _costs(network: nn.Module, inputs: Any) -> dict[str, LayerCost]:
     counted = copy.deepcopy(network).eval()
     for name, layer in layers(counted):
         layer.register_forward_hook(_counter(costs, weight_name(name)))
+    for name, module in counted.named_modules():
+        module.register_forward_hook(_counter_of_uses(costs, name), with_kwargs=True)
     with torch.no_grad():
         counted(inputs)
     return costs
@@ -168,6 +180,19 @@ def _counter(costs: dict[str, LayerCost], name: str) -> Callable[[nn.Module, obj
         earlier = costs[name].places if name in costs else 0
         weights = dict(layer.named_parameters())["weight"].numel()
         costs[name] = LayerCost(weights, channels, earlier + output[0].numel() // channels)
+
+    return count
+
+
+def _counter_of_uses(costs: dict[str, LayerCost], module: str) -> Callable[..., None]:
+    """Count what recurrent and attention modules multiply, which are more than one layer."""
+
+    def count(of: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], _output: Any) -> None:
+        matrices = dict(of.named_parameters())
+        for key, places in recurrent.uses(of, (*args, *kwargs.values())):
+            name, weight = f"{module}.{key}" if module else key, matrices[key]
+            earlier = costs[name].places if name in costs else 0
+            costs[name] = LayerCost(weight.numel(), len(weight), earlier + places)
 
     return count
 

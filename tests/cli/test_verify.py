@@ -10,8 +10,8 @@ from pai_bench.store.store import Store
 @pytest.fixture
 def altered(tmp_path, quick, settings, methods):
     """A folder of results, one of which was edited by hand."""
-    cells = grid.cells(settings, methods, "ntt-mnist")[-2:]
-    store = Store(tmp_path / "runs", "ntt-mnist")
+    cells = grid.cells(settings, methods, "ntt-mnist-steps")[-2:]
+    store = Store(tmp_path / "runs", "ntt-mnist-steps")
     for cell in cells:
         store.put(cell, Result("done", accuracy=Accuracy(0.9, 0.9, 1)), {"test_accuracy": [0.9]})
     path = store.folder / cells[-1].id / "result.json"
@@ -22,7 +22,7 @@ def altered(tmp_path, quick, settings, methods):
 def test_a_store_is_whole_until_somebody_edits_it(call, tmp_path, altered):
     code, out, _ = call("verify", "runs")
     assert code == 1
-    assert f"wrong    runs/ntt-mnist/{altered.parent.name}/result.json: altered since" in out
+    assert f"wrong    runs/ntt-mnist-steps/{altered.parent.name}/result.json: altered since" in out
     altered.write_text(altered.read_text().replace("0.99", "0.9"))
     code, out, _ = call("verify", "runs")
     assert code == 0
@@ -36,12 +36,12 @@ def test_the_evidence_is_what_was_written(call):
 @pytest.mark.parametrize(
     "command",
     [
-        ("leaderboard", "--suite", "ntt-mnist"),
-        ("leaderboard", "--suite", "ntt-mnist", "--wandb", "offline"),
+        ("leaderboard", "--suite", "ntt-mnist-steps"),
+        ("leaderboard", "--suite", "ntt-mnist-steps", "--wandb", "offline"),
         ("claims", "ntt", "--runs", "runs"),
-        ("export", "ntt-mnist"),
-        ("compare", "ntt", "dense", "--suite", "ntt-mnist"),
-        ("evidence", "ntt-mnist", "kept"),
+        ("export", "ntt-mnist-steps"),
+        ("compare", "ntt", "random", "--suite", "ntt-mnist-steps"),
+        ("evidence", "ntt-mnist-steps", "kept"),
     ],
 )
 def test_no_command_shows_what_was_altered(call, tmp_path, altered, command):

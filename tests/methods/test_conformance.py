@@ -413,17 +413,6 @@ class Thaws(SparseClassifier):
         taste: float = 0.5
 
 
-@register("mistyped")
-class Mistyped(Good):
-    """Have a default of another type than annotated."""
-
-    @dataclass(frozen=True)
-    class Hyper(PruneAtInit.Hyper):
-        """One more."""
-
-        steps: int = 0.5
-
-
 @register("broken-option")
 class BrokenOption(Good):
     """Fail for one choice of an option."""
@@ -586,7 +575,6 @@ MORE = [
     (SomeTime, "declaration", "when is 'later'; it must be one of init, during, path"),
     (Wordless, "declaration", "no docstring"),
     (Thaws, "hyper-parameters", "Thaws.Hyper is not a frozen dataclass; decorate it"),
-    (Mistyped, "hyper-parameters", "steps is 0.5, annotated int"),
     (PeeksAtLabels, "labels", "other labels give other masks; declare needs_labels = True"),
     (MadeOfFloats, "masks", "mask 1.weight must be bool, got torch.float32"),
     (KeepsTooMany, "density", "193 of 640 weights are kept, the target is 192"),

@@ -14,6 +14,7 @@ from pai_bench.core.errors import BenchError
 from pai_bench.core.nested import map_tensors, tensors_of
 from pai_bench.methods.validate.objective import Loss, as_tensor, class_labels
 from pai_bench.methods.validate.probe import probe
+from pai_bench.training.restricted_batches import afresh
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,14 @@ class CheckedBatches(Sequence[tuple[Any, Any]]):
         self._dtype, self._device = first.dtype, first.device
         self._outputs: Tensor | None = None
         self._integers = True
+
+    def afresh(self, number: int) -> CheckedBatches:
+        """The caller's batches drawn again, if they can be, and checked alike."""
+        again = CheckedBatches(
+            afresh(self._source, number), self._network, self._original, self._needs
+        )
+        again._outputs, again._integers = self._outputs, self._integers
+        return again
 
     def __len__(self) -> int:
         return len(self._source)
