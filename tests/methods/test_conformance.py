@@ -149,11 +149,12 @@ class NotANumber(Good):
 
 
 @register("global-numpy")
-class GlobalNumpy(Good):
-    """Draw from numpy's global generator."""
+class GlobalNumpy(SparseClassifier):
+    """Draw from numpy's global generator, which only PruneAtInit seeds."""
 
-    def shift(self, batches):
-        return super().shift(batches) + np.random.standard_normal()
+    def sparsify(self, batches):
+        drawn = {n: torch.from_numpy(np.random.random(w.shape)) for n, w in prunable(self.network)}
+        return topk_masks(drawn, self.context.density)
 
 
 @register("global-torch")
@@ -169,9 +170,9 @@ class GlobalTorch(SparseClassifier):
 class SeedsTheWorld(Good):
     """Seed a global generator, and leave it so."""
 
-    def shift(self, batches):
+    def sparsify(self, batches):
         random.seed(5)
-        return super().shift(batches)
+        return super().sparsify(batches)
 
 
 @register("unseeded")
@@ -225,7 +226,9 @@ class Caches(Good):
 
 @register("spoils-images")
 class SpoilsImages(Good):
-    """Normalise the images in place."""
+    """Normalise the images in place; those that train get no copies."""
+
+    trains_to_score = True
 
     def shift(self, batches):
         return sum(float(images.sub_(images.mean()).amax()) for images, _ in batches)
@@ -465,11 +468,12 @@ class PrunesOn(Good):
 
 @register("noisy-training")
 class NoisyTraining(Good):
-    """Train with noise from numpy's global generator."""
+    """Train with noise that nobody has seeded."""
 
     def training_step(self, batch, index):
         images, labels = batch
-        return super().training_step((images + np.random.standard_normal(), labels), index)
+        noise = np.random.default_rng().standard_normal()
+        return super().training_step((images + noise, labels), index)
 
 
 @register("fails-to-train")
