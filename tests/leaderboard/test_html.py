@@ -303,6 +303,21 @@ def drawn(page, tmp_path, browser):
     return draw
 
 
+def test_what_a_plugin_says_of_itself_is_text_in_a_browser(page, tmp_path, browser):
+    page = copy.deepcopy(page)
+    said = "<img src=x onerror=\"document.title='run'\">"
+    method = page["methods"]["ntk-sap"]
+    method["about"], method["origin"], method["paper"] = said, said, said
+    method["hyper"] = {said: {"kind": said, "value": said}}
+    file = tmp_path / "index.html"
+    file.write_text(rendered(page), encoding="utf-8")
+    shown = browser.html(file.as_uri() + "#/method/ntk-sap")
+    drawn = re.sub(r"<script.*?</script>", "", shown, flags=re.S)
+    assert drawn.count("&lt;img src=x onerror=") >= 4
+    assert "<img" not in drawn
+    assert "<title>run" not in drawn
+
+
 def test_a_browser_draws_the_chart_and_the_table(drawn):
     text = drawn()
     assert re.search(r'<div class="plot"><svg [^>]*viewBox', text)
