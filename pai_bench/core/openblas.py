@@ -14,38 +14,40 @@ _TYPES = (torch.float32, torch.float64)
 
 def mm(left: Tensor, right: Tensor) -> Tensor:
     """Compute `left @ right` of two matrices (`aten::mm`)."""
-    product = left.new_empty(len(left), right.shape[1])
     if _is_ours(left, right):
-        return _multiplied(left, right, product)
-    return torch.mm(left, right, out=product)
+        return _multiplied(left, right)
+    return torch.mm(left, right, out=_empty(left, right))
 
 
 def addmm(
     added: Tensor, left: Tensor, right: Tensor, *, beta: float = 1, alpha: float = 1
 ) -> Tensor:
     """Compute `beta * added + alpha * (left @ right)` (`aten::addmm`)."""
-    product = left.new_empty(len(left), right.shape[1])
     if _is_ours(left, right):
-        return _added(added, _multiplied(left, right, product), beta, alpha)
-    return torch.addmm(added, left, right, beta=beta, alpha=alpha, out=product)
+        return _added(added, _multiplied(left, right), beta, alpha)
+    out = _empty(left, right)
+    return torch.addmm(added, left, right, beta=beta, alpha=alpha, out=out)
 
 
 def bmm(left: Tensor, right: Tensor) -> Tensor:
     """Compute the products of two stacks of matrices (`aten::bmm`)."""
-    product = left.new_empty(len(left), left.shape[1], right.shape[2])
     if _is_ours(left, right):
-        return _multiplied(left, right, product)
-    return torch.bmm(left, right, out=product)
+        return _multiplied(left, right)
+    return torch.bmm(left, right, out=_empty(left, right))
 
 
 def baddbmm(
     added: Tensor, left: Tensor, right: Tensor, *, beta: float = 1, alpha: float = 1
 ) -> Tensor:
     """Compute `beta * added + alpha * (left @ right)` of stacks (`aten::baddbmm`)."""
-    product = left.new_empty(len(left), left.shape[1], right.shape[2])
     if _is_ours(left, right):
-        return _added(added, _multiplied(left, right, product), beta, alpha)
-    return torch.baddbmm(added, left, right, beta=beta, alpha=alpha, out=product)
+        return _added(added, _multiplied(left, right), beta, alpha)
+    out = _empty(left, right)
+    return torch.baddbmm(added, left, right, beta=beta, alpha=alpha, out=out)
+
+
+def _empty(left: Tensor, right: Tensor) -> Tensor:
+    return left.new_empty(*left.shape[:-1], right.shape[-1])
 
 
 def _is_ours(left: Tensor, right: Tensor) -> bool:
@@ -60,7 +62,8 @@ def _is_ours(left: Tensor, right: Tensor) -> bool:
     )
 
 
-def _multiplied(left: Tensor, right: Tensor, product: Tensor) -> Tensor:
+def _multiplied(left: Tensor, right: Tensor) -> Tensor:
+    product = _empty(left, right)
     with np.errstate(all="ignore"):  # what is not finite is the network's to tell
         np.matmul(_array(left), _array(right), out=product.numpy())
     return product

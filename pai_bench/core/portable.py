@@ -3,8 +3,8 @@
 What a processor changes in a result is the order in which its kernels add. PyTorch's own kernels
 are fixed by an instruction set (`ATEN_CPU_CAPABILITY`), and so are oneDNN's convolutions; MKL,
 which multiplies matrices, chooses by vendor, and has one path that is the same for all
-(`MKL_CBWR=COMPATIBLE`, https://www.intel.com/content/www/us/en/docs/onemkl), at a third of the
-speed. Products go to the OpenBLAS in NumPy instead, whose kernels are named (`OPENBLAS_CORETYPE`)
+(`MKL_CBWR=COMPATIBLE`, https://www.intel.com/content/www/us/en/docs/onemkl), but is slower.
+Products go to the OpenBLAS in NumPy instead, whose kernels are named (`OPENBLAS_CORETYPE`)
 and whose blocks have the same size on all machines; MKL's slow path is left with the rest.
 """
 
@@ -90,11 +90,11 @@ def _were_chosen() -> bool:
 
 def _registered() -> Any:
     """Put the products in the place of PyTorch's own for tensors on the CPU."""
-    import torch
+    from torch import library as operators
 
     from pai_bench.core import openblas
 
-    library = torch.library.Library("aten", "IMPL")
+    library = operators.Library("aten", "IMPL")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Warning only once for all operators")
         for name in ("mm", "addmm", "bmm", "baddbmm"):
