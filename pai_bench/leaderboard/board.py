@@ -49,6 +49,8 @@ class Row:
     effective: float | None
     collapsed: int
     """Number of seeds with a layer of which nothing is kept."""
+    by_position: int = 0
+    """Number of seeds with a layer whose weights all scored the same: some are kept by position."""
     compacted: tuple[float, float, float] | None = None
     """Without dead units: units, parameters and inference FLOPs over the dense network's, means
     over seeds."""
@@ -174,6 +176,7 @@ def _row(cells: Sequence[Cell], stored: Mapping[str, StoredResult]) -> Row:
         achieved=_mean_of(n.density for n in numbers),
         effective=_mean_of(n.effective for n in numbers),
         collapsed=sum(n.collapsed for n in numbers),
+        by_position=sum(n.by_position for n in numbers),
         compacted=_mean_shares([n.compacted for n in numbers if n.compacted]),
         training_flops=_mean_of(n.training_flops for n in numbers),
         stored=tuple(entries),

@@ -22,9 +22,10 @@ PAGE = Path("reproductions") / "LEADERBOARD.md"
 _LEGEND = """\
 Accuracy of the last epoch on the test set in per cent: mean over n seeds and half of the 95 % t
 interval. **Bold** is the highest mean at a density, often within the noise; † marks methods of
-which a layer lost all its weights in some seed. Mean rank (1 is best) and area, the mean accuracy
-over log density, are over the part of the grid that all methods of a table have. Terms are those
-of the [README](../README.md); `make evidence-report` writes this page."""
+which a layer lost all its weights in some seed, ‡ those whose scores are the same for all weights
+of a layer, so that position decides. Mean rank (1 is best) and area, the mean accuracy over log
+density, are over the part of the grid that all methods of a table have. Terms are those of the
+[README](../README.md); `make evidence-report` writes this page."""
 Methods = Mapping[str, MethodInfo]
 
 
@@ -103,7 +104,8 @@ def _accuracy(board: Board, row: Row | None) -> str:
     shown = str(row.accuracy)
     if row.density < 1 and board.best_at(row.density) == row.label:
         shown = f"**{shown}**"
-    return f"{shown} †" if row.collapsed else shown
+    marks = f"{'†' if row.collapsed else ''}{'‡' if row.by_position else ''}"
+    return f"{shown} {marks}".rstrip()
 
 
 def _checks(board: Board) -> Iterator[str]:

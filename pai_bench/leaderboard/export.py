@@ -18,13 +18,15 @@ Value = str | float | int | None
 COLUMNS: dict[str, type] = {
     "suite": str, "method": str, "density": float, "sparsity": float, "n": int,
     "accuracy": float, "low": float, "high": float, "best_epoch": float, "achieved": float,
-    "effective": float, "collapsed": int, "against": str, "difference": float,
+    "effective": float, "collapsed": int, "by_position": int, "against": str, "difference": float,
     "difference_low": float, "difference_high": float, "bits": float, "bits_low": float,
     "bits_high": float,
 }  # fmt: skip
 """Columns of CSV and Parquet. Accuracies and differences are fractions; `low` and `high` are the
 ends of 95 % t intervals; `difference` is to the best other baseline, `against`, paired by seed;
-`bits` are those for each symbol of a text. Columns of other metrics come after them, see `columns`.
+`collapsed` and `by_position` count seeds with a layer of which nothing is kept, or whose weights
+all scored the same; `bits` are those for each symbol of a text. Columns of other metrics come after
+them, see `columns`.
 """
 
 
@@ -56,7 +58,8 @@ def _record(suite: str, row: Row) -> dict[str, Value]:
     values: tuple[Value, ...] = (
         suite, row.label, row.density, 1 - row.density, len(row.entries),
         *_interval(accuracy), row.best_epoch, row.achieved, row.effective, row.collapsed,
-        row.delta.against if row.delta else None, *_interval(delta), *_interval(row.bits),
+        row.by_position, row.delta.against if row.delta else None, *_interval(delta),
+        *_interval(row.bits),
     )  # fmt: skip
     return dict(zip(COLUMNS, values, strict=True))
 

@@ -121,6 +121,7 @@ def row_data(row: Row, of_paper: bool) -> dict[str, Any]:
         "achieved": row.achieved,
         "effective": row.effective,
         "collapsed": row.collapsed,
+        "by_position": row.by_position,
         "training": row.training_flops,
         "left": row.compacted,
         "delta": row.delta and {"against": row.delta.against, **_interval(row.delta.estimate)},

@@ -71,6 +71,8 @@ def extras_of(board: Board) -> list[Extra]:
         columns.append(Extra("bits per step", _bits, _TEXT_LEGEND))
     if any(row.compacted is not None for row in board.rows):
         columns.append(Extra("left", _left, _UNITS_LEGEND))
+    if any(row.by_position for row in board.rows):
+        columns.append(Extra("by position", _by_position, _POSITION_LEGEND))
     return columns
 
 
@@ -152,6 +154,15 @@ def _marks(row: Row, board: Board) -> str:
 
 def _delta(row: Row) -> str:
     return "" if row.delta is None else row.delta.estimate.signed
+
+
+def _by_position(row: Row) -> str:
+    return f"{row.by_position} of {len(row.entries)}" if row.by_position else ""
+
+
+_POSITION_LEGEND = (
+    "by position: seeds with a layer whose weights all scored the same, so that position decides"
+)
 
 
 def _left(row: Row) -> str:

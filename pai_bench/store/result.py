@@ -109,6 +109,8 @@ class Numbers(NamedTuple):
     effective: float | None
     collapsed: bool
     """Whether some layer has lost all its weights."""
+    by_position: bool
+    """Whether the weights of some layer all scored the same."""
     compacted: Sequence[float] | None
     """Units, parameters and FLOPs without dead units, over those of the dense network."""
     training_flops: float | None
@@ -174,6 +176,7 @@ class Result:
             self.density,
             self.effective,
             bool(self.collapsed),
+            bool(self.constant_scores),
             self.compacted.shares(flops) if self.compacted and flops else None,
             flops.training if flops else None,
         )

@@ -121,7 +121,7 @@ def _numbers(line):
     return {
         "density": density, "sparsity": 1 - density, "n": 2, "mean": fmean(values),
         "low": float(low), "high": float(high), "best_epoch": fmean(values),
-        "achieved": density, "effective": 0.05, "collapsed": 0,
+        "achieved": density, "effective": 0.05, "collapsed": 0, "by_position": 0,
     }  # fmt: skip
 
 

@@ -32,7 +32,8 @@ def rows(tmp_path, quick):
             collapsed = ("fc1.weight",) if value < 0.75 else ()
             accuracy = Accuracy(value, value + 0.01, 1)
             store.put(cell, Result("done", accuracy=accuracy, density=0.1, effective=0.09,
-                                   collapsed=collapsed))  # fmt: skip
+                                   collapsed=collapsed,
+                                   constant_scores=collapsed))  # fmt: skip
         elif cell.method == "ntk-sap" and cell.seed == 2:
             store.put(cell, Result("failed", "out of memory"))
     found = board(store, "quick", cells, {"ntk-sap"})
@@ -91,9 +92,18 @@ def test_failed_cells_are_named_with_their_reason_and_collapsed_ones_count(rows)
     assert [(m.seed, m.status, m.reason) for m in by_line["ntk-sap"].missing] == [
         (2, "failed", "out of memory")
     ]
-    assert by_line["magnitude"].collapsed == 1
+    assert by_line["magnitude"].collapsed == by_line["magnitude"].by_position == 1
     assert by_line["magnitude"].accuracy.n == 3
     assert found.best_at(0.1) == "ntk-sap"
+
+
+def test_a_column_counts_seeds_in_which_position_decided(rows):
+    console = Console(record=True, width=120, file=io.StringIO())
+    print_board(console, rows[1], "title")
+    lines = console.export_text().splitlines()
+    first = next(line for line in lines if line.lstrip().startswith("magnitude"))
+    assert first.rstrip().endswith("1 of 3")
+    assert any(line.startswith("by position: ") for line in lines)
 
 
 def test_a_cell_that_has_not_run_is_missing(tmp_path, quick):

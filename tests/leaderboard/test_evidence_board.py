@@ -61,6 +61,12 @@ def test_layers_that_collapsed_are_marked(tmp_path, settings, methods):
     assert cells_of(lines, "random")[5].endswith(" †")
 
 
+def test_scores_that_say_nothing_of_a_layer_are_marked(tmp_path, settings, methods):
+    put(tmp_path, settings, methods, constant_scores=("fc2.weight",))
+    lines = evidence_leaderboard(settings, methods, tmp_path).splitlines()
+    assert cells_of(lines, "random")[5].endswith(" ‡")
+
+
 def test_each_suite_says_how_its_table_is_rebuilt(lines):
     assert any(
         "`pai-bench leaderboard --suite quick --runs baselines/evidence`" in x for x in lines

@@ -27,7 +27,7 @@ from pai_bench.leaderboard.wandb.report import Report, board_id, run_id, written
 
 COLUMNS = (
     "line", "method", "kind", "density", "sparsity", "n", "mean", "low", "high", "best_epoch",
-    "achieved", "effective", "collapsed",
+    "achieved", "effective", "collapsed", "by_position",
 )  # fmt: skip
 
 
