@@ -69,14 +69,14 @@ NETWORKS = {
     "parametrization": lambda: nn.Sequential(
         nn.utils.parametrizations.orthogonal(nn.Linear(4, 4)), nn.ReLU(), nn.Linear(4, 3)
     ),
+    "PReLU": lambda: nn.Sequential(nn.Linear(4, 5), nn.PReLU(5), nn.Linear(5, 3)),
+    "checkpoint": lambda: Free(
+        lambda net, x: net.c(checkpoint(net.a, x, use_reentrant=False).tanh())
+    ),
     "nothing odd": lambda: Free(lambda net, x: net.c(net.b(net.a(x).relu()).tanh())),
 }
 REFUSED = {
     "dropout": (lambda net, x: net.c(functional.dropout(net.a(x))), "draws at random"),
-    "checkpoint": (
-        lambda net, x: net.c(checkpoint(net.a, x, use_reentrant=False)),
-        "Jacobian of this network cannot be computed",
-    ),
     "tuple": (lambda net, x: (net.c(net.a(x)), x), "returns a tuple"),
     "image": (lambda net, x: net.c(net.a(x))[..., None, None], r"\(n, k\): flatten them"),
 }
@@ -105,6 +105,19 @@ def test_the_kernel_is_that_of_the_jacobian(name):
     found = empirical_ntk(network, inputs[:2], inputs[2:])
     one, two = jacobian(network, inputs[:2]), jacobian(network, inputs[2:])
     assert torch.allclose(found, torch.einsum("iap,jbp->ijab", one, two), rtol=1e-9, atol=1e-12)
+
+
+def test_gradients_flow_through_a_jacobian_that_is_not_vectorised():
+    network, inputs = NETWORKS["PReLU"]().double().eval(), images()
+    names = [name for name, _ in network.named_parameters()]
+
+    def trace(*values):
+        parameters = dict(zip(names, values, strict=True))
+        kernel = empirical_ntk(network, inputs[:2], inputs[2:], parameters=parameters)
+        return torch.einsum("ijaa->", kernel)
+
+    values = tuple(p.detach().clone().requires_grad_() for p in network.parameters())
+    assert torch.autograd.gradcheck(trace, values)
 
 
 @pytest.mark.parametrize("name", REFUSED)
