@@ -22,6 +22,7 @@ def measure(console: Console, settings: Benchmark, accelerator: str = "cpu") -> 
         batches,
         bundles,
         dynamic,
+        kernel_choice,
         kernels,
         pages,
         photographs,
@@ -43,4 +44,5 @@ def measure(console: Console, settings: Benchmark, accelerator: str = "cpu") -> 
     photographs.measure_photographs(console, settings)
     scoring.measure(console, settings)
     kernels.measure(console, settings)
+    kernel_choice.measure(console, settings)
     return pages.measure(console, settings)

@@ -32,12 +32,13 @@ def choose(threads: int) -> Mapping[str, str]:
     Returns:
         The environment variables that were set; none on a processor that lacks the instructions.
     """
-    chosen = _variables(threads) if is_supported() else {}
+    chosen = variables(threads) if is_supported() else {}
     os.environ.update(chosen)
     return chosen
 
 
-def _variables(threads: int) -> Mapping[str, str]:
+def variables(threads: int) -> Mapping[str, str]:
+    """Return the environment variables by which libraries are told their kernels."""
     return {
         "ATEN_CPU_CAPABILITY": "avx2",
         "MKL_CBWR": "COMPATIBLE",
