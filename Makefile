@@ -19,7 +19,7 @@ HOW    = $(call flag,JOBS,--jobs) $(call flag,ACCELERATOR,--accelerator) \
          $(call flag,LAUNCHER,--launcher) $(call flag,STACK,--stack) $(call flag,BUDGET,--budget) \
          $(call flag,WANDB,--wandb) $(if $(RETRY_FAILED),--retry-failed)
 
-.PHONY: help install reproduce run gpu-evidence account replay plan leaderboard compare export claims verify evidence-report methods new-method check networks datasets show data doctor bench test fuzz lint clean
+.PHONY: help install reproduce run gpu-evidence account replay plan leaderboard compare export claims verify evidence-report methods new-method check networks datasets show data doctor bench test test-processors fuzz lint clean
 
 help: ## show this
 	@echo "make TARGET [VARIABLE=value ...]"
@@ -117,6 +117,9 @@ bench: $(VENV)/.installed ## measure our training path, as ratios in one run
 
 test: $(VENV)/.installed ## run the tests, one process a core
 	@$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
+
+test-processors: $(VENV)/.installed ## the same bits on emulated processors of other vendors (needs qemu-user)
+	@$(BIN)/python -m pytest -m emulated tests/core/test_processors.py -n auto --maxprocesses 2
 
 fuzz: $(VENV)/.installed ## malformed input, more than the tests try: [N=2000] [SEED=1]
 	@PAI_BENCH_FUZZ_INPUTS=$(or $(N),2000) PAI_BENCH_FUZZ_SEED=$(or $(SEED),1) \
