@@ -41,6 +41,19 @@ def cells(quick):
     return [*made, replace(snip, seed=2), skip]
 
 
+@pytest.fixture(scope="module")
+def alone(settings):
+    """Outcome of a cell that is trained alone; each is trained once."""
+    outcomes = {}
+
+    def outcome(cell):
+        if cell.id not in outcomes:
+            outcomes[cell.id] = fit.fit_cell(cell, settings)
+        return outcomes[cell.id]
+
+    return outcome
+
+
 def same(ours, alone, tolerance):
     """Whether two outcomes are the same, but for so much in their training losses.
 
@@ -59,16 +72,16 @@ def same(ours, alone, tolerance):
     return True
 
 
-def test_in_step_every_method_has_the_result_that_it_has_alone_bit_by_bit(cells, settings):
+def test_in_step_every_method_has_the_result_that_it_has_alone_bit_by_bit(cells, settings, alone):
     together = fit.fit(Bundle(tuple(cells)), settings)
     for cell, ours in zip(cells, together, strict=True):
-        assert same(ours, fit.fit_cell(cell, settings), 0.0)
+        assert same(ours, alone(cell), 0.0)
         mode = {"mode": "in step", "networks": len(cells)}
         assert ours.result.environment["training"] == mode
 
 
 @pytest.mark.parametrize("network", ["lenet-300-100", "resnet-20"])
-def test_in_a_stack_every_method_has_the_result_that_it_has_alone(network, cells, settings):
+def test_in_a_stack_every_method_has_the_result_that_it_has_alone(network, cells, settings, alone):
     double = [replace(cell, network=network, precision="64-true") for cell in cells]
     if network == "resnet-20":
         short = cells[0].recipe.model_copy(update={"steps": 12, "batch_size": 16})
@@ -76,7 +89,7 @@ def test_in_a_stack_every_method_has_the_result_that_it_has_alone(network, cells
         double = [cell for cell in double if cell.method in ("dense", "set", "rigl", "gradual")]
     together = fit.fit(Bundle(tuple(double)), settings, stacked=True)
     for cell, ours in zip(double, together, strict=True):
-        assert same(ours, fit.fit_cell(cell, settings), 1e-9)
+        assert same(ours, alone(cell), 1e-9)
         assert ours.result.environment["training"]["mode"] == "stack"
 
 
@@ -86,7 +99,7 @@ def test_in_a_stack_every_method_has_the_result_that_it_has_alone(network, cells
     {"steps": 30, "schedule_unit": "step", "milestones": (10,)}, {"decay": "prunable"},
 ], ids=str)  # fmt: skip
 def test_recipes_do_what_they_do_alone(recipe, quick, settings):
-    cells = quick(methods=("snip", "random", "magnitude"), densities=(0.1,), seeds=(1, 2))
+    cells = quick(methods=("snip", "random"), densities=(0.1,), seeds=(1, 2))
     changed = cells[0].recipe.model_copy(update=recipe)
     cells = tuple(replace(cell, recipe=changed, precision="64-true") for cell in cells)
     alone = [fit.fit_cell(cell, settings) for cell in cells]
@@ -103,14 +116,15 @@ SMALL = {
     "conv-4-dropout": (3, 16, 16), "lenet-300-100": (1, 28, 28), "vgg-16-bn": (3, 32, 32),
     "resnet-18-small-stem": (3, 8, 8), "mobilenet-v1": (3, 64, 64),
 }  # fmt: skip
+LARGE = ("vgg-16-bn", "resnet-18-small-stem", "mobilenet-v1")
 BUILT = {
     "resnet of 8 layers": lambda: resnet(8, (3, 16, 16), 10),
     "wide resnet with dropout": lambda: wide_resnet(10, 1, 0.3, (3, 16, 16), 10),
 }
 
 
-def built(name, settings):
-    """Three networks of a kind in float64, and the shape of an image."""
+def built(name, settings, number):
+    """Some networks of a kind in float64, and the shape of an image."""
 
     def build():
         if name in BUILT:
@@ -119,7 +133,7 @@ def built(name, settings):
         return network, SMALL[name]
 
     made = []
-    for seed in range(3):
+    for seed in range(number):
         torch.manual_seed(seed)
         made.append(build())
     return [network.double() for network, _ in made], made[0][1]
@@ -148,19 +162,19 @@ def sgd(network):
 @pytest.mark.parametrize("name", [*SMALL, *BUILT])
 def test_a_stack_takes_the_steps_of_its_networks(name, settings):
     """As `Stack` does, by hand: after some steps all weights and statistics are the same."""
-    count = 20 if name not in ("vgg-16-bn", "resnet-18-small-stem", "mobilenet-v1") else 2
-    own, shape = built(name, settings)
-    alone, _ = built(name, settings)
-    moved, _ = built(name, settings)
+    count, number = (2, 2) if name in LARGE else (20, 3)
+    own, shape = built(name, settings, number)
+    alone, _ = built(name, settings, number)
+    moved, _ = built(name, settings, 1)
     next(moved[0].parameters()).data.flatten()[0] += 1e-15
     masks = [Masks({n: torch.rand_like(w) < 0.5 for n, w in prunable(net)}) for net in own]
     for nets in (own, alone, moved):
-        for network, mask in zip(nets, masks, strict=True):
+        for network, mask in zip(nets, masks, strict=False):
             mask.apply(network.train())
     batches = [(torch.randn(3, *shape).double(), torch.randint(10, (3,))) for _ in range(count)]
-    streams = [RandomStreams(seed) for seed in range(3)]
+    streams = [RandomStreams(seed) for seed in range(number)]
     for nets in (alone, moved):
-        for network, mask, rng in zip(nets, masks, streams, strict=True):
+        for network, mask, rng in zip(nets, masks, streams, strict=False):
             steps(network, sgd(network), batches, mask, rng)
     check_stackable(own[:2], batches[0][0])
     stack = StackedNetwork(own)
@@ -168,8 +182,8 @@ def test_a_stack_takes_the_steps_of_its_networks(name, settings):
     optimizers = [sgd(network) for network in own]
     for images, labels in batches:
         stack.zero_grad()
-        logits = stack.logits(images.repeat(1, 3, 1, 1))
-        sum(cross_entropy(logits[:, k], labels) for k in range(3)).backward()
+        logits = stack.logits(images.repeat(1, number, 1, 1))
+        sum(cross_entropy(logits[:, k], labels) for k in range(number)).backward()
         stack.share_gradients()
         for network, mask, optimizer in zip(own, masks, optimizers, strict=True):
             for key, weight in prunable(network):
@@ -414,7 +428,7 @@ class Interrupt(pl.Callback):
 
 @pytest.mark.parametrize("stacked", [False, True])
 def test_an_interrupted_bundle_resumes_as_if_it_had_never_stopped(
-    stacked, cells, settings, tmp_path, monkeypatch
+    stacked, cells, settings, alone, tmp_path, monkeypatch
 ):
     precision = "64-true" if stacked else "32-true"
     bundle = Bundle(tuple(replace(cell, precision=precision) for cell in cells))
@@ -433,7 +447,7 @@ def test_an_interrupted_bundle_resumes_as_if_it_had_never_stopped(
     assert checkpoint.path(tmp_path, bundle).is_file()
     resumed = fit.fit(bundle, settings, runs=tmp_path, stacked=stacked)
     for cell, ours in zip(bundle, resumed, strict=True):
-        assert same(ours, fit.fit_cell(cell, settings), 1e-9 if stacked else 0.0)
+        assert same(ours, alone(cell), 1e-9 if stacked else 0.0)
         assert ours.result.environment["resumed"] == 1
 
 
