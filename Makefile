@@ -19,7 +19,7 @@ HOW    = $(call flag,JOBS,--jobs) $(call flag,ACCELERATOR,--accelerator) \
          $(call flag,LAUNCHER,--launcher) $(call flag,STACK,--stack) $(call flag,BUDGET,--budget) \
          $(call flag,WANDB,--wandb) $(if $(RETRY_FAILED),--retry-failed)
 
-.PHONY: help install reproduce run gpu-evidence account replay plan leaderboard compare export claims verify evidence-report methods new-method check networks datasets show data doctor bench test test-processors fuzz lint clean
+.PHONY: help install reproduce run gpu-evidence account replay plan leaderboard compare export claims verify evidence-report methods new-method check networks datasets show data doctor bench test test-processors fuzz docs lint clean
 
 help: ## show this
 	@echo "make TARGET [VARIABLE=value ...]"
@@ -124,6 +124,15 @@ test-processors: $(VENV)/.installed ## the same bits on emulated processors of o
 fuzz: $(VENV)/.installed ## malformed input, more than the tests try: [N=2000] [SEED=1]
 	@PAI_BENCH_FUZZ_INPUTS=$(or $(N),2000) PAI_BENCH_FUZZ_SEED=$(or $(SEED),1) \
 	  $(BIN)/python -m pytest tests/fuzz -n auto --maxprocesses 4
+
+$(VENV)/.docs: $(VENV)/.installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint constraints.txt --editable ".[docs]"
+	@touch $@
+
+docs: $(VENV)/.docs ## build the documentation: docs/site/index.html
+	@$(BIN)/python docs/generate.py
+	@cd docs && PATH="$(abspath $(BIN)):$$PATH" zensical build --clean
 
 lint: $(VENV)/.installed ## style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

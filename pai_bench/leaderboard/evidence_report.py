@@ -45,17 +45,26 @@ Methods = Mapping[str, MethodInfo]
 
 
 def pages(paper: str | None, root: Path = ROOT) -> list[Path]:
-    """List the READMEs that repeat results, those of one paper or all.
+    """List the READMEs and pages that repeat results, those of one paper or all.
 
     Raises BenchError for an unknown paper, or outside of a checkout of the project.
     """
     found = [known.folder / "README.md" for known in of_papers(paper, root)]
-    of_all = [root / "README.md", root / "baselines" / "README.md"]
+    documentation = sorted((root / "docs" / "pages").rglob("*.md"))
+    of_all = [
+        root / "README.md",
+        root / "baselines" / "README.md",
+        *filter(_repeats, documentation),
+    ]
     every = found if paper else [*of_all, *found]
     existing = [path for path in every if path.is_file()]
     if not existing or not evidence_folders(root):
         raise BenchError(f"{root}: no evidence; reports are written in a checkout of PaI-Bench")
     return existing
+
+
+def _repeats(page: Path) -> bool:
+    return BLOCK.search(page.read_text(encoding="utf-8")) is not None
 
 
 def refresh_file(path: Path, settings: Benchmark, methods: Methods, root: Path = ROOT) -> bool:
