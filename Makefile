@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 VENV   ?= .venv
+XLA_VENV ?= .venv-xla
 BIN    := $(VENV)/bin
 BENCH  := $(BIN)/pai-bench
 
@@ -19,7 +20,7 @@ HOW    = $(call flag,JOBS,--jobs) $(call flag,ACCELERATOR,--accelerator) \
          $(call flag,LAUNCHER,--launcher) $(call flag,STACK,--stack) $(call flag,BUDGET,--budget) \
          $(call flag,WANDB,--wandb) $(if $(RETRY_FAILED),--retry-failed)
 
-.PHONY: help install reproduce run gpu-evidence account replay plan leaderboard compare export claims verify evidence-report methods new-method check networks datasets show data doctor bench test test-processors fuzz docs lint clean
+.PHONY: help install reproduce run gpu-evidence account replay plan leaderboard compare export claims verify evidence-report methods new-method check networks datasets show data doctor bench test test-processors test-xla fuzz docs lint clean
 
 help: ## show this
 	@echo "make TARGET [VARIABLE=value ...]"
@@ -121,6 +122,22 @@ test: $(VENV)/.installed ## run the tests, one process a core
 test-processors: $(VENV)/.installed ## the same bits on emulated processors of other vendors (needs qemu-user)
 	@$(BIN)/python -m pytest -m emulated tests/core/test_processors.py -n auto --maxprocesses 2
 
+# XLA's own PyTorch; what else there is, is as in $(VENV). PyTorch's wheel brings CUDA: 8 GB in all.
+$(XLA_VENV)/.installed: pyproject.toml constraints.txt tests/xla/constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	  { echo "make: test-xla needs Python 3.11 to 3.13; set PYTHON=python3.11, say" >&2; exit 2; }
+	@echo "installing PyTorch and XLA into $(XLA_VENV) (once; 8 GB, a few minutes)"
+	@$(PYTHON) -m venv $(XLA_VENV)
+	@grep -v '^torch==' constraints.txt | cat - tests/xla/constraints.txt > $(XLA_VENV)/constraints.txt
+	@$(XLA_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint $(XLA_VENV)/constraints.txt --editable ".[test,xla]"
+	@touch $@
+
+# Most of the time is spent on compiling: unoptimised, it takes a third.
+test-xla: $(XLA_VENV)/.installed ## train on XLA's CPU device, in an environment of its own
+	@PJRT_DEVICE=CPU XLA_FLAGS=--xla_backend_optimization_level=0 \
+	  $(XLA_VENV)/bin/python -m pytest -m xla tests/xla
+
 fuzz: $(VENV)/.installed ## malformed input, more than the tests try: [N=2000] [SEED=1]
 	@PAI_BENCH_FUZZ_INPUTS=$(or $(N),2000) PAI_BENCH_FUZZ_SEED=$(or $(SEED),1) \
 	  $(BIN)/python -m pytest tests/fuzz -n auto --maxprocesses 4
@@ -137,6 +154,6 @@ docs: $(VENV)/.docs ## build the documentation: docs/site/index.html
 lint: $(VENV)/.installed ## style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-clean: ## remove the environment and caches; results (runs/) stay
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+clean: ## remove the environments and caches; results (runs/) stay
+	rm -rf $(VENV) $(XLA_VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

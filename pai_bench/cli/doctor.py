@@ -81,10 +81,10 @@ def _accelerator() -> MachineCheck:
 def _tpu() -> Iterator[MachineCheck]:
     installed = version_of("torch_xla")
     if installed is None:
-        advice = "on a TPU host install torch_xla of torch's version; unverified on hardware"
+        advice = "on a TPU host install torch_xla of torch's version; never run on one"
         yield MachineCheck("TPU", None, "torch_xla is not installed", advice)
     else:
-        yield MachineCheck("TPU", None, f"torch_xla {installed}; unverified on hardware")
+        yield MachineCheck("TPU", None, f"torch_xla {installed}; never run on a TPU")
 
 
 def _data(settings: Benchmark) -> Iterator[MachineCheck]:

@@ -18,7 +18,7 @@ from pai_bench.core.project import VERSION
 
 _COMMAND = "PAI_BENCH_COMMAND"
 PACKAGES = (
-    "torch", "pytorch-lightning", "torchmetrics", "numpy", "datasets",
+    "torch", "torch_xla", "pytorch-lightning", "torchmetrics", "numpy", "datasets",
     "scikit-learn", "safetensors", "wandb",
 )  # fmt: skip
 

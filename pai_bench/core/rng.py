@@ -11,13 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from pai_bench.core import xla
+
 
 @contextmanager
 def unchanged_random_state() -> Iterator[None]:
     """Put the global generators of torch, NumPy and Python back as they were, afterwards."""
     python, numpy = random.getstate(), np.random.get_state()
     try:
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        gpus = range(torch.cuda.device_count())
+        with torch.random.fork_rng(devices=gpus), xla.unchanged_random_state():
             yield
     finally:
         random.setstate(python)
@@ -55,6 +58,7 @@ class RandomStreams:
         seed = self.seed_of(name)
         with unchanged_random_state():
             torch.manual_seed(seed)
+            xla.manual_seed(seed)
             np.random.seed(seed & 0xFFFFFFFF)
             random.seed(seed)
             yield

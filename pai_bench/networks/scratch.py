@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pai_bench.core.errors import BenchError, first_line
+from pai_bench.core.xla import is_xla
 
 Network = TypeVar("Network", bound=nn.Module)
 _ATOMS = frozenset((bool, int, float, str, type(None)))
@@ -58,11 +59,14 @@ def is_activation(value: object) -> bool:
 
 
 def _plain_buffers(network: nn.Module) -> list[Tensor]:
-    """Buffers without gradient or attributes, that are no views and own their storage."""
+    """Buffers without gradient or attributes, that are no views and own their storage.
+
+    None on an XLA device, whose tensors have no storage.
+    """
     buffers = [
         buffer
         for buffer in network.buffers()
-        if type(buffer) is Tensor and buffer.layout is torch.strided
+        if type(buffer) is Tensor and buffer.layout is torch.strided and not is_xla(buffer)
         if not (buffer.requires_grad or vars(buffer))
     ]
     storages = [buffer.untyped_storage() for buffer in buffers]

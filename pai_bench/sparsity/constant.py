@@ -45,7 +45,7 @@ def _extremes(score: Tensor, alive: Tensor) -> tuple[Tensor, Tensor]:
     """Smallest and largest score of weights alive; (inf, -inf) of fewer than two."""
     if bool(alive.all()):
         return score.aminmax()
-    kept = score[alive]
-    if kept.numel() < 2:
-        return score.new_tensor(torch.inf), score.new_tensor(-torch.inf)
-    return kept.aminmax()
+    few = alive.sum() < 2
+    low = torch.where(alive, score, torch.inf).amin().masked_fill(few, torch.inf)
+    high = torch.where(alive, score, -torch.inf).amax().masked_fill(few, -torch.inf)
+    return low, high

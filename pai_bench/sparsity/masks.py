@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from pai_bench.core.errors import BenchError
+from pai_bench.core.xla import is_xla
 from pai_bench.sparsity.wrappers import unwrapped
 
 PRUNABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -82,6 +83,12 @@ def weight_name(layer: str) -> str:
     return f"{layer}.weight" if layer else "weight"
 
 
+def _true_values(mask: Tensor) -> int:
+    """Number of True values."""
+    # torch_xla 2.9 counts what is not 0 in a bool tensor by a bool, and so up to 1.
+    return int(mask.sum() if is_xla(mask) else mask.count_nonzero())
+
+
 class Masks(Mapping[str, Tensor]):
     """Masks of a network: parameter name -> bool tensor of the parameter's shape.
 
@@ -143,7 +150,7 @@ class Masks(Mapping[str, Tensor]):
         Returns:
             Parameter name -> number of True values.
         """
-        return {name: int(mask.count_nonzero()) for name, mask in self.items()}
+        return {name: _true_values(mask) for name, mask in self.items()}
 
     def weights_by_layer(self) -> dict[str, int]:
         """Count the weights, kept or not.

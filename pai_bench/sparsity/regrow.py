@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pai_bench.core.xla import is_xla
 from pai_bench.sparsity.select import keep_largest
 
 Anneal = Literal["cosine", "constant", "power"]
@@ -95,6 +96,9 @@ def drop_and_grow(
     >>> drop_and_grow(weight, mask, torch.tensor([9.0, 1.0, 1.0, 2.0]), drop=1).tolist()
     [True, False, False, True]
     """
+    grow = drop if grow is None else grow
+    if is_xla(mask):
+        return _static(weight, mask, growth, drop, grow)
     active = mask.flatten().nonzero().flatten()
     magnitudes = weight.detach().flatten()[active].abs()
     surviving = active[keep_largest(magnitudes, len(active) - drop)]
@@ -102,7 +106,15 @@ def drop_and_grow(
     kept[surviving] = True
     candidates = growth.flatten().clone()
     candidates[surviving] = -math.inf
-    grown = keep_largest(candidates, drop if grow is None else grow)
+    grown = keep_largest(candidates, grow)
+    return (kept | grown).view_as(mask)
+
+
+def _static(weight: Tensor, mask: Tensor, growth: Tensor, drop: int, grow: int) -> Tensor:
+    """The same by operations whose shapes depend on no value; elsewhere they take longer."""
+    magnitudes = torch.where(mask, weight.detach().abs(), -math.inf).flatten()
+    kept = keep_largest(magnitudes, int(mask.sum()) - drop)
+    grown = keep_largest(growth.flatten().masked_fill(kept, -math.inf), grow)
     return (kept | grown).view_as(mask)
 
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pai_bench.core.errors import BenchError
-from pai_bench.sparsity import allocate
+from pai_bench.core.xla import is_xla
+from pai_bench.sparsity import allocate, static_select
 from pai_bench.sparsity.masks import Masks, prunable
 
 Scope = Literal["global", "local", "er", "erk", "rigl-mnist"]
@@ -129,6 +130,8 @@ def keep_largest(flat: Tensor, keep: int, first: Tensor | None = None) -> Tensor
         return torch.ones_like(flat, dtype=torch.bool)
     if keep == 0:
         return torch.zeros_like(flat, dtype=torch.bool)
+    if is_xla(flat):
+        return static_select.keep_largest(flat, keep, first)
     band = _band_around(flat, flat.numel() - keep + 1)
     threshold = band.values.kthvalue(band.rank).values
     higher = band.values > threshold
@@ -192,6 +195,8 @@ def kth_smallest(flat: Tensor, k: int) -> Tensor:
     >>> kth_smallest(torch.tensor([3.0, 1.0, 2.0]), 2)
     tensor(2.)
     """
+    if is_xla(flat):
+        return static_select.kth_smallest(flat, k)
     band = _band_around(flat, k)
     return band.values.kthvalue(band.rank).values
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from pai_bench.core.errors import BenchError
+from pai_bench.core.xla import mark_step
 from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.sparsity.training_cost import TrainingCost
 from pai_bench.store.search_cache import Search
@@ -300,6 +301,7 @@ class SparseClassifier(pl.LightningModule):
             self.progress_callback(", ".join(messages))
 
     def _report_batch(self, number: int, total: int) -> None:
+        mark_step(next(self.network.parameters()).device)
         self._passes += number == 0
         self.report_progress(f"pass {self._passes}, batch {number + 1} of {total}")
 

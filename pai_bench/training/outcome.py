@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pai_bench.config.schema import Benchmark
-from pai_bench.core import environment
+from pai_bench.core import environment, xla
 from pai_bench.core.errors import BenchError
 from pai_bench.data.module import InMemoryData
 from pai_bench.experiment.cell import Cell
@@ -188,9 +188,13 @@ def _parameters(network: nn.Module) -> int:
 def _memory(device: torch.device) -> float | None:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
+    if device.type == "xla":
+        return None
     return environment.peak_memory_mb()
 
 
 def device_name(device: torch.device) -> str:
-    """Name of a device in results: the model of a GPU, else the type."""
+    """Name of a device in results: the model of a GPU, what XLA runs on, else the type."""
+    if device.type == "xla":
+        return xla.device_name()
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

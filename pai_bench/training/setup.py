@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 import torch
 
 from pai_bench.config.schema import Benchmark
-from pai_bench.core import portable
+from pai_bench.core import portable, xla
 from pai_bench.core.errors import BenchError, first_line
 from pai_bench.core.hardware import Hardware
 from pai_bench.experiment.bundle import Bundle
@@ -65,6 +65,8 @@ class TrainingSetup:
             raise BenchError(f"hardware as asked cannot be used: {first_line(error)}") from error
         if trainer.strategy.root_device.type == "cuda":
             set_deterministic(self.settings.deterministic)
+        if trainer.strategy.root_device.type == "xla":
+            xla.set_process()
         return trainer
 
     def checkpoint(self, bundle: Bundle, device: torch.device) -> TrainingCheckpoint | None:

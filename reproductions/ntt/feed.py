@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from pai_bench.core.xla import mark_step
 from pai_bench.training.restricted_batches import Batches
 
 SAMPLE = 128
@@ -40,6 +41,7 @@ class Feed:
             if sum(map(len, pending)) >= self.size:
                 joined = torch.cat(pending) if len(pending) > 1 else images
                 *whole, rest = _split(joined, self.size)
+                mark_step(joined.device)  # Batches at other offsets would make other graphs.
                 yield from whole
                 pending = [rest] if len(rest) else []
 

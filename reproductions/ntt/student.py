@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from pai_bench import Masks
+from pai_bench.core.xla import mark_step
 from pai_bench.networks.ntk import Tangent, outputs_and_kernel
 
 Parameters = dict[str, Tensor]
@@ -56,7 +57,8 @@ class Student:
         self.parameters = {name: p.clone() for name, p in self._teacher.items()}
         first = next(iter(self.parameters.values()))
         # On the CPU the fused step does not support half precision (see training/optimizer.py).
-        fused = first.device.type == "cuda" or first.dtype in (torch.float32, torch.float64)
+        on_cpu = first.device.type == "cpu" and first.dtype in (torch.float32, torch.float64)
+        fused = first.device.type == "cuda" or on_cpu
         self._adam = torch.optim.Adam(list(self.parameters.values()), lr, fused=fused)
         self.set_masks(masks)
 
@@ -78,6 +80,7 @@ class Student:
             same = gradient.stride() == parameter.stride()
             parameter.grad = gradient if same else torch.empty_like(parameter).copy_(gradient)
         self._adam.step()
+        mark_step(images.device)
 
     def gradients(self, images: Tensor) -> Parameters:
         """Gradient of the loss by the unmasked parameters; exactly 0 for pruned weights.

@@ -31,5 +31,6 @@ def check_outputs(outputs: object) -> None:
 def shares_parameters(network: nn.Module) -> bool:
     """Whether two modules hold one parameter, or two parameters lie in one memory."""
     parameters = [p for _, p in network.named_parameters(remove_duplicate=False)]
-    places = {parameter.data_ptr() for parameter in parameters if parameter.numel()}
+    # Tensors on an XLA device have no address.
+    places = {p.data_ptr() or id(p) for p in parameters if p.numel()}
     return len(places) < sum(1 for parameter in parameters if parameter.numel())

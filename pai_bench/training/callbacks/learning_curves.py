@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 from torch import Tensor
 from torchmetrics import MeanMetric
 
+from pai_bench.core.xla import mark_step
 from pai_bench.training.evaluation import accuracy
 
 
@@ -54,7 +55,9 @@ class LearningCurves(pl.Callback):
         """Name of a curve -> one value per epoch."""
         self.after_steps: dict[int, float] = {}
         """Number of steps -> test accuracy, where the recipe asks for it."""
-        self._accuracy, self._test_loss = MeanMetric(), MeanMetric()
+        # To look for NaN in each batch is to wait for the device; in the mean it shows as well.
+        self._accuracy = MeanMetric(nan_strategy="disable")
+        self._test_loss = MeanMetric(nan_strategy="disable")
         self._train_loss = MeanLoss()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
@@ -94,6 +97,7 @@ class LearningCurves(pl.Callback):
         """Add the outputs of `validation_step`: correct images and mean loss of a batch."""
         self._accuracy.update(outputs["correct"])
         self._test_loss.update(outputs["loss"], len(batch[1]))
+        mark_step(pl_module.device)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Record the test accuracy and loss of the epoch."""

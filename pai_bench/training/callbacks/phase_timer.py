@@ -10,9 +10,11 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from pai_bench.core.xla import mark_step
+
 
 class PhaseTimer(pl.Callback):
-    """Sums the seconds of each phase; on a GPU it synchronises only at the ends of phases."""
+    """Sums the seconds of each phase; it synchronises with a device only at their ends."""
 
     def __init__(self) -> None:
         self.seconds = {"score": 0.0, "train": 0.0, "eval": 0.0}
@@ -59,4 +61,5 @@ class PhaseTimer(pl.Callback):
 def _now(module: pl.LightningModule) -> float:
     if module.device.type == "cuda":
         torch.cuda.synchronize(module.device)
+    mark_step(module.device, wait=True)
     return time.perf_counter()

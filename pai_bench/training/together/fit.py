@@ -85,6 +85,8 @@ class _Training:
         """Build the methods; those that must be are left to be trained alone."""
         set_process(self.setup.settings)
         environment.peak_memory_reset()
+        if self._device.type == "xla":
+            raise NotTogether("on an XLA device each network has a graph of its own")
         if self.bundle.cells[0].precision == "16-mixed":
             raise NotTogether("16-mixed scales the loss by what one network needs")
         data = build_data(self.bundle, self.setup.settings)

@@ -1,0 +1,43 @@
+"""Selection by operations whose shapes depend on no value, for devices that compile (XLA).
+
+The masks are those of `select`. Numbers of weights are inputs of the graph, so that an
+update that keeps another number is not compiled anew, and nothing is read back.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def kth_smallest(flat: Tensor, k: int) -> Tensor:
+    """Return the k-th smallest value of `flat` (N,), k from 1, in a tensor (1,)."""
+    position = torch.tensor([k - 1], device=flat.device)
+    return flat.sort().values.index_select(0, position)
+
+
+def keep_largest(flat: Tensor, keep: int, first: Tensor | None = None) -> Tensor:
+    """Mark the `keep` largest values of `flat` (N,), with 0 < keep < N.
+
+    Of values equal to the threshold, those marked in `first` are kept first, then the earlier
+    positions.
+
+    >>> keep_largest(torch.tensor([1.0, 3.0, 1.0, 2.0]), 3).tolist()
+    [True, True, False, True]
+    """
+    threshold = kth_smallest(flat, flat.numel() - keep + 1)
+    higher, ties = flat > threshold, flat == threshold
+    return higher | (ties & (_places(ties, first) <= keep - higher.sum()))
+
+
+def _places(ties: Tensor, first: Tensor | None) -> Tensor:
+    """Place of each tie among the ties, from 1."""
+    if first is None:
+        return _counted(ties)
+    earlier = ties & first
+    later = earlier.sum() + _counted(ties & ~first)
+    return torch.where(first, _counted(earlier), later)
+
+
+def _counted(marks: Tensor) -> Tensor:
+    return marks.cumsum(0, dtype=torch.int32)
