@@ -13,6 +13,7 @@ import pytorch_lightning as pl
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from pai_bench.core import distributed
 from pai_bench.core.errors import BenchError
 from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.sparsity.training_cost import TrainingCost
@@ -26,6 +27,7 @@ from pai_bench.training.length import TrainingLength
 from pai_bench.training.optimizer import build_optimizer, build_schedule, clip_gradients
 from pai_bench.training.restricted_batches import Batches, RestrictedBatches
 from pai_bench.training.sanity_checks import inverted
+from pai_bench.training.shared_search import get_or_compute
 
 _RECORDS = (
     "scoring_flops", "reused_seconds", "search_ids", "constant_scores", "measured",
@@ -71,6 +73,10 @@ class SparseClassifier(pl.LightningModule):
     """False: scoring batches arrive with None for labels."""
     trains_to_score: ClassVar[bool] = False
     """True: masks are chosen by training; `sparsify` gets all training batches, not a few."""
+    scores_on_all_ranks: ClassVar[bool] = False
+    """True: where several devices train one network, `sparsify` shares its work with the others,
+    by `sum_over` (sparsity/saliency.py) and `train` (training/loop.py). False: each does all of it.
+    Either way all devices train with the masks and weights of the first."""
     changes_weights: ClassVar[bool] = False
     """True: training may start from other weights than the initial ones."""
     progress_interval: ClassVar[float] = 1.0
@@ -231,7 +237,7 @@ class SparseClassifier(pl.LightningModule):
         if self.context.search_cache is None:
             search = compute()
         else:
-            search_id, search = self.context.search_cache.get_or_compute(settings, compute)
+            search_id, search = get_or_compute(self.context.search_cache, settings, compute)
             self.search_ids.append(search_id)
             self.reused_seconds += max(0.0, search.seconds - (time.perf_counter() - started))
         self.scoring_flops += search.flops
@@ -323,10 +329,14 @@ class SparseClassifier(pl.LightningModule):
         clip_gradients(self.network, self.context.recipe)
 
     def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
-        """Return the loss of one batch, and count its pass."""
+        """Return the loss of one batch, and count its pass.
+
+        Of several ranks each has a part of the batch; the mean over ranks of what they return is
+        the loss of the batch.
+        """
         loss = self.batch_loss(batch)
         self.training_cost.count(len(batch[1]))
-        return loss
+        return distributed.weighted(loss, len(batch[1]))
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _index: int) -> dict[str, Tensor]:
         """Evaluate one batch of test images: `correct` (N,), 0 or 1 each, and their mean `loss`."""
@@ -335,6 +345,11 @@ class SparseClassifier(pl.LightningModule):
         # A network may have more outputs than the data has classes (NTK-SAP on Tiny-ImageNet).
         correct = (logits.argmax(1) == labels).float()
         return {"correct": correct, "loss": cross_entropy(logits.float(), labels)}
+
+    def collect(self) -> None:
+        """Move to the first rank what each has counted by itself, before it is saved."""
+        self.training_cost.collect()
+        self.learning_curves.collect()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save masks and costs in a checkpoint; callbacks save curves and seconds.
@@ -358,7 +373,7 @@ class SparseClassifier(pl.LightningModule):
         """
         self.set_masks(Masks(checkpoint["masks"]))
         self.initial_nonzero = checkpoint["initial_nonzero"]
-        self.training_cost.segments = dict(checkpoint["training_cost"])
+        self.training_cost.segments = {} if distributed.rank() else checkpoint["training_cost"]
         self.resumed = True
         for name, value in checkpoint["records"].items():
             setattr(self, name, value)

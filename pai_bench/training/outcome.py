@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pai_bench.config.schema import Benchmark
-from pai_bench.core import environment
+from pai_bench.core import distributed, environment
 from pai_bench.core.errors import BenchError
 from pai_bench.data.module import InMemoryData
 from pai_bench.experiment.cell import Cell
@@ -44,6 +44,8 @@ class Together:
     """Number of networks that were trained together."""
     note: str = ""
     """Why it was not trained as was asked."""
+    devices: int = 1
+    """Number of devices that trained the network together."""
 
 
 def result_of(
@@ -117,6 +119,10 @@ def _train_accuracy(module: SparseClassifier, batches: DataModule) -> float | No
 def _training(together: Together, device: torch.device) -> dict[str, Any]:
     """How the network was trained; the precision is part of the cell."""
     record = {key: value for key, value in asdict(together).items() if value}
+    if together.devices == 1:
+        del record["devices"]
+    else:
+        record["strategy"] = "ddp"
     if device.type == "cuda":
         record["deterministic"] = torch.are_deterministic_algorithms_enabled()
         record["tf32"] = {
@@ -186,9 +192,11 @@ def _parameters(network: nn.Module) -> int:
 
 
 def _memory(device: torch.device) -> float | None:
+    """Peak memory of all devices that trained the network, together."""
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    return environment.peak_memory_mb()
+        return distributed.total(torch.cuda.max_memory_allocated(device) / 2**20)
+    peaks = distributed.gathered(environment.peak_memory_mb())
+    return None if None in peaks else sum(peak for peak in peaks if peak is not None)
 
 
 def device_name(device: torch.device) -> str:
