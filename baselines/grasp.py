@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pai_bench import PruneAtInit, prunable, register
+from pai_bench.networks.recompute import is_large, recompute_activations
 from pai_bench.sparsity.saliency import masked_forward, sum_over
 from pai_bench.training.restricted_batches import Batches
 
@@ -35,6 +36,8 @@ class GraSP(PruneAtInit):
         """
         self.check_batches(batches)
         network.train()
+        if is_large(batches[0][0]):
+            recompute_activations(network)
         # Fused attention has no second derivative.
         with sdpa_kernel(SDPBackend.MATH):
             return self._products(network, batches)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from pai_bench import PruneAtInit, prunable, register
+from pai_bench.networks.recompute import is_large, recompute_activations
 from pai_bench.sparsity.saliency import (
     add_into,
     float_masks,
@@ -47,6 +48,8 @@ class SNIP(PruneAtInit):
         if self.hyper.score_batches == "fresh" and self.round > 1:
             batches = afresh(batches, self.round)
         network.train(self.hyper.mode == "train")
+        if is_large(batches[0][0]):
+            recompute_activations(network)
 
         def gradients(_number: int, images: Any, labels: Any) -> dict[str, Tensor]:
             masks = float_masks(self.masks, network)

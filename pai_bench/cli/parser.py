@@ -221,6 +221,10 @@ def _execution(sub: _Parser) -> None:
         "--strategy", default="auto", help="auto, or ddp: train each network on all devices"
     )
     sub.add_argument(
+        "--accumulate", type=_count_of("pieces"), default=1, metavar="K",
+        help="pass each batch in so many pieces, for want of memory (1)",
+    )  # fmt: skip
+    sub.add_argument(
         "--stack", type=_stack, metavar="auto|off|K",
         help="networks trained as one; auto: on a CPU the same bit by bit (benchmark.yaml)",
     )  # fmt: skip

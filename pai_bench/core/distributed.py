@@ -79,17 +79,18 @@ def average_gradients(network: nn.Module) -> None:
             parameter.grad.div_(ranks())
 
 
-def weighted(mean: Tensor, images: int) -> Tensor:
-    """Weight the mean over this rank's images, so that the mean over ranks is that over all images.
+def weighted(mean: Tensor, images: int, batch: int) -> Tensor:
+    """Weight a mean over images, so that means over ranks add up to that over the whole batch.
 
     Args:
         mean: A scalar; NaN where there are no images.
-        images: Number of this rank's images.
+        images: Number of images that it is the mean over: a piece of this rank's part of a batch.
+        batch: Number of images of this rank's part.
     """
-    if ranks() == 1:
+    if ranks() == 1 and images == batch:
         return mean
     precise = torch.promote_types(mean.dtype, torch.float32)
-    everywhere = summed(torch.tensor(float(images), dtype=precise, device=mean.device))
+    everywhere = summed(torch.tensor(float(batch), dtype=precise, device=mean.device))
     weight = (images * ranks() / everywhere).to(mean.dtype)
     return (mean if images else mean.nan_to_num()) * weight
 

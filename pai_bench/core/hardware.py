@@ -19,6 +19,13 @@ class Hardware:
     """`ddp`: each network is trained on all devices; else on one of them."""
     nodes: int = 1
     """Machines with such devices that train a network together."""
+    accumulate: int = 1
+    """Pieces in which each device passes its part of a batch, for want of memory."""
+
+    @property
+    def trains_alone(self) -> bool:
+        """Whether networks are trained one at a time, not several in a bundle."""
+        return self.is_distributed or self.accumulate > 1
 
     @property
     def is_distributed(self) -> bool:

@@ -259,9 +259,12 @@ class DynamicSparse(MovingMasks):
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         batch = plugin.convert_input(data.extra_batch(number))
         weights = dict(prunable(self.network))
+        gradients: tuple[Tensor, ...] = ()
         with self.context.rng.as_global(f"extra/{number}"), plugin.forward_context():
-            loss = distributed.weighted(self.batch_loss(batch), len(batch[1]))
-            gradients = torch.autograd.grad(loss, list(weights.values()), materialize_grads=True)
+            for piece in self.pieces.of(batch):
+                loss = distributed.weighted(self.batch_loss(piece), len(piece[1]), len(batch[1]))
+                more = torch.autograd.grad(loss, list(weights.values()), materialize_grads=True)
+                gradients = tuple(map(torch.add, gradients, more)) if gradients else more
         self.training_cost.count(len(batch[1]))
         self.count_dense_gradient(len(batch[1]))
         return {n: strategy.reduce(g) for n, g in zip(weights, gradients, strict=True)}

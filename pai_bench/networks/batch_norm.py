@@ -8,7 +8,7 @@ devices. Made of sums over ranks that can be differentiated twice, as methods do
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +18,20 @@ from pai_bench.core import distributed
 from pai_bench.core.errors import BenchError
 
 
+class Pieces(Protocol):
+    """How a device cuts its part of a batch (training/pieces.py)."""
+
+    count: int
+    current: int | None
+
+
 class _InParts(nn.Module):
     """What the three kinds of batch norm share: they become this while they are trained."""
 
     parts: int
     """Parts of the whole batch that are normalised apart."""
+    pieces: Pieces
+    """How the part of a device is cut."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Normalise a batch (N, C, ...), of which this rank has its part."""
@@ -31,7 +40,8 @@ class _InParts(nn.Module):
             return super().forward(inputs)  # type: ignore[no-any-return]
         ranks = distributed.ranks()
         if self.parts > 1:
-            return _normalised_apart(norm, inputs, self.parts // ranks)
+            pieces = 1 if self.pieces.current is None else self.pieces.count
+            return _normalised_apart(norm, inputs, self.parts // (ranks * pieces))
         return _normalised_together(norm, inputs) if ranks > 1 else super().forward(inputs)
 
 
@@ -62,15 +72,30 @@ def check_parts(parts: int, ranks: int) -> None:
         )
 
 
-def normalise_in_parts(network: nn.Module, parts: int) -> None:
+def check_pieces(network: nn.Module, parts: int, ranks: int, pieces: int) -> None:
+    """Raise BenchError where a network needs more of a batch at once than one of its pieces."""
+    norms = any(isinstance(module, tuple(_KINDS)) for module in network.modules())
+    if norms and pieces > 1 and parts % (ranks * pieces):
+        raise BenchError(
+            f"batch norm takes the statistics of {parts} part{'s' * (parts > 1)} of a batch, which "
+            f"{ranks * pieces} pieces do not have: --set batch_norm_parts={ranks * pieces} does"
+        )
+
+
+def normalise_in_parts(network: nn.Module, parts: int, pieces: Pieces) -> None:
     """Let the batch norms of a network take the statistics of so many parts of the whole batch.
 
     The class of these layers is replaced: their parameters, buffers and names stay.
+
+    Args:
+        network: The network.
+        parts: Number of parts.
+        pieces: How the part of a device is cut.
     """
     for module in network.modules():
         if type(module) in _KINDS:
             norm: Any = module
-            norm.__class__, norm.parts = _KINDS[type(module)], parts
+            norm.__class__, norm.parts, norm.pieces = _KINDS[type(module)], parts, pieces
 
 
 def normalise_as_usual(network: nn.Module) -> None:
@@ -80,7 +105,7 @@ def normalise_as_usual(network: nn.Module) -> None:
         if type(module) in kinds:
             norm: Any = module
             norm.__class__ = kinds[type(module)]
-            del norm.parts
+            del norm.parts, norm.pieces
 
 
 def _normalised_apart(norm: Any, inputs: Tensor, parts: int) -> Tensor:
@@ -90,7 +115,7 @@ def _normalised_apart(norm: Any, inputs: Tensor, parts: int) -> Tensor:
     for number, (start, end) in enumerate(pairwise(ends)):
         part = inputs[start:end]
         mean, var = norm.running_mean, norm.running_var
-        if number or distributed.rank():
+        if number or norm.pieces.current or distributed.rank():
             mean = var = None
         elif norm.num_batches_tracked is not None:
             norm.num_batches_tracked.add_(1)

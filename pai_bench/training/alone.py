@@ -13,13 +13,15 @@ import torch
 from pai_bench.core import distributed, environment
 from pai_bench.core.errors import BenchError, first_line
 from pai_bench.experiment.bundle import Bundle
-from pai_bench.networks.batch_norm import normalise_as_usual
+from pai_bench.experiment.cell import Cell
+from pai_bench.networks.batch_norm import check_pieces, normalise_as_usual
 from pai_bench.training.build import DataModule, build_data, build_module
 from pai_bench.training.callbacks.mask_selection import Collapsed
 from pai_bench.training.checkpoint import TrainingCheckpoint
 from pai_bench.training.failure import failure_of
 from pai_bench.training.module import SparseClassifier
 from pai_bench.training.outcome import Outcome, Together, result_of
+from pai_bench.training.pieces import Pieces
 from pai_bench.training.setup import TrainingSetup, set_process
 
 
@@ -52,8 +54,8 @@ def _fit(bundle: Bundle, trainer: pl.Trainer, setup: TrainingSetup, reason: str)
     (data,) = build_data(bundle, setup.settings)
     loading_seconds = time.perf_counter() - started
     module = build_module(cell, setup.settings, setup.plugins, setup.runs)
-    if distributed.ranks() > 1 and type(module).training_step is not SparseClassifier.training_step:
-        raise BenchError(f"{cell.method} has its own training_step: it trains on one device")
+    module.pieces = Pieces(setup.hardware.accumulate)
+    _check(module, cell)
     device = trainer.strategy.root_device
     checkpoint = setup.checkpoint(bundle, device)
     with module.context.rng.as_global(setup.stream("training")), _released(data):
@@ -71,13 +73,25 @@ def _fit(bundle: Bundle, trainer: pl.Trainer, setup: TrainingSetup, reason: str)
     seconds["train"] -= data.seconds
     seconds["score"] += module.reused_seconds
     seconds["total"] = time.perf_counter() - started + module.reused_seconds
-    together = Together(note=reason, devices=distributed.ranks())
+    together = Together("alone", 1, reason, distributed.ranks(), module.pieces.count)
     result = result_of(cell, setup.settings, module, data, seconds, device, together)
     if checkpoint and checkpoint.times:
         result = checkpoint.noted(result)
     if skipped:
         result = replace(result, status="skipped", reason=skipped)
     return Outcome(result, module.learning_curves.points, module.masks)
+
+
+def _check(module: SparseClassifier, cell: Cell) -> None:
+    """Raise BenchError for what cannot be trained on several devices, or in pieces of batches."""
+    ranks, pieces = distributed.ranks(), module.pieces.count
+    if ranks == pieces == 1:
+        return
+    if type(module).training_step is not SparseClassifier.training_step:
+        raise BenchError(f"{cell.method} has its own training_step: it trains on one device")
+    if pieces > 1 and cell.precision == "16-mixed":
+        raise BenchError("--accumulate: 16-mixed scales the loss of a whole batch; use bf16-mixed")
+    check_pieces(module.network, cell.recipe.batch_norm_parts, ranks, pieces)
 
 
 def _train(

@@ -22,7 +22,7 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint
 from torch import Tensor
 
-from pai_bench.core import distributed, environment
+from pai_bench.core import distributed, environment, processes
 from pai_bench.core.files import atomic_write
 from pai_bench.core.machine import machine_fault
 from pai_bench.experiment.bundle import Bundle
@@ -155,7 +155,7 @@ class TrainingCheckpoint(Checkpoint):
         evaluation is still to come.
 
         Raises:
-            OutOfTime: The deadline has passed.
+            OutOfTime: The deadline has passed, or the process was asked to end.
         """
         is_over, is_due = self._looked(trainer.global_step)
         if not is_due or trainer.is_last_batch:
@@ -171,20 +171,22 @@ class TrainingCheckpoint(Checkpoint):
             raise OutOfTime
 
     def _looked(self, step: int) -> tuple[bool, bool]:
-        """Whether the time is over, and whether a checkpoint is due; the first rank's clock counts.
+        """Whether the time is over, and whether a checkpoint is due.
 
-        Where there are others they are told so about once a second, not in every step.
+        Where several ranks train the network they agree on it about once a second, not in every
+        step: it is over for all where it is for one, else the clock of the first counts.
         """
         if step < self._next_look:
             return False, False
         now = time.monotonic()
         pace = (step - self._looked_at[0]) / max(1e-6, now - self._looked_at[1])
         ahead = max(1, int(pace * LOOK)) if distributed.ranks() > 1 else 1
-        is_over = time.time() >= self._deadline
-        is_due = is_over or now - self._last >= self.every
-        is_over, is_due, ahead = distributed.of_first((is_over, is_due, ahead))
-        self._next_look, self._looked_at = step + ahead, (step, now)
-        return is_over, is_due
+        is_over = time.time() >= self._deadline or processes.is_asked_to_end()
+        looks = distributed.gathered((is_over, now - self._last >= self.every, step + ahead))
+        is_over = any(over for over, *_ in looks)
+        _, is_due, self._next_look = looks[0]
+        self._looked_at = step, now
+        return is_over, is_over or is_due
 
     def _write(self, trainer: pl.Trainer) -> None:
         """Write a checkpoint atomically; where the disk is full, training continues without.

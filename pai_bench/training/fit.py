@@ -57,8 +57,9 @@ def fit(
     """
     quiet()
     setup = TrainingSetup(settings, hardware or Hardware(), plugins, on_progress, runs, deadline)
-    if setup.hardware.is_distributed:
-        return [fit_on_ranks(single, setup) for single in bundle.alone()]
+    if setup.hardware.trains_alone:
+        each = fit_on_ranks if setup.hardware.is_distributed else fit_alone
+        return [each(single, setup) for single in bundle.alone()]
     if len(bundle) == 1:
         return [fit_alone(bundle, setup)]
     outcomes, alone = fit_together(bundle, setup, stacked)

@@ -73,7 +73,7 @@ def train(
             inputs = map_tensors(images, partial(_as_real, dtype=weights[0][1].dtype))
             macs = macs or macs_of_one(network, inputs)
             objective = loss(network(inputs), labels, label_smoothing=recipe.label_smoothing)
-            distributed.weighted(objective, len(labels)).backward()
+            distributed.weighted(objective, len(labels), len(labels)).backward()
             distributed.average_gradients(network)
             _mask([weight for _, weight in weights], factors)
             clip_gradients(network, recipe)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import pytorch_lightning as pl
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -25,6 +26,7 @@ from pai_bench.training.callbacks.phase_timer import PhaseTimer
 from pai_bench.training.context import MethodContext
 from pai_bench.training.length import TrainingLength
 from pai_bench.training.optimizer import build_optimizer, build_schedule, clip_gradients
+from pai_bench.training.pieces import Pieces
 from pai_bench.training.restricted_batches import Batches, RestrictedBatches
 from pai_bench.training.sanity_checks import inverted
 from pai_bench.training.shared_search import get_or_compute
@@ -96,6 +98,8 @@ class SparseClassifier(pl.LightningModule):
         self.learning_curves = LearningCurves()
         self.phase_timer = PhaseTimer()
         self.training_cost = TrainingCost()
+        self.pieces = Pieces()
+        """How each batch is cut, for want of memory."""
         self.masks = Masks.ones(network)
         self.initial_nonzero = self.masks.kept_by_layer()
         """Number of kept weights by weight name when training began."""
@@ -332,11 +336,27 @@ class SparseClassifier(pl.LightningModule):
         """Return the loss of one batch, and count its pass.
 
         Of several ranks each has a part of the batch; the mean over ranks of what they return is
-        the loss of the batch.
+        the loss of the batch. Where it is passed in pieces, their gradients are there at the end
+        but for that of the last one, for which the Trainer runs backwards.
         """
-        loss = self.batch_loss(batch)
         self.training_cost.count(len(batch[1]))
-        return distributed.weighted(loss, len(batch[1]))
+        if self.pieces.count == 1:
+            return distributed.weighted(self.batch_loss(batch), len(batch[1]), len(batch[1]))
+        self.network.zero_grad()
+        before = loss = torch.zeros((), device=self.device)
+        for piece in self.pieces.of(batch):
+            if loss.requires_grad:
+                loss.backward()
+                before = before + loss.detach()
+            loss = distributed.weighted(self.batch_loss(piece), len(piece[1]), len(batch[1]))
+        return loss + before
+
+    def optimizer_zero_grad(
+        self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Drop the gradients of the step before, unless `training_step` has done so."""
+        if self.pieces.count == 1:
+            optimizer.zero_grad()
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _index: int) -> dict[str, Tensor]:
         """Evaluate one batch of test images: `correct` (N,), 0 or 1 each, and their mean `loss`."""

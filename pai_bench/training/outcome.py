@@ -46,6 +46,8 @@ class Together:
     """Why it was not trained as was asked."""
     devices: int = 1
     """Number of devices that trained the network together."""
+    accumulate: int = 1
+    """Number of pieces in which each of them passed its part of a batch."""
 
 
 def result_of(
@@ -119,9 +121,10 @@ def _train_accuracy(module: SparseClassifier, batches: DataModule) -> float | No
 def _training(together: Together, device: torch.device) -> dict[str, Any]:
     """How the network was trained; the precision is part of the cell."""
     record = {key: value for key, value in asdict(together).items() if value}
-    if together.devices == 1:
-        del record["devices"]
-    else:
+    for key in ("devices", "accumulate"):
+        if record[key] == 1:
+            del record[key]
+    if together.devices > 1:
         record["strategy"] = "ddp"
     if device.type == "cuda":
         record["deterministic"] = torch.are_deterministic_algorithms_enabled()

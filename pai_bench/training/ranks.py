@@ -1,7 +1,8 @@
 """Train one network on several devices: a process for each of them, of which this one is none.
 
 The processes do the same, each on its part of every batch (see core/distributed.py); the first one
-writes checkpoints and has the outcome. One that fails ends all.
+writes checkpoints and has the outcome. One that fails ends all. Asked to end, by a signal or
+because this process is gone, they write a checkpoint before they do.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import pickle
 import signal
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -29,6 +31,8 @@ from pai_bench.training.rank import Rank
 from pai_bench.training.setup import TrainingSetup
 
 LOCALHOST = "127.0.0.1"
+GRACE = 30.0
+"""Seconds in which the processes may write a checkpoint, once they are asked to end."""
 
 
 def fit_on_ranks(bundle: Bundle, setup: TrainingSetup) -> Outcome:
@@ -39,22 +43,29 @@ def fit_on_ranks(bundle: Bundle, setup: TrainingSetup) -> Outcome:
         OutOfTime: The deadline has passed.
     """
     size = setup.hardware.ranks
-    _check(bundle.cells[0].recipe, size)
+    _check(bundle.cells[0].recipe, size, setup.hardware.accumulate)
     ranks = [Rank(number, size, number, 0, LOCALHOST, _free_port()) for number in range(size)]
     ranks = [replace(rank, port=ranks[0].port) for rank in ranks]
     started = [_start(rank, bundle, setup) for rank in ranks]
     try:
         return _outcome(dict(started), setup)
+    except KeyboardInterrupt:
+        for _, process in started:
+            process.terminate()
+        for _, process in started:
+            process.join(GRACE)
+        raise
     finally:
         for _, process in started:
             process.kill()
             process.join()
 
 
-def _check(recipe: Recipe, ranks: int) -> None:
-    if recipe.batch_size < ranks:
+def _check(recipe: Recipe, ranks: int, pieces: int) -> None:
+    if recipe.batch_size < ranks * pieces:
         raise BenchError(
-            f"a batch of {recipe.batch_size} cannot be divided among {ranks} devices: use fewer"
+            f"a batch of {recipe.batch_size} cannot be divided among {ranks} devices"
+            f"{f' in {pieces} pieces each' if pieces > 1 else ''}: use fewer"
         )
     check_parts(recipe.batch_norm_parts, ranks)
 
@@ -117,7 +128,8 @@ def _train(
 ) -> None:
     """Main of a rank's process: train, and send what came out."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    processes.exit_with_parent()
+    signal.signal(signal.SIGTERM, processes.end_when_asked)
+    processes.exit_with_parent(GRACE)
     environment.adopt(variables, command)
     from pai_bench.training.fit import quiet
 
@@ -133,7 +145,8 @@ def _train(
     try:
         outcome = fit_alone(bundle, reports)
     except BaseException as error:
-        send(error)
+        with suppress(OSError):  # Nobody is there to hear it.
+            send(error)
         raise SystemExit(1) from None
     send(outcome if setup.rank.number == 0 else replace(outcome, curves=None, masks=None))
     # Others may still be talking to this process: it is ended when all are done.

@@ -14,6 +14,7 @@ from pai_bench import Masks, PruneAtInit, prunable, register
 from pai_bench.core import distributed
 from pai_bench.core.errors import BenchError
 from pai_bench.core.nested import map_tensors
+from pai_bench.networks.recompute import is_large
 from pai_bench.networks.scratch import scratch_copy
 from pai_bench.sparsity.account import BATCH_NORMS
 from pai_bench.sparsity.saliency import (
@@ -25,6 +26,9 @@ from pai_bench.sparsity.saliency import (
 )
 from pai_bench.training.context import MethodContext
 from pai_bench.training.restricted_batches import Batches
+
+PIECES = 8
+"""Number of pieces in which a batch is passed that is large."""
 
 
 class Draws(Protocol):
@@ -163,13 +167,25 @@ class NTKSAP(PruneAtInit):
         return Drawn(weights, inputs, perturbed)
 
     def _gradients(self, network: nn.Module, drawn: Drawn) -> dict[str, Tensor]:
-        """dJ/dm: J is the squared change of the masked network's logits."""
+        """dJ/dm: J is the squared change of the masked network's logits.
+
+        The statistics of batch norm are constants, so J is a sum over images: where a whole batch
+        would need too much memory, its gradient is summed over pieces.
+        """
         masks = float_masks(self.masks, network)
-        fresh = partial(map_tensors, drawn.inputs, Tensor.clone)  # Some networks change theirs.
-        state = calibrate(network, masks, drawn.weights, fresh())
-        base = masked_forward(network, masks, drawn.weights, state)(fresh())
-        shifted = masked_forward(network, masks, drawn.perturbed, state)(fresh())
-        return mask_gradients((base - shifted).square().sum(), masks)
+        state = calibrate(network, masks, drawn.weights, _fresh(drawn.inputs))
+        total: dict[str, Tensor] = {}
+        is_whole = not is_large(drawn.inputs)
+        for inputs in [drawn.inputs] if is_whole else drawn.inputs.tensor_split(PIECES):
+            base = masked_forward(network, masks, drawn.weights, state)(_fresh(inputs))
+            shifted = masked_forward(network, masks, drawn.perturbed, state)(_fresh(inputs))
+            add_into(total, mask_gradients((base - shifted).square().sum(), masks))
+        return total
+
+
+def _fresh(inputs: Any) -> Any:
+    """Copy inputs: some networks change theirs."""
+    return map_tensors(inputs, Tensor.clone)
 
 
 def calibrate(

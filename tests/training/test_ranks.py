@@ -75,6 +75,8 @@ def test_ranks_agree_with_each_other_and_with_one_process(outcomes, ranks):
 def test_what_is_compared_moves_masks_and_tells_the_parts_of_batch_norm_apart(outcomes):
     alone = outcomes[2]
     moved = [alone[way].masks for way in ("rigl-extra", "rigl-skip", "rigl-after", "set", "snfs")]
+    recorded = outcomes[0]["pieces"].result.environment["training"]
+    assert (recorded["devices"], recorded["accumulate"]) == (2, 2)
     digests = {masks.digest() for masks in moved}
     assert len(digests) == len(moved)
     assert alone["parts"].curves["train_loss"] != alone["snip"].curves["train_loss"]
@@ -95,6 +97,29 @@ def test_a_training_goes_on_with_any_number_of_devices(first, then, ranks, outco
 
 def _hardware(devices):
     return Hardware("cpu", devices, "ddp" if devices != "1" else "auto")
+
+
+def test_one_device_passes_batches_in_pieces_too(ranks, outcomes):
+    assert_same(outcomes[2]["pieces"], ranks.train("pieces", accumulate=4))
+    refused = ranks.train("snip", accumulate=2).result.reason
+    assert "which 2 pieces do not have: --set batch_norm_parts=2 does" in refused
+
+
+def test_a_training_whose_command_is_killed_leaves_a_checkpoint(ranks, tmp_path):
+    cell = ranks.cell("random", epochs=500, evaluate_at=())
+    context = multiprocessing.get_context("forkserver")
+    pipe, of_command = context.Pipe()
+    killed = context.Process(
+        target=ranks.train_until_killed, args=(of_command, cell, tmp_path), daemon=False
+    )
+    killed.start()
+    while pipe.recv() < 1:
+        pass
+    killed.kill()
+    path, started = checkpoint.path(tmp_path, Bundle((cell,))), time.monotonic()
+    while not path.is_file():
+        assert time.monotonic() - started < 60
+        time.sleep(0.1)
 
 
 FAILING = """

@@ -44,6 +44,7 @@ WAYS = {
     "dessilbi": {"method": "dessilbi", "hyper": {"search_epochs": 2}},
     "imp": {"method": "imp", "hyper": {"rounds": 2}, "epochs": 1},
     "parts": {"method": "snip", "batch_norm_parts": 2, "batch_size": 45},
+    "pieces": {"method": "rigl", "hyper": MOVING, "batch_norm_parts": 4, "batch_size": 48},
     "one left": {"method": "random", "network": "lenet-300-100", "batch_size": 13, "epochs": 1},
     "augmented": {"method": "random", "augment": "crop-flip", "epochs": 1},
     "resized": {"method": "random", "augment": "resized-crop-flip", "epochs": 1},
@@ -76,19 +77,29 @@ def cell(method, hyper=MappingProxyType({}), network="normalised", **changes):
     )  # fmt: skip
 
 
-def train(way, rank=None, runs=None):
+def train(way, rank=None, accumulate=1):
     hardware = Hardware("cpu", "2", "ddp") if rank else Hardware("cpu", "1")
-    setup = TrainingSetup(settings(), hardware, (), ignore, runs, rank=rank)
+    hardware = replace(hardware, accumulate=accumulate)
+    setup = TrainingSetup(settings(), hardware, (), ignore, None, rank=rank)
     return fit_alone(Bundle((cell(**WAYS[way]),)), setup)
 
 
 def outcomes(rank=None):
-    """What each way ends with in this process."""
+    """What each way ends with in this process; each of two ranks passes two pieces in one way."""
     portable.use()
     fit.quiet()
-    return {way: train(way, rank) for way in WAYS}
+    return {way: train(way, rank, 2 if rank and way == "pieces" else 1) for way in WAYS}
 
 
 def save(number, port, path):
     """The same in one of two ranks, into a file."""
     torch.save(outcomes(Rank(number, 2, number, 0, "127.0.0.1", port)), path)
+
+
+def train_until_killed(pipe, cell, runs):
+    """Train on two ranks, and send the number of each epoch that is over."""
+
+    def report(progress):
+        pipe.send(progress.epoch)
+
+    fit.fit_cell(cell, settings(), Hardware("cpu", "2", "ddp"), (), report, runs)

@@ -68,7 +68,7 @@ def _normalise(module: Any) -> None:
     """Let batch norm take the statistics that the recipe asks for, if it would take others."""
     parts = module.context.recipe.batch_norm_parts
     if distributed.ranks() > 1 or parts > 1:
-        normalise_in_parts(module.network, parts)
+        normalise_in_parts(module.network, parts, module.pieces)
 
 
 def _of_first(masks: Masks, module: Any) -> Masks:
