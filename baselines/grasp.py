@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pai_bench import PruneAtInit, prunable, register
-from pai_bench.sparsity.saliency import add_into, masked_forward
+from pai_bench.networks.recompute import is_large, recompute_activations
+from pai_bench.sparsity.saliency import masked_forward, sum_over
 from pai_bench.training.restricted_batches import Batches
 
 
@@ -19,6 +20,7 @@ class GraSP(PruneAtInit):
     """Keep the weights whose removal would shrink the gradient's norm most: w * Hg, signed."""
 
     paper = "GraSP (ICLR 2020)"
+    scores_on_all_ranks = True
 
     @dataclass(frozen=True)
     class Hyper(PruneAtInit.Hyper):
@@ -34,31 +36,37 @@ class GraSP(PruneAtInit):
         """
         self.check_batches(batches)
         network.train()
+        if is_large(batches[0][0]):
+            recompute_activations(network)
         # Fused attention has no second derivative.
         with sdpa_kernel(SDPBackend.MATH):
             return self._products(network, batches)
 
     def _products(self, network: nn.Module, batches: Batches) -> dict[str, Tensor]:
         """w * H g."""
-        total: dict[str, Tensor] = {}
-        for gradients, _ in self._gradients(network, batches, graph=False):
-            add_into(total, gradients)
-        products: dict[str, Tensor] = {}
-        for gradients, weights in self._gradients(network, batches, graph=True):
+
+        def gradient(_number: int, images: Any, labels: Any) -> dict[str, Tensor]:
+            return self._gradients(network, images, labels, graph=False)[0]
+
+        total = sum_over(batches, gradient, prunable(network))
+
+        def product(_number: int, images: Any, labels: Any) -> dict[str, Tensor]:
+            gradients, weights = self._gradients(network, images, labels, graph=True)
             inner = torch.stack([(total[name] * gradients[name]).sum() for name in total]).sum()
-            product = torch.autograd.grad(inner, list(weights.values()), materialize_grads=True)
-            add_into(products, dict(zip(weights, product, strict=True)))
+            values = torch.autograd.grad(inner, list(weights.values()), materialize_grads=True)
+            return dict(zip(weights, values, strict=True))
+
+        products = sum_over(batches, product, prunable(network))
         return {name: weight.detach() * products[name] for name, weight in prunable(network)}
 
     def _gradients(
-        self, network: nn.Module, batches: Batches, graph: bool
-    ) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
-        """Yield dL/dw of each batch, and the leaves w; `graph` keeps it differentiable."""
-        for images, labels in batches:
-            weights = {n: w.detach().clone().requires_grad_() for n, w in prunable(network)}
-            logits = masked_forward(network, self.masks, weights)(images)
-            loss = self.context.loss(logits / self.hyper.temperature, labels)
-            gradients = torch.autograd.grad(
-                loss, list(weights.values()), create_graph=graph, materialize_grads=True
-            )
-            yield dict(zip(weights, gradients, strict=True)), weights
+        self, network: nn.Module, images: Any, labels: Any, graph: bool
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return dL/dw of a batch, and the leaves w; `graph` keeps it differentiable."""
+        weights = {n: w.detach().clone().requires_grad_() for n, w in prunable(network)}
+        logits = masked_forward(network, self.masks, weights)(images)
+        loss = self.context.loss(logits / self.hyper.temperature, labels)
+        gradients = torch.autograd.grad(
+            loss, list(weights.values()), create_graph=graph, materialize_grads=True
+        )
+        return dict(zip(weights, gradients, strict=True)), weights

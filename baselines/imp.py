@@ -20,6 +20,7 @@ class IMP(PruneAtInit):
     paper = "arXiv:1803.03635"
     when = "path"
     trains_to_score = True
+    scores_on_all_ranks = True
 
     @dataclass(frozen=True)
     class Hyper(PruneAtInit.Hyper):

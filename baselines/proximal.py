@@ -30,6 +30,7 @@ class Proximal(SparseClassifier):
 
     when = "path"
     trains_to_score = True
+    scores_on_all_ranks = True
 
     @dataclass(frozen=True)
     class Hyper:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from pai_bench import PruneAtInit, prunable, register
-from pai_bench.sparsity.saliency import add_into, float_masks, mask_gradients, masked_forward
+from pai_bench.networks.recompute import is_large, recompute_activations
+from pai_bench.sparsity.saliency import (
+    add_into,
+    float_masks,
+    mask_gradients,
+    masked_forward,
+    sum_over,
+)
 from pai_bench.training.restricted_batches import Batches, afresh
 
 
@@ -17,6 +24,7 @@ class SNIP(PruneAtInit):
     """Keep the weights whose removal would change the loss most: |dL/dm|."""
 
     paper = "SNIP (ICLR 2019)"
+    scores_on_all_ranks = True
 
     @dataclass(frozen=True)
     class Hyper(PruneAtInit.Hyper):
@@ -40,13 +48,18 @@ class SNIP(PruneAtInit):
         if self.hyper.score_batches == "fresh" and self.round > 1:
             batches = afresh(batches, self.round)
         network.train(self.hyper.mode == "train")
-        total: dict[str, Tensor] = {}
-        for images, labels in batches:
+        if is_large(batches[0][0]):
+            recompute_activations(network)
+
+        def gradients(_number: int, images: Any, labels: Any) -> dict[str, Tensor]:
             masks = float_masks(self.masks, network)
             loss = self.loss(masked_forward(network, masks)(images), labels)
-            add_into(total, mask_gradients(loss, masks))
+            of_batch = mask_gradients(loss, masks)
             if self.hyper.l2:
-                add_into(total, self._decay(network))
+                add_into(of_batch, self._decay(network))
+            return of_batch
+
+        total = sum_over(batches, gradients, prunable(network))
         return {name: gradient.abs() for name, gradient in total.items()}
 
     def _decay(self, network: nn.Module) -> dict[str, Tensor]:

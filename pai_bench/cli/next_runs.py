@@ -54,7 +54,9 @@ def run_claims(context: Context, parsed: Arguments) -> int:
     """Run what decides claims, as much of it as fits into the budget; return the exit code."""
     deadline, failed = time.time() + parsed.budget, 0
     paper = parsed.claims if parsed.claims != "all" else None
-    hardware = Hardware(parsed.accelerator, parsed.devices, parsed.strategy)
+    hardware = Hardware(
+        parsed.accelerator, parsed.devices, parsed.strategy, accumulate=parsed.accumulate
+    )
     found, _ = _next_runs(context, paper, hardware, parsed.jobs, _speed(context, hardware))
     if not found:
         say(context, "claims", "nothing to run: what is undecided needs no cells, or too many")

@@ -215,9 +215,15 @@ def _execution(sub: _Parser) -> None:
         "--devices",
         default="auto",
         type=_devices,
-        help="GPUs to spread cells over: a number, or a list",
+        help="GPUs to spread cells over: a number, or a list; of CPU processes by ddp, a number",
     )
-    sub.add_argument("--strategy", default="auto", help="the Trainer's")
+    sub.add_argument(
+        "--strategy", default="auto", help="auto, or ddp: train each network on all devices"
+    )
+    sub.add_argument(
+        "--accumulate", type=_count_of("pieces"), default=1, metavar="K",
+        help="pass each batch in so many pieces, for want of memory (1)",
+    )  # fmt: skip
     sub.add_argument(
         "--stack", type=_stack, metavar="auto|off|K",
         help="networks trained as one; auto: on a CPU the same bit by bit (benchmark.yaml)",

@@ -134,7 +134,9 @@ def _run_request(
 
 
 def _hardware(parsed: Arguments) -> Hardware:
-    return Hardware(parsed.accelerator, parsed.devices, parsed.strategy)
+    return Hardware(
+        parsed.accelerator, parsed.devices, parsed.strategy, accumulate=parsed.accumulate
+    )
 
 
 def plan(context: Context, parsed: Arguments) -> int:

@@ -122,6 +122,11 @@ class Recipe(Settings):
     """Bound on the norm of all gradients together, or on the size of each value; kept weights
     only."""
     label_smoothing: Fraction = 0.0
+    batch_norm_parts: Positive = 1
+    """Parts of each batch whose statistics batch norm takes by themselves, as on so many devices
+    without synchronisation (NTK-SAP: 2 and 4 GPUs on ImageNet; RigL: the cores of a TPU, number not
+    told); running statistics are those of the first part. 1: the statistics of the whole batch, on
+    any number of devices."""
     augment: Literal["none", "crop-flip", "mirror-crop-flip", "resized-crop-flip"] = "none"
     crop_scale: Range = (0.08, 1.0)
     crop_ratio: Range = (0.75, 4 / 3)

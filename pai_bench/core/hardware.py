@@ -16,11 +16,44 @@ class Hardware:
     accelerator: str = "auto"
     devices: str = "auto"
     strategy: str = "auto"
+    """`ddp`: each network is trained on all devices; else on one of them."""
+    nodes: int = 1
+    """Machines with such devices that train a network together."""
+    accumulate: int = 1
+    """Pieces in which each device passes its part of a batch, for want of memory."""
+
+    @property
+    def trains_alone(self) -> bool:
+        """Whether networks are trained one at a time, not several in a bundle."""
+        return self.is_distributed or self.accumulate > 1
+
+    @property
+    def is_distributed(self) -> bool:
+        """Whether one network is trained on several devices."""
+        return self.strategy == "ddp" and self.ranks > 1
+
+    @property
+    def ranks(self) -> int:
+        """Number of processes that train a network by `ddp`, one a device."""
+        devices = self.each_device
+        return self.nodes * (len(devices) if isinstance(devices, list) else devices)
+
+    @property
+    def each_device(self) -> list[int] | int:
+        """The GPUs of a machine that train a network by `ddp`; on a CPU, the number of processes.
+
+        >>> Hardware("cpu", "2", "ddp").each_device, Hardware("gpu", "0,3", "ddp").each_device
+        (2, [0, 3])
+        """
+        return gpus_of(self) or (int(self.devices) if self.devices.isdigit() else 1)
 
 
 def share(hardware: Hardware, index: int) -> Hardware:
-    """Give a worker one of the GPUs, in turn; without GPUs what was asked for passes through."""
-    gpus = gpus_of(hardware)
+    """Give a worker one of the GPUs, in turn; without GPUs what was asked for passes through.
+
+    It passes through as well where each network is trained on all of them.
+    """
+    gpus = [] if hardware.is_distributed else gpus_of(hardware)
     return replace(hardware, devices=f"{gpus[index % len(gpus)]},") if gpus else hardware
 
 
@@ -45,13 +78,16 @@ def check_devices(hardware: Hardware) -> None:
     counts them.
     """
     accelerator, devices = hardware.accelerator, hardware.devices
+    if hardware.strategy not in ("auto", "ddp"):
+        raise BenchError(f"--strategy {hardware.strategy}: networks are trained by auto or ddp")
     if devices == "auto" or accelerator == "tpu":
         return
     count = 0 if accelerator == "cpu" else _gpu_count() or _torch_gpu_count()
     if not count and accelerator != "gpu":
-        if devices != "1":
+        if "," in devices or not (devices == "1" or hardware.is_distributed):
             raise BenchError(
-                "--devices: a cell uses one CPU device; --jobs runs cells side by side"
+                "--devices: a cell uses one CPU device; --jobs runs cells side by side, "
+                "--strategy ddp trains each in several processes"
             )
         return
     highest = (

@@ -11,6 +11,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from pai_bench.core import distributed
 from pai_bench.core.errors import BenchError
 from pai_bench.core.rng import RandomStreams
 from pai_bench.data.augment import draw_crops
@@ -26,7 +27,8 @@ class TrainBatches:
 
     Order and augmentation of an epoch depend on (seed, epoch) alone, so that every method at one
     seed sees the same batches, and so does a run that resumes at a later epoch. The Trainer puts
-    `state_dict` into its checkpoints, so that a run can resume within an epoch.
+    `state_dict` into its checkpoints, so that a run can resume within an epoch. Where several ranks
+    train one network, each has its part of every batch.
     """
 
     def __init__(self, module: InMemoryData) -> None:
@@ -59,7 +61,7 @@ class TrainBatches:
         module.seconds += time.perf_counter() - started
         for done, (index, drawn) in enumerate(zip(batches, draws, strict=False), first + 1):
             started = time.perf_counter()
-            batch = module.images.batch(index, drawn)
+            batch = module.part_of_batch(index, drawn)
             module.seconds += time.perf_counter() - started
             self._position = (epoch, done) if done < len(self) else (epoch + 1, 0)
             self._augment_state = self._states[done - first - 1] if self._states else None
@@ -106,7 +108,10 @@ class TrainBatches:
 
 
 class EvaluationBatches:
-    """The test set in order, in large batches; sequences in batches of the recipe's size."""
+    """The test set in order, in large batches; sequences in batches of the recipe's size.
+
+    Of several ranks each has a part of it, so that all of them together have every image once.
+    """
 
     def __init__(self, module: InMemoryData) -> None:
         self._module = module
@@ -117,14 +122,16 @@ class EvaluationBatches:
             self.size = module.recipe.batch_size  # Activations of a sequence take more memory.
 
     def __len__(self) -> int:
-        return -(-self._module.test_size // self.size)
+        own = range(self._module.test_size)[distributed.part(self._module.test_size)]
+        return -(-len(own) // self.size)
 
     def __iter__(self) -> Iterator[Batch]:
-        data = self._module.images
-        images = data.tensors["test_images"].split(self.size)
-        labels = data.tensors["test_labels"].split(self.size)
+        data, own = self._module.images, distributed.part(self._module.test_size)
+        images = data.tensors["test_images"][own].split(self.size)
+        labels = data.tensors["test_labels"][own].split(self.size)
         for raw, target in zip(images, labels, strict=True):
-            yield data.pixels(raw), target.long()
+            if len(target):
+                yield data.pixels(raw), target.long()
 
 
 class ScoreBatches(list[Batch]):
@@ -199,6 +206,7 @@ class InMemoryData(pl.LightningDataModule):
     def first_batches(self, part: float) -> list[Batch]:
         """The first `part` of the training images, in their order, in batches for evaluation."""
         index = torch.arange(round(part * self.train_size), device=self.images.device)
+        index = index[distributed.part(len(index))]
         size = self.val_dataloader().size
         return [self.images.batch(i, torch.Generator()) for i in index.split(size)]
 
@@ -211,7 +219,18 @@ class InMemoryData(pl.LightningDataModule):
         generator = self.rng.generator(f"data-order/extra/{extra_epoch}")
         order = torch.randperm(self.train_size, generator=generator)
         index = order.split(self.recipe.batch_size)[position].to(self.images.device)
-        return self.images.batch(index, self.rng.generator(f"augment/extra/{number}"))
+        return self.part_of_batch(index, self.rng.generator(f"augment/extra/{number}"))
+
+    def part_of_batch(self, index: Tensor, augment: torch.Generator | Tensor) -> Batch:
+        """Make this rank's part of the batch of the images at `index` (see `ImageTensors.batch`).
+
+        Whatever the number of ranks, each image is augmented in the same way.
+        """
+        own = distributed.part(len(index))
+        if isinstance(augment, Tensor):
+            return self.images.batch(index[own], augment[own])
+        images, labels = self.images.batch(index, augment)
+        return images[own], labels[own]
 
     def train_dataloader(self) -> TrainBatches:
         """One pass over the training images per epoch."""

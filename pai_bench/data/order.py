@@ -132,6 +132,31 @@ def batches(order: Order, size: int, seed: int = 0, rank: int = 0, ranks: int = 
     return [planned[b - n : b] for b, n in zip(last, pieces_of, strict=True)]
 
 
+def part(batch: list[Piece], rank: int, ranks: int, in_order: bool = False) -> list[Piece]:
+    """The rank's part of a batch, in pieces; the parts of all ranks are the batch.
+
+    Whole pieces where that makes equal parts: then each rank reads lanes of its own. Else the
+    images in their order, in parts whose sizes differ by at most one.
+
+    Args:
+        batch: The whole batch.
+        rank: Index of this process.
+        ranks: Number of processes.
+        in_order: Whether the parts are to be in the order of the batch in any case.
+    """
+    if ranks == 1:
+        return batch
+    if not (in_order or len(batch) % ranks or LANES % ranks):
+        return [piece for piece in batch if piece.lane % ranks == rank]
+    ends = np.cumsum([0, *(len(piece.numbers) for piece in batch)])
+    first, last = rank * ends[-1] // ranks, (rank + 1) * ends[-1] // ranks
+    cut = [
+        piece._replace(numbers=piece.numbers[max(0, first - start) : max(0, last - start)])
+        for start, piece in zip(ends, batch, strict=False)
+    ]
+    return [piece for piece in cut if len(piece.numbers)]
+
+
 def pieces(numbers: Integers, seed: int) -> list[Piece]:
     """Cut a batch of arbitrary images into pieces that share no row groups in the cache."""
     none = np.arange(0)

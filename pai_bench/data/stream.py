@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from pai_bench.config.schema import Data, Recipe
+from pai_bench.core import distributed
 from pai_bench.core.errors import BenchError
 from pai_bench.core.rng import RandomStreams
 from pai_bench.data import order
@@ -44,7 +45,7 @@ class StreamedTrainBatches:
         self._position = 0, 0
 
     def __len__(self) -> int:
-        return order.batch_count(self._data.train_size, self._data.batch_size, self._data.ranks)
+        return order.batch_count(self._data.train_size, self._data.recipe.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
         epoch, first = self.epoch, self._first
@@ -68,12 +69,12 @@ class StreamedTrainBatches:
         """Resume the next pass where `state` was saved.
 
         Raises:
-            BenchError: The state is that of other data, batch size or number of ranks.
+            BenchError: The state is that of other data or another batch size.
         """
         if state["of"] != len(self):
             raise BenchError(
                 f"checkpoint of an epoch of {state['of']} batches; this one has {len(self)}: "
-                "data, batch size and number of ranks must be the same"
+                "data and batch size must be the same"
             )
         self.epoch, self._first = state["epoch"], state["batches"]
         self._position = self.epoch, self._first
@@ -148,9 +149,9 @@ class StreamedData(pl.LightningDataModule):
     """Batches of a streamed data set of photographs.
 
     Photographs are sent to the device as uint8 and normalised there. `recipe.batch_size` is the
-    batch of all ranks together: each takes an equal part. `seconds` is the total time that the
-    training loop waited for batches; `skipped` counts broken photographs, each time that one was
-    left out of a batch.
+    batch of all ranks together: each takes its part of every batch. `seconds` is the total time
+    that the training loop waited for batches; `skipped` counts broken photographs, each time that
+    one was left out of a batch.
 
     Longer than other classes, because the Trainer and the methods ask one object for batches to
     train on, to evaluate on and to score, and all of them come from the same worker processes.
@@ -197,20 +198,12 @@ class StreamedData(pl.LightningDataModule):
     @property
     def rank(self) -> int:
         """Index of this process in data-parallel training."""
-        return torch.distributed.get_rank() if _distributed() else self._default_ranks[0]
+        return distributed.rank() if distributed.ranks() > 1 else self._default_ranks[0]
 
     @property
     def ranks(self) -> int:
         """Number of processes in data-parallel training."""
-        return torch.distributed.get_world_size() if _distributed() else self._default_ranks[1]
-
-    @property
-    def batch_size(self) -> int:
-        """This rank's part of a batch."""
-        size, ranks = self.recipe.batch_size, self.ranks
-        if size % ranks:
-            raise BenchError(f"batch_size {size} cannot be divided among {ranks} ranks")
-        return size // ranks
+        return distributed.ranks() if distributed.ranks() > 1 else self._default_ranks[1]
 
     def setup(self, stage: str) -> None:
         """Make batches on the Trainer's device from now on."""
@@ -259,7 +252,9 @@ class StreamedData(pl.LightningDataModule):
             self.shards["train"].rows, self.rng.seed_of(f"data-order/{epoch}")
         )
         seed = self.rng.seed_of(f"augment/{epoch}")
-        return order.batches(shuffled, self.batch_size, seed, self.rank, self.ranks)
+        batches = order.batches(shuffled, self.recipe.batch_size, seed)
+        in_order = self.recipe.batch_norm_parts > 1
+        return [order.part(batch, self.rank, self.ranks, in_order) for batch in batches]
 
     def raw_batches(self, pool: Pool, plan: Plan) -> Iterator[Batch]:
         """Assemble batches on the device, as uint8; broken photographs are skipped."""
@@ -269,17 +264,23 @@ class StreamedData(pl.LightningDataModule):
             self.skipped += sum(skipped for *_, skipped in pieces)
             images = [pixels.to(self.device, non_blocking=True) for pixels, *_ in pieces]
             labels = [targets.to(self.device, non_blocking=True) for _, targets, _ in pieces]
-            yield torch.cat(images), torch.cat(labels)
+            yield (torch.cat(images), torch.cat(labels)) if batch else self._empty()
+
+    def _empty(self) -> Batch:
+        """The part of a rank, where a batch has fewer images than there are ranks."""
+        images = torch.empty((0, *self.settings.shape), dtype=torch.uint8, device=self.device)
+        return images, torch.empty(0, dtype=torch.int64, device=self.device)
 
     def training_batches(self, pool: Pool, plan: Plan) -> Iterator[Batch]:
-        """Yield normalised batches, none of them empty, so that all ranks step equally often."""
+        """Yield normalised batches, none of them without a photograph that can be read."""
         for images, labels in self.raw_training_batches(pool, plan):
             yield self.pixels(images), labels
 
     def raw_training_batches(self, pool: Pool, plan: Plan) -> Iterator[Batch]:
-        """Yield batches of uint8, none of them empty."""
+        """Yield batches of uint8, none of them without a photograph that can be read."""
         for batch, (images, labels) in zip(plan, self.raw_batches(pool, plan), strict=True):
-            yield (images, labels) if len(labels) else self._replacement(batch)
+            is_broken = batch and not len(labels)
+            yield self._replacement(batch) if is_broken else (images, labels)
 
     def _replacement(self, batch: list[Piece]) -> Batch:
         """Return the next readable photograph, for a batch of which none can be read."""
@@ -338,7 +339,3 @@ class StreamedData(pl.LightningDataModule):
     ) -> Any:
         """Return the batch unchanged: it was made on the device."""
         return batch
-
-
-def _distributed() -> bool:
-    return torch.distributed.is_available() and torch.distributed.is_initialized()

@@ -30,6 +30,8 @@ def is_stacked(stack: Stack, hardware: Hardware) -> bool:
             alone.
         hardware: What they are trained on.
     """
+    if hardware.trains_alone:
+        return False
     return isinstance(stack, int) or (stack == "auto" and bool(gpus_of(hardware)))
 
 
@@ -70,6 +72,8 @@ def bundled(
 
 
 def _size(cell: Cell, stack: Stack, hardware: Hardware, settings: Benchmark, budget: float) -> int:
+    if hardware.trains_alone:
+        return 1
     if isinstance(stack, int):
         return stack
     if stack == "off":

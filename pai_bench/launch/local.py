@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import multiprocessing
 import os
 import signal
 import time
@@ -20,23 +19,18 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
-from pai_bench.core import environment
+from pai_bench.core import environment, processes
 from pai_bench.core.errors import BenchError
 from pai_bench.core.hardware import share
-from pai_bench.core.machine import AGAIN, MachineFault, fault_of_writing
+from pai_bench.core.machine import MachineFault, fault_of_writing
 from pai_bench.experiment.bundle import Bundle
 from pai_bench.launch.events import Event, Finished, Rejected, Started, Stopped
 from pai_bench.launch.request import RunRequest
 from pai_bench.store.result import Result
 from pai_bench.store.store import Store
 
-_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-_processes: Any = multiprocessing.get_context(_METHOD)
-KILLED = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGBUS)
-"""Exit codes of a worker that the system ended: for want of memory, or of room behind a file."""
 GRACE = 5.0
 """Seconds after the deadline in which a training may evaluate, and write its checkpoint."""
 
@@ -95,8 +89,8 @@ def _receive(worker: _Worker, request: RunRequest, waiting: deque[Bundle]) -> It
         if len(bundle) > 1:
             waiting.extendleft(reversed(bundle.alone()))
             yield Stopped(bundle)
-        elif worker.process.exitcode in KILLED:
-            fault = f"{bundle}: {_killed(worker.process.exitcode)}"
+        elif worker.process.exitcode in processes.KILLED:
+            fault = f"{bundle}: {processes.killed(worker.process.exitcode)}"
             raise MachineFault(fault) from None
         else:
             cause = _cause_of_death(worker.process.exitcode, worker.log)
@@ -128,19 +122,6 @@ def _failed(bundle: Bundle, request: RunRequest, reason: str) -> Iterator[Event]
             yield Finished(cell, str(status))
 
 
-def _killed(code: int) -> str:
-    """Say that the system ended a worker.
-
-    >>> _killed(-9)[:72]
-    'the worker was killed by signal 9 (SIGKILL): is the memory of this machi'
-    """
-    what = "file system" if -code == signal.SIGBUS else "memory"
-    return (
-        f"the worker was killed by signal {-code} ({signal.Signals(-code).name}): is the {what} of "
-        f"this machine full? Use fewer --jobs; {AGAIN}"
-    )
-
-
 def _cause_of_death(code: int | None, log: Path) -> str:
     """Describe why a worker died, by its exit code and the last line that it wrote.
 
@@ -156,11 +137,10 @@ def _cause_of_death(code: int | None, log: Path) -> str:
 
 
 def _start(request: RunRequest, index: int) -> _Worker:
-    pipe, worker_pipe = _processes.Pipe()
+    context = processes.context()
+    pipe, worker_pipe = context.Pipe()
     own_request = replace(request, bundles=(), hardware=share(request.hardware, index))
-    if _METHOD == "forkserver":
-        _processes.set_forkserver_preload(["pai_bench.launch.preload"])
-    process = _processes.Process(
+    process = context.Process(
         target=_work, args=(worker_pipe, own_request, index), name=f"worker-{index}"
     )
     # Workers inherit that SIGINT is ignored: this process alone handles an interrupt.
@@ -195,7 +175,7 @@ def _work(pipe: Connection, request: RunRequest, index: int) -> None:
         _write_output_to(_log(request, index))
     except OSError as error:
         return pipe.send(Rejected(pipe.recv(), str(fault_of_writing(error, request.runs))))
-    Thread(target=_exit_with_parent, daemon=True).start()
+    processes.exit_with_parent()
     environment.adopt(request.environment, request.command)
     from pai_bench.launch.run_bundle import run_bundle
 
@@ -211,14 +191,6 @@ def _work(pipe: Connection, request: RunRequest, index: int) -> None:
         except (EOFError, OSError):
             return None
         run_bundle(request, bundle, request.hardware, emit)
-
-
-def _exit_with_parent() -> None:
-    """Exit as soon as the parent process is gone: an epoch can take hours."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
 
 
 def _log(request: RunRequest, index: int) -> Path:

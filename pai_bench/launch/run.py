@@ -121,6 +121,8 @@ def number_of_jobs(request: RunRequest, asked: int = 0) -> int:
 
     On GPUs at most one each: processes that share one take turns, and gain nothing.
     """
+    if request.hardware.is_distributed and not asked:
+        return 1
     if gpus := gpus_of(request.hardware):
         return min(asked or len(gpus), len(gpus))
     if asked:

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from pai_bench.core import distributed
 from pai_bench.core.errors import BenchError
 from pai_bench.networks.scratch import scratch_copy
 from pai_bench.sparsity.constant import constant_layers
@@ -106,7 +107,7 @@ class PruneAtInit(SparseClassifier):
             # All rounds cost the same, and counting slows a round down: count one.
             with FlopCounter() as counter:
                 scores = self.scores(scratch, batches)
-            self.scoring_flops = float(counter.total) * self.hyper.rounds
+            self.scoring_flops = distributed.total(float(counter.total)) * self.hyper.rounds
         else:
             scores = self.scores(scratch, batches)
         check_layers(scores, self.masks, f"{type(self).__name__}: scores")

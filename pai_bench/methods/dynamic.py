@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from pai_bench.core import distributed
 from pai_bench.core.errors import BenchError
 from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.sparsity.regrow import Schedule, drop_and_grow, moved_count
@@ -49,6 +50,7 @@ class MovingMasks(SparseClassifier):
         """
         previous = self.masks
         self.set_masks(masks)
+        distributed.check_same(f"{self.name}: masks", self.masks.digest)
         optimizer: Any = self.optimizers(use_pl_optimizer=False)
         for name, weight in prunable(self.network):
             reset = ~(previous[name] & self.masks[name])
@@ -257,9 +259,12 @@ class DynamicSparse(MovingMasks):
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         batch = plugin.convert_input(data.extra_batch(number))
         weights = dict(prunable(self.network))
+        gradients: tuple[Tensor, ...] = ()
         with self.context.rng.as_global(f"extra/{number}"), plugin.forward_context():
-            loss = self.batch_loss(batch)
-            gradients = torch.autograd.grad(loss, list(weights.values()), materialize_grads=True)
+            for piece in self.pieces.of(batch):
+                loss = distributed.weighted(self.batch_loss(piece), len(piece[1]), len(batch[1]))
+                more = torch.autograd.grad(loss, list(weights.values()), materialize_grads=True)
+                gradients = tuple(map(torch.add, gradients, more)) if gradients else more
         self.training_cost.count(len(batch[1]))
         self.count_dense_gradient(len(batch[1]))
         return {n: strategy.reduce(g) for n, g in zip(weights, gradients, strict=True)}

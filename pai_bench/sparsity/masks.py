@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -211,6 +213,18 @@ class Masks(Mapping[str, Tensor]):
                 raise BenchError(f"the mask of {name} has shape {shapes}")
         for name, mask in self.items():
             weights[name].mul_(mask.to(weights[name].device))
+
+    def digest(self) -> str:
+        """Hash all masks.
+
+        Returns:
+            The same 32 hex digits for the same masks, on any device.
+        """
+        hashed = hashlib.blake2b(digest_size=16)
+        for name, mask in self.items():
+            hashed.update(name.encode())
+            hashed.update(np.packbits(mask.cpu().numpy()).tobytes())
+        return hashed.hexdigest()
 
     def save(self, path: Path) -> None:
         """Write the masks as a safetensors file of bool tensors.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import disable_saved_tensors_hooks
 from torch.func import functional_call
 
+from pai_bench.core import distributed
 from pai_bench.sparsity.masks import prunable
 
 Forward = Callable[[Any], Tensor]
@@ -80,6 +81,40 @@ def mask_gradients(objective: Tensor, masks: Mapping[str, Tensor]) -> dict[str, 
     """Return d objective / d mask for each mask; zero where the objective does not depend on it."""
     gradients = torch.autograd.grad(objective, list(masks.values()), materialize_grads=True)
     return dict(zip(masks, gradients, strict=True))
+
+
+def sum_over(
+    batches: Sequence[tuple[Any, Any]],
+    gradients: Callable[[int, Any, Any], Mapping[str, Tensor]],
+    weights: Iterable[tuple[str, Tensor]],
+) -> dict[str, Tensor]:
+    """Sum gradients over batches; of several ranks each takes batches in turn, and all get the sum.
+
+    Args:
+        batches: (inputs, labels).
+        gradients: Returns the gradients of one batch, given its number, inputs and labels.
+        weights: What there are gradients of: name and a tensor of the same shape.
+    """
+    total: dict[str, Tensor] = {}
+    for number, (inputs, labels) in _own(batches):
+        with distributed.alone():
+            add_into(total, gradients(number, inputs, labels))
+    return summed(total, weights)
+
+
+def summed(parts: Mapping[str, Tensor], weights: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
+    """Sum over ranks what each of them has of the gradients of `weights`, perhaps nothing."""
+    if distributed.ranks() == 1:
+        return dict(parts)
+    zeros = ((name, torch.zeros_like(weight)) for name, weight in weights)
+    return {name: distributed.summed(parts.get(name, zero)) for name, zero in zeros}
+
+
+def _own(batches: Sequence[tuple[Any, Any]]) -> Iterator[tuple[int, tuple[Any, Any]]]:
+    """The batches of this rank, with their numbers; those of other ranks are not even decoded."""
+    if distributed.ranks() == 1:
+        return enumerate(batches)
+    return ((n, batches[n]) for n in range(distributed.rank(), len(batches), distributed.ranks()))
 
 
 def add_into(total: dict[str, Tensor], more: Mapping[str, Tensor]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pai_bench.core import distributed
 from pai_bench.sparsity.account import kept_flops
 
 
@@ -29,6 +30,16 @@ class TrainingCost:
         """Add images, and dense gradients, to the segment of the masks in use."""
         segment = self.segments.get(self._kept, (0, 0))
         self.segments[self._kept] = segment[0] + images, segment[1] + dense
+
+    def collect(self) -> None:
+        """Add what all ranks have counted into the first one's; the others start again from 0."""
+        parts = distributed.gathered(self.segments)
+        if len(parts) > 1:
+            own = parts if distributed.rank() == 0 else []
+            self.segments = {}
+            for kept, (images, dense) in (item for part in own for item in part.items()):
+                before = self.segments.get(kept, (0, 0))
+                self.segments[kept] = before[0] + images, before[1] + dense
 
     @property
     def images(self) -> int:

@@ -10,15 +10,18 @@ from dataclasses import replace
 import pytorch_lightning as pl
 import torch
 
-from pai_bench.core import environment
-from pai_bench.core.errors import first_line
+from pai_bench.core import distributed, environment
+from pai_bench.core.errors import BenchError, first_line
 from pai_bench.experiment.bundle import Bundle
+from pai_bench.experiment.cell import Cell
+from pai_bench.networks.batch_norm import check_pieces, normalise_as_usual
 from pai_bench.training.build import DataModule, build_data, build_module
 from pai_bench.training.callbacks.mask_selection import Collapsed
 from pai_bench.training.checkpoint import TrainingCheckpoint
 from pai_bench.training.failure import failure_of
 from pai_bench.training.module import SparseClassifier
 from pai_bench.training.outcome import Outcome, Together, result_of
+from pai_bench.training.pieces import Pieces
 from pai_bench.training.setup import TrainingSetup, set_process
 
 
@@ -37,7 +40,8 @@ def fit_alone(bundle: Bundle, setup: TrainingSetup, reason: str = "") -> Outcome
     started = time.perf_counter()
     trainer = setup.trainer(bundle)
     try:
-        return _fit(bundle, trainer, setup, reason)
+        with setup.joined(trainer.strategy.root_device):
+            return _fit(bundle, trainer, setup, reason)
     except (Exception, SystemExit) as error:
         return failure_of(error).outcome(time.perf_counter() - started)
 
@@ -50,27 +54,44 @@ def _fit(bundle: Bundle, trainer: pl.Trainer, setup: TrainingSetup, reason: str)
     (data,) = build_data(bundle, setup.settings)
     loading_seconds = time.perf_counter() - started
     module = build_module(cell, setup.settings, setup.plugins, setup.runs)
+    module.pieces = Pieces(setup.hardware.accumulate)
+    _check(module, cell)
     device = trainer.strategy.root_device
     checkpoint = setup.checkpoint(bundle, device)
-    with module.context.rng.as_global("training"), _released(data):
+    with module.context.rng.as_global(setup.stream("training")), _released(data):
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         skipped = _train(module, data, trainer, checkpoint)
         if trainer.global_step % len(data.train_dataloader()):
             # `steps` ended within an epoch: the Trainer evaluates after whole epochs only.
             trainer.validate(module, datamodule=data, verbose=False)
+    module.collect()
     module.cpu()
     module.set_masks(module.masks)
+    normalise_as_usual(module.network)
     seconds = {**module.phase_timer.seconds, "data": loading_seconds + data.seconds}
     seconds["train"] -= data.seconds
     seconds["score"] += module.reused_seconds
     seconds["total"] = time.perf_counter() - started + module.reused_seconds
-    result = result_of(cell, setup.settings, module, data, seconds, device, Together(note=reason))
+    together = Together("alone", 1, reason, distributed.ranks(), module.pieces.count)
+    result = result_of(cell, setup.settings, module, data, seconds, device, together)
     if checkpoint and checkpoint.times:
         result = checkpoint.noted(result)
     if skipped:
         result = replace(result, status="skipped", reason=skipped)
     return Outcome(result, module.learning_curves.points, module.masks)
+
+
+def _check(module: SparseClassifier, cell: Cell) -> None:
+    """Raise BenchError for what cannot be trained on several devices, or in pieces of batches."""
+    ranks, pieces = distributed.ranks(), module.pieces.count
+    if ranks == pieces == 1:
+        return
+    if type(module).training_step is not SparseClassifier.training_step:
+        raise BenchError(f"{cell.method} has its own training_step: it trains on one device")
+    if pieces > 1 and cell.precision == "16-mixed":
+        raise BenchError("--accumulate: 16-mixed scales the loss of a whole batch; use bf16-mixed")
+    check_pieces(module.network, cell.recipe.batch_norm_parts, ranks, pieces)
 
 
 def _train(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.strategies import DDPStrategy
 from torch import nn
 
 from pai_bench import networks
@@ -27,6 +28,7 @@ from pai_bench.training.callbacks.progress_reporter import ProgressReporter
 from pai_bench.training.context import MethodContext
 from pai_bench.training.module import SparseClassifier
 from pai_bench.training.progress import OnProgress, ignore
+from pai_bench.training.rank import PATIENCE, Environment, Rank
 
 DataModule = InMemoryData | StreamedData
 
@@ -104,16 +106,29 @@ def build_module(
 
 
 def build_trainer(
-    bundle: Bundle, hardware: Hardware, on_progress: OnProgress = ignore
+    bundle: Bundle,
+    hardware: Hardware,
+    on_progress: OnProgress = ignore,
+    rank: Rank | None = None,
 ) -> pl.Trainer:
-    """Build a Trainer without logger and checkpoint files: results are written by the store."""
+    """Build a Trainer without logger and checkpoint files: results are written by the store.
+
+    Args:
+        bundle: What is trained.
+        hardware: What it is trained on.
+        on_progress: Callback after each epoch.
+        rank: Which of the processes this is, where several devices train one network.
+    """
     recipe = bundle.cells[0].recipe
     return pl.Trainer(
         max_epochs=recipe.epochs,
         max_steps=recipe.steps or -1,
         accelerator=hardware.accelerator,
-        devices=_devices(hardware.devices),
-        strategy=hardware.strategy,
+        devices=_devices(hardware.devices) if rank is None else hardware.each_device,
+        num_nodes=hardware.nodes,
+        strategy=hardware.strategy if rank is None else DDPStrategy(timeout=PATIENCE),
+        plugins=[] if rank is None else [Environment(rank)],
+        use_distributed_sampler=False,
         precision=bundle.cells[0].precision,  # type: ignore[arg-type]
         num_sanity_val_steps=0,
         logger=False,
@@ -137,4 +152,4 @@ def _devices(option: str) -> Any:
         return devices
     if devices == [1]:
         return 1
-    raise BenchError(f"devices {option}: one cell trains on one device; use several workers")
+    raise BenchError(f"devices {option}: one network trains on several devices by strategy ddp")

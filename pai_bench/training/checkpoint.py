@@ -22,13 +22,15 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint
 from torch import Tensor
 
-from pai_bench.core import environment
+from pai_bench.core import distributed, environment, processes
 from pai_bench.core.files import atomic_write
 from pai_bench.core.machine import machine_fault
 from pai_bench.experiment.bundle import Bundle
 from pai_bench.store.result import Result
 
 FOLDER = "checkpoints"
+LOOK = 1.0
+"""Seconds between two looks at the clock, where several devices train one network."""
 _KEY = "TrainingCheckpoint"
 
 
@@ -68,6 +70,8 @@ class TrainingCheckpoint(Checkpoint):
         self._made_with = {**software, "plugins": [_digest(path) for path in plugins]}
         self._began = self._last = time.monotonic()
         self._random: list[Tensor] = []
+        self._states: list[list[Tensor]] = []
+        self._next_look, self._looked_at = 0, (0, time.monotonic())
         self.seconds = self._data_seconds = 0.0
         """Spent by earlier runs of the bundle, up to the checkpoint that this one resumes from."""
         self.times = 0
@@ -81,7 +85,7 @@ class TrainingCheckpoint(Checkpoint):
     def join(self, trainer: pl.Trainer) -> Path | None:
         """Add this callback to a Trainer; return the checkpoint to resume from, if there is one."""
         trainer.callbacks.append(self)  # type: ignore[attr-defined]
-        return self._checkpoint()
+        return distributed.of_first(None if distributed.rank() else self._checkpoint())
 
     def noted(self, result: Result) -> Result:
         """Add to a result the seconds of earlier runs and the number of resumptions."""
@@ -114,7 +118,7 @@ class TrainingCheckpoint(Checkpoint):
         """Return the state that is saved beside the Trainer's own."""
         return {
             "made_with": self._made_with,
-            "random": _random_states(),
+            "random": self._states,
             "seconds": self.seconds + time.monotonic() - self._began,
             "times": self.times,
             "data_seconds": self._data_seconds,
@@ -123,7 +127,8 @@ class TrainingCheckpoint(Checkpoint):
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Restore the state that was saved."""
         self.seconds, self.times = state_dict["seconds"], state_dict["times"] + 1
-        self._data_seconds, self._random = state_dict["data_seconds"], state_dict["random"]
+        self._data_seconds, states = state_dict["data_seconds"], state_dict["random"]
+        self._random = states[distributed.rank()] if distributed.rank() < len(states) else []
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Add the seconds that earlier runs spent on loading batches."""
@@ -150,12 +155,14 @@ class TrainingCheckpoint(Checkpoint):
         evaluation is still to come.
 
         Raises:
-            OutOfTime: The deadline has passed.
+            OutOfTime: The deadline has passed, or the process was asked to end.
         """
-        is_over = time.time() >= self._deadline
-        is_due = is_over or time.monotonic() - self._last >= self.every
+        is_over, is_due = self._looked(trainer.global_step)
         if not is_due or trainer.is_last_batch:
             return
+        if distributed.ranks() > 1:
+            pl_module.collect()
+        self._states = distributed.gathered(_random_states())
         pl_module.phase_timer.stop("train", pl_module)
         self._data_seconds = trainer.datamodule.seconds  # type: ignore[attr-defined]
         self._write(trainer)
@@ -163,14 +170,37 @@ class TrainingCheckpoint(Checkpoint):
         if is_over:
             raise OutOfTime
 
+    def _looked(self, step: int) -> tuple[bool, bool]:
+        """Whether the time is over, and whether a checkpoint is due.
+
+        Where several ranks train the network they agree on it about once a second, not in every
+        step: it is over for all where it is for one, else the clock of the first counts.
+        """
+        if step < self._next_look:
+            return False, False
+        now = time.monotonic()
+        pace = (step - self._looked_at[0]) / max(1e-6, now - self._looked_at[1])
+        ahead = max(1, int(pace * LOOK)) if distributed.ranks() > 1 else 1
+        is_over = time.time() >= self._deadline or processes.is_asked_to_end()
+        looks = distributed.gathered((is_over, now - self._last >= self.every, step + ahead))
+        is_over = any(over for over, *_ in looks)
+        _, is_due, self._next_look = looks[0]
+        self._looked_at = step, now
+        return is_over, is_over or is_due
+
     def _write(self, trainer: pl.Trainer) -> None:
-        """Write a checkpoint atomically; where the disk is full, training continues without."""
+        """Write a checkpoint atomically; where the disk is full, training continues without.
+
+        Only the first rank does, the others wait.
+        """
         # RuntimeError is how torch says that it cannot write.
-        with (
-            contextlib.suppress(OSError, RuntimeError),
-            atomic_write(self._path, sync=True) as beside,
-        ):
-            trainer.save_checkpoint(beside)
+        with contextlib.suppress(OSError, RuntimeError):
+            if distributed.rank() == 0:
+                with atomic_write(self._path, sync=True) as beside:
+                    # Not `trainer.save_checkpoint`: it lets ranks wait within, also for a failure.
+                    checkpoint = trainer._checkpoint_connector.dump_checkpoint()
+                    trainer.strategy.save_checkpoint(checkpoint, beside)
+        distributed.wait_for_all()
 
 
 def path(runs: Path, bundle: Bundle) -> Path:

@@ -15,6 +15,7 @@ from pai_bench.experiment.cell import Cell
 from pai_bench.training.alone import fit_alone
 from pai_bench.training.outcome import Outcome
 from pai_bench.training.progress import OnProgress, Progress, ignore
+from pai_bench.training.ranks import fit_on_ranks
 from pai_bench.training.setup import TrainingSetup
 from pai_bench.training.together.fit import fit_together
 
@@ -56,6 +57,9 @@ def fit(
     """
     quiet()
     setup = TrainingSetup(settings, hardware or Hardware(), plugins, on_progress, runs, deadline)
+    if setup.hardware.trains_alone:
+        each = fit_on_ranks if setup.hardware.is_distributed else fit_alone
+        return [each(single, setup) for single in bundle.alone()]
     if len(bundle) == 1:
         return [fit_alone(bundle, setup)]
     outcomes, alone = fit_together(bundle, setup, stacked)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from pai_bench.config.schema import Recipe
+from pai_bench.core import distributed
 from pai_bench.core.nested import map_tensors
 from pai_bench.sparsity.account import macs_of_one
 from pai_bench.sparsity.masks import Masks, prunable
@@ -42,6 +43,8 @@ def train(
 ) -> Effort:
     """Train the masked `network` in place, with the same steps as the training of a cell.
 
+    Several ranks train it together, each on its part of every batch.
+
     Args:
         network: On the device of the batches; left in training mode.
         masks: Weights that are not kept are set to 0 and stay 0.
@@ -69,7 +72,9 @@ def train(
             optimizer.zero_grad()
             inputs = map_tensors(images, partial(_as_real, dtype=weights[0][1].dtype))
             macs = macs or macs_of_one(network, inputs)
-            loss(network(inputs), labels, label_smoothing=recipe.label_smoothing).backward()
+            objective = loss(network(inputs), labels, label_smoothing=recipe.label_smoothing)
+            distributed.weighted(objective, len(labels), len(labels)).backward()
+            distributed.average_gradients(network)
             _mask([weight for _, weight in weights], factors)
             clip_gradients(network, recipe)
             optimizer.step()
@@ -79,7 +84,7 @@ def train(
                 schedule["scheduler"].step()
         if schedule["interval"] == "epoch":
             schedule["scheduler"].step()
-    return Effort(step, 6.0 * seen * macs)
+    return Effort(step, 6.0 * distributed.total(seen) * macs)
 
 
 def _as_real(tensor: Tensor, dtype: torch.dtype) -> Tensor:

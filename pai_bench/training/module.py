@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import pytorch_lightning as pl
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from pai_bench.core import distributed
 from pai_bench.core.errors import BenchError
 from pai_bench.core.xla import mark_step
 from pai_bench.sparsity.masks import Masks, prunable
@@ -25,8 +27,10 @@ from pai_bench.training.callbacks.phase_timer import PhaseTimer
 from pai_bench.training.context import MethodContext
 from pai_bench.training.length import TrainingLength
 from pai_bench.training.optimizer import build_optimizer, build_schedule, clip_gradients
+from pai_bench.training.pieces import Pieces
 from pai_bench.training.restricted_batches import Batches, RestrictedBatches
 from pai_bench.training.sanity_checks import inverted
+from pai_bench.training.shared_search import get_or_compute
 
 _RECORDS = (
     "scoring_flops", "reused_seconds", "search_ids", "constant_scores", "measured",
@@ -72,6 +76,10 @@ class SparseClassifier(pl.LightningModule):
     """False: scoring batches arrive with None for labels."""
     trains_to_score: ClassVar[bool] = False
     """True: masks are chosen by training; `sparsify` gets all training batches, not a few."""
+    scores_on_all_ranks: ClassVar[bool] = False
+    """True: where several devices train one network, `sparsify` shares its work with the others,
+    by `sum_over` (sparsity/saliency.py) and `train` (training/loop.py). False: each does all of it.
+    Either way all devices train with the masks and weights of the first."""
     changes_weights: ClassVar[bool] = False
     """True: training may start from other weights than the initial ones."""
     progress_interval: ClassVar[float] = 1.0
@@ -91,6 +99,8 @@ class SparseClassifier(pl.LightningModule):
         self.learning_curves = LearningCurves()
         self.phase_timer = PhaseTimer()
         self.training_cost = TrainingCost()
+        self.pieces = Pieces()
+        """How each batch is cut, for want of memory."""
         self.masks = Masks.ones(network)
         self.initial_nonzero = self.masks.kept_by_layer()
         """Number of kept weights by weight name when training began."""
@@ -232,7 +242,7 @@ class SparseClassifier(pl.LightningModule):
         if self.context.search_cache is None:
             search = compute()
         else:
-            search_id, search = self.context.search_cache.get_or_compute(settings, compute)
+            search_id, search = get_or_compute(self.context.search_cache, settings, compute)
             self.search_ids.append(search_id)
             self.reused_seconds += max(0.0, search.seconds - (time.perf_counter() - started))
         self.scoring_flops += search.flops
@@ -325,10 +335,30 @@ class SparseClassifier(pl.LightningModule):
         clip_gradients(self.network, self.context.recipe)
 
     def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
-        """Return the loss of one batch, and count its pass."""
-        loss = self.batch_loss(batch)
+        """Return the loss of one batch, and count its pass.
+
+        Of several ranks each has a part of the batch; the mean over ranks of what they return is
+        the loss of the batch. Where it is passed in pieces, their gradients are there at the end
+        but for that of the last one, for which the Trainer runs backwards.
+        """
         self.training_cost.count(len(batch[1]))
-        return loss
+        if self.pieces.count == 1:
+            return distributed.weighted(self.batch_loss(batch), len(batch[1]), len(batch[1]))
+        self.network.zero_grad()
+        before = loss = torch.zeros((), device=self.device)
+        for piece in self.pieces.of(batch):
+            if loss.requires_grad:
+                loss.backward()
+                before = before + loss.detach()
+            loss = distributed.weighted(self.batch_loss(piece), len(piece[1]), len(batch[1]))
+        return loss + before
+
+    def optimizer_zero_grad(
+        self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Drop the gradients of the step before, unless `training_step` has done so."""
+        if self.pieces.count == 1:
+            optimizer.zero_grad()
 
     def validation_step(self, batch: tuple[Tensor, Tensor], _index: int) -> dict[str, Tensor]:
         """Evaluate one batch of test images: `correct` (N,), 0 or 1 each, and their mean `loss`."""
@@ -337,6 +367,11 @@ class SparseClassifier(pl.LightningModule):
         # A network may have more outputs than the data has classes (NTK-SAP on Tiny-ImageNet).
         correct = (logits.argmax(1) == labels).float()
         return {"correct": correct, "loss": cross_entropy(logits.float(), labels)}
+
+    def collect(self) -> None:
+        """Move to the first rank what each has counted by itself, before it is saved."""
+        self.training_cost.collect()
+        self.learning_curves.collect()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save masks and costs in a checkpoint; callbacks save curves and seconds.
@@ -360,7 +395,7 @@ class SparseClassifier(pl.LightningModule):
         """
         self.set_masks(Masks(checkpoint["masks"]))
         self.initial_nonzero = checkpoint["initial_nonzero"]
-        self.training_cost.segments = dict(checkpoint["training_cost"])
+        self.training_cost.segments = {} if distributed.rank() else checkpoint["training_cost"]
         self.resumed = True
         for name, value in checkpoint["records"].items():
             setattr(self, name, value)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pai_bench.config.schema import Benchmark
-from pai_bench.core import environment, xla
+from pai_bench.core import distributed, environment, xla
 from pai_bench.core.errors import BenchError
 from pai_bench.data.module import InMemoryData
 from pai_bench.experiment.cell import Cell
@@ -44,6 +44,10 @@ class Together:
     """Number of networks that were trained together."""
     note: str = ""
     """Why it was not trained as was asked."""
+    devices: int = 1
+    """Number of devices that trained the network together."""
+    accumulate: int = 1
+    """Number of pieces in which each of them passed its part of a batch."""
 
 
 def result_of(
@@ -117,6 +121,11 @@ def _train_accuracy(module: SparseClassifier, batches: DataModule) -> float | No
 def _training(together: Together, device: torch.device) -> dict[str, Any]:
     """How the network was trained; the precision is part of the cell."""
     record = {key: value for key, value in asdict(together).items() if value}
+    for key in ("devices", "accumulate"):
+        if record[key] == 1:
+            del record[key]
+    if together.devices > 1:
+        record["strategy"] = "ddp"
     if device.type == "cuda":
         record["deterministic"] = torch.are_deterministic_algorithms_enabled()
         record["tf32"] = {
@@ -186,11 +195,13 @@ def _parameters(network: nn.Module) -> int:
 
 
 def _memory(device: torch.device) -> float | None:
+    """Peak memory of all devices that trained the network, together."""
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
+        return distributed.total(torch.cuda.max_memory_allocated(device) / 2**20)
     if device.type == "xla":
         return None
-    return environment.peak_memory_mb()
+    peaks = distributed.gathered(environment.peak_memory_mb())
+    return None if None in peaks else sum(peak for peak in peaks if peak is not None)
 
 
 def device_name(device: torch.device) -> str:

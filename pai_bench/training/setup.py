@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from pai_bench.training.build import build_trainer
 from pai_bench.training.checkpoint import TrainingCheckpoint
 from pai_bench.training.outcome import device_name
 from pai_bench.training.progress import OnProgress
+from pai_bench.training.rank import Rank
 
 
 def set_deterministic(deterministic: bool) -> None:
@@ -52,6 +54,8 @@ class TrainingSetup:
     on_progress: OnProgress
     runs: Path | None
     deadline: float = math.inf
+    rank: Rank | None = None
+    """Which of the processes this is, where several devices train one network."""
 
     def trainer(self, bundle: Bundle) -> pl.Trainer:
         """Build the Trainer of a bundle.
@@ -60,7 +64,7 @@ class TrainingSetup:
             BenchError: Accelerator, devices, strategy or precision are not available here.
         """
         try:
-            trainer = build_trainer(bundle, self.hardware, self.on_progress)
+            trainer = build_trainer(bundle, self.hardware, self.on_progress, self.rank)
         except Exception as error:
             raise BenchError(f"hardware as asked cannot be used: {first_line(error)}") from error
         if trainer.strategy.root_device.type == "cuda":
@@ -68,6 +72,14 @@ class TrainingSetup:
         if trainer.strategy.root_device.type == "xla":
             xla.set_process()
         return trainer
+
+    def joined(self, device: torch.device) -> AbstractContextManager[None]:
+        """Join the other processes that train the network, if there are any."""
+        return self.rank.joined(device) if self.rank else nullcontext()
+
+    def stream(self, name: str) -> str:
+        """Name of a random stream that each process draws from by itself."""
+        return self.rank.stream(name) if self.rank else name
 
     def checkpoint(self, bundle: Bundle, device: torch.device) -> TrainingCheckpoint | None:
         """Build the callback that writes checkpoints; None without a folder of results."""

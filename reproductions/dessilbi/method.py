@@ -30,6 +30,7 @@ class DessiLBISearch(SparseClassifier):
     paper = "dessilbi"
     when = "path"
     trains_to_score = True
+    scores_on_all_ranks = True
     changes_weights = True
 
     @dataclass(frozen=True)

@@ -5,19 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import torch
 from torch import Generator, Tensor, nn
 
 from pai_bench import Masks, PruneAtInit, prunable, register
+from pai_bench.core import distributed
 from pai_bench.core.errors import BenchError
 from pai_bench.core.nested import map_tensors
+from pai_bench.networks.recompute import is_large
 from pai_bench.networks.scratch import scratch_copy
 from pai_bench.sparsity.account import BATCH_NORMS
-from pai_bench.sparsity.saliency import add_into, float_masks, mask_gradients, masked_forward
+from pai_bench.sparsity.saliency import (
+    add_into,
+    float_masks,
+    mask_gradients,
+    masked_forward,
+    summed,
+)
 from pai_bench.training.context import MethodContext
 from pai_bench.training.restricted_batches import Batches
+
+PIECES = 8
+"""Number of pieces in which a batch is passed that is large."""
 
 
 class Draws(Protocol):
@@ -58,6 +69,15 @@ class NormalDraws:
         return noise.to(like.device)
 
 
+class Drawn(NamedTuple):
+    """Random numbers for one gradient."""
+
+    weights: dict[str, Tensor]
+    inputs: Any
+    perturbed: dict[str, Tensor]
+    """The weights, each moved a little."""
+
+
 @register("ntk-sap")
 class NTKSAP(PruneAtInit):
     """Keep the weights whose removal would change the trace of the tangent kernel most.
@@ -67,6 +87,7 @@ class NTKSAP(PruneAtInit):
     """
 
     paper = "ntk-sap"
+    scores_on_all_ranks = True
     needs_data = False
     needs_labels = False
 
@@ -117,7 +138,12 @@ class NTKSAP(PruneAtInit):
         for repeat in range(self.hyper.repeats):
             sweep = (self.round - 1) * self.hyper.repeats + repeat
             for index, (like, _) in enumerate(batches):
-                add_into(total, self._gradients(network, like, sweep * len(batches) + index))
+                drawn = self._draw(network, like, sweep * len(batches) + index)
+                # Numbers are drawn one after the other, so each rank draws those of all batches.
+                if index % distributed.ranks() == distributed.rank():
+                    with distributed.alone():
+                        add_into(total, self._gradients(network, drawn))
+        total = summed(total, prunable(network))
         return {name: (score * self.masks[name]).abs() for name, score in total.items()}
 
     def _noise(self, c: int, like: Tensor) -> Tensor:
@@ -127,8 +153,8 @@ class NTKSAP(PruneAtInit):
         assert self.draws is not None
         return self.draws.inputs(c, like)
 
-    def _gradients(self, network: nn.Module, like: Any, c: int) -> dict[str, Tensor]:
-        """dJ/dm of configuration `c`: J is the squared change of the masked network's logits."""
+    def _draw(self, network: nn.Module, like: Any, c: int) -> Drawn:
+        """Draw configuration `c`: weights, inputs and a perturbation."""
         assert self.draws is not None
         shapes = {name: weight.detach() for name, weight in prunable(network)}
         weights = {n: self.draws.weights(c, t, w) for t, (n, w) in enumerate(shapes.items())}
@@ -138,12 +164,28 @@ class NTKSAP(PruneAtInit):
             n: weights[n] + self.hyper.epsilon * self.draws.perturbation(c, t, w)
             for t, (n, w) in enumerate(shapes.items())
         }
+        return Drawn(weights, inputs, perturbed)
+
+    def _gradients(self, network: nn.Module, drawn: Drawn) -> dict[str, Tensor]:
+        """dJ/dm: J is the squared change of the masked network's logits.
+
+        The statistics of batch norm are constants, so J is a sum over images: where a whole batch
+        would need too much memory, its gradient is summed over pieces.
+        """
         masks = float_masks(self.masks, network)
-        fresh = partial(map_tensors, inputs, Tensor.clone)  # Some networks change their inputs.
-        state = calibrate(network, masks, weights, fresh())
-        base = masked_forward(network, masks, weights, state)(fresh())
-        shifted = masked_forward(network, masks, perturbed, state)(fresh())
-        return mask_gradients((base - shifted).square().sum(), masks)
+        state = calibrate(network, masks, drawn.weights, _fresh(drawn.inputs))
+        total: dict[str, Tensor] = {}
+        is_whole = not is_large(drawn.inputs)
+        for inputs in [drawn.inputs] if is_whole else drawn.inputs.tensor_split(PIECES):
+            base = masked_forward(network, masks, drawn.weights, state)(_fresh(inputs))
+            shifted = masked_forward(network, masks, drawn.perturbed, state)(_fresh(inputs))
+            add_into(total, mask_gradients((base - shifted).square().sum(), masks))
+        return total
+
+
+def _fresh(inputs: Any) -> Any:
+    """Copy inputs: some networks change theirs."""
+    return map_tensors(inputs, Tensor.clone)
 
 
 def calibrate(

@@ -16,6 +16,7 @@ from pai_bench.data.order import (
     batch_count,
     batches,
     in_order,
+    part,
     pieces,
     shuffled,
 )
@@ -80,9 +81,9 @@ def test_ranks_share_the_images_and_step_equally_often(rows, size, ranks, seed):
     assert {len(part) for part in parts} <= {images // ranks, ceil(images / ranks)}
     assert {len(plan) for plan in plans} == {batch_count(images, size, ranks)}
     start = 0
-    for part in parts:  # contiguous in the order
-        assert sorted(part) == sorted(order.numbers[start : start + len(part)].tolist())
-        start += len(part)
+    for own in parts:  # contiguous in the order
+        assert sorted(own) == sorted(order.numbers[start : start + len(own)].tolist())
+        start += len(own)
 
 
 @settings(deadline=None)
@@ -100,6 +101,27 @@ def test_batches_are_full_but_for_the_last(rows, size, ranks):
             of_batch = [len(piece.numbers) for piece in batch]
             assert max(of_batch) <= PIECE_IMAGES
             assert max(of_batch) - min(of_batch) <= 1
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 4, 5, 8])
+@pytest.mark.parametrize("size", [1, 7, 256, 448])
+@pytest.mark.parametrize("keep_order", [False, True])
+def test_the_parts_of_a_batch_are_the_batch(ranks, size, keep_order):
+    for batch in batches(shuffled(np.full(9, 100), 1), size):
+        parts = [part(batch, rank, ranks, keep_order) for rank in range(ranks)]
+        found = [n for of_rank in parts for n in numbers([of_rank])]
+        assert sorted(found) == sorted(numbers([batch]))
+        if keep_order:
+            assert found == numbers([batch])
+        sizes = [len(numbers([of_rank])) for of_rank in parts]
+        assert max(sizes) - min(sizes) <= max(1, len(batch) // ranks)
+
+
+def test_ranks_that_divide_the_pieces_of_a_batch_read_lanes_of_their_own():
+    plan = batches(shuffled(np.full(1500, 100), 1), 256)
+    for rank in range(4):
+        lanes = {piece.lane for batch in plan[:-1] for piece in part(batch, rank, 4)}
+        assert lanes == set(range(rank, LANES, 4))
 
 
 def test_one_rank_has_as_many_batches_as_anyone_would_count():

@@ -218,9 +218,25 @@ def test_ranks_are_those_of_torch_where_it_has_some(solid, monkeypatch):
     assert sorted(part) == sorted(numbers(expected.train_dataloader()))
 
 
-def test_a_batch_that_ranks_cannot_share_is_an_error(solid):
-    with pytest.raises(BenchError, match="batch_size 10 cannot be divided among 3 ranks"):
-        len(data(solid, ranks=3).train_dataloader())
+@pytest.mark.parametrize("ranks", [2, 3, 4])
+@pytest.mark.parametrize("parts", [1, 12])
+def test_ranks_have_together_the_batches_of_one_process(noise, ranks, parts):
+    whole = list(data(noise, batch_norm_parts=parts).train_dataloader())
+    shared = [data(noise, rank=rank, ranks=ranks, batch_norm_parts=parts) for rank in range(ranks)]
+    loaders = [one.train_dataloader() for one in shared]
+    for batch, *own in zip(whole, *loaders, strict=True):
+        together = [torch.cat(tensors) for tensors in zip(*own, strict=True)]
+        if parts > 1:
+            assert equal([together], [batch])
+        assert sorted(map(bytes, raw(together[0]).numpy())) == sorted(
+            map(bytes, raw(batch[0]).numpy())
+        )
+        sizes = [len(labels) for _, labels in own]
+        assert max(sizes) - min(sizes) <= 1
+    extra = [d.extra_batch(3) for d in shared]
+    assert sorted(n for _, labels in extra for n in labels.tolist()) == sorted(
+        data(noise).extra_batch(3)[1].tolist()
+    )
 
 
 def test_evaluation_sees_each_test_photograph_once_the_same_way(noise, solid):

@@ -122,6 +122,7 @@ RECIPE_CHANGES = {
     "clip": "norm",
     "clip_at": 10.0,
     "label_smoothing": 0.1,
+    "batch_norm_parts": 2,
     "augment": "crop-flip",
     "crop_scale": (0.1, 1.0),
     "crop_ratio": (0.8, 1.25),

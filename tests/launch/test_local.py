@@ -73,6 +73,24 @@ def test_cells_are_spread_over_the_gpus_one_each(
         assert share(hardware, worker).devices == f"{gpu},"
 
 
+@pytest.mark.parametrize(
+    ("hardware", "visible", "ranks"),
+    [
+        (Hardware("gpu", "2", "ddp"), "0,1,2", 2),
+        (Hardware("gpu", "0,2", "ddp"), "0,1,2", 2),
+        (Hardware("auto", "auto", "ddp"), "0,1,2", 3),
+        (Hardware("gpu", "2", "ddp", nodes=3), "0,1", 6),
+        (Hardware("cpu", "3", "ddp"), "0,1", 3),
+        (Hardware("cpu", "auto", "ddp"), "", 1),
+    ],
+)
+def test_by_ddp_a_network_has_all_devices(hardware, visible, ranks, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert hardware.ranks == ranks
+    assert hardware.is_distributed == (ranks > 1)
+    assert share(hardware, 1) == hardware or ranks == 1
+
+
 PLUGIN = '''
 import os, signal
 from pai_bench import PruneAtInit

@@ -1,84 +1,105 @@
-"""Trains on this process's part of each batch, and writes down what comes out.
+"""Small trainings in float64, as one process and as two ranks do them.
 
-test_ranks.py starts a process per rank, and trains with all data in its own.
+test_ranks.py starts two processes that run `save`, and calls `outcomes` in its own.
 """
 
-import os
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
 
-import pytorch_lightning as pl
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
 
-from pai_bench.config.schema import Recipe
-from pai_bench.core.rng import RandomStreams
+from pai_bench.config import loader
+from pai_bench.config.schema import Network
+from pai_bench.core import portable
+from pai_bench.core.hardware import Hardware
+from pai_bench.experiment import grid
+from pai_bench.experiment.bundle import Bundle
 from pai_bench.registry import methods as registry
 from pai_bench.training import fit
-from pai_bench.training.context import MethodContext
+from pai_bench.training.alone import fit_alone
+from pai_bench.training.progress import ignore
+from pai_bench.training.rank import Rank
+from pai_bench.training.setup import TrainingSetup
 
-BATCH, STEPS = 16, 30
-RECIPE = Recipe(
-    epochs=1, batch_size=BATCH, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01
-)  # fmt: skip
-WAYS = (
-    ("rigl", "extra"), ("rigl", "skip"), ("rigl", "after"), ("set", "after"), ("snfs", "after"),
-)  # fmt: skip
-
-
-class Parts(pl.LightningDataModule):
-    """Batches of noise, divided among `ranks`."""
-
-    train_size = BATCH * STEPS
-
-    def __init__(self, rank, ranks):
-        super().__init__()
-        self.own = slice(rank * BATCH // ranks, (rank + 1) * BATCH // ranks)
-
-    def batch(self, seed):
-        generator = torch.Generator().manual_seed(seed)
-        images = torch.randn(BATCH, 1, 4, 4, generator=generator)
-        labels = (images.flatten(1)[:, :3].argmax(1)) + torch.randint(
-            2, (BATCH,), generator=generator
-        )
-        return images[self.own], labels[self.own]
-
-    def extra_batch(self, number):
-        return self.batch(1000 + number)
-
-    def train_dataloader(self):
-        return DataLoader([self.batch(seed) for seed in range(STEPS)], batch_size=None)
-
-    def score_batches(self, _blank):
-        return []
+ROOT = Path(__file__).parents[2]
+SHORT = {
+    "holdout": 0.9, "batch_size": 47, "epochs": 3, "milestones": (2,), "score_batch_size": 30,
+    "evaluate_at": (2,), "lr": 0.05,
+}  # fmt: skip
+"""144 images in batches of 47, the last of 3: no two ranks have equal parts."""
+MOVING = {"delta_t": 3, "end": 1.0}
+WAYS = {
+    "snip": {"method": "snip"},
+    "grasp": {"method": "grasp"},
+    "ntk-sap": {"method": "ntk-sap", "hyper": {"rounds": 2, "repeats": 2}},
+    "ntt": {"method": "ntt", "hyper": {"steps": 3, "batch_size": 8}, "epochs": 1},
+    "rigl-extra": {"method": "rigl", "hyper": MOVING},
+    "rigl-skip": {"method": "rigl", "hyper": {**MOVING, "update": "skip"}},
+    "rigl-after": {"method": "rigl", "hyper": {**MOVING, "update": "after"}},
+    "set": {"method": "set", "hyper": MOVING},
+    "snfs": {"method": "snfs", "hyper": MOVING},
+    "gradual": {"method": "gradual", "hyper": {"frequency": 2, "pruned": "remembered"}},
+    "dessilbi": {"method": "dessilbi", "hyper": {"search_epochs": 2}},
+    "imp": {"method": "imp", "hyper": {"rounds": 2}, "epochs": 1},
+    "parts": {"method": "snip", "batch_norm_parts": 2, "batch_size": 45},
+    "pieces": {"method": "rigl", "hyper": MOVING, "batch_norm_parts": 4, "batch_size": 48},
+    "one left": {"method": "random", "network": "lenet-300-100", "batch_size": 13, "epochs": 1},
+    "augmented": {"method": "random", "augment": "crop-flip", "epochs": 1},
+    "resized": {"method": "random", "augment": "resized-crop-flip", "epochs": 1},
+}
+"""A method, and what is not as in the other cells."""
 
 
-def train(method, update, rank, ranks):
-    torch.manual_seed(0)
-    network = nn.Sequential(nn.Flatten(), nn.Linear(16, 24), nn.ReLU(), nn.Linear(24, 4))
-    context = MethodContext(0.3, RECIPE, 4, RandomStreams(1))
-    module = registry.load(method)(network, context, delta_t=5, end=1.0, update=update)
-    trainer = pl.Trainer(
-        max_epochs=1, accelerator="cpu", devices=ranks, strategy="ddp" if ranks > 1 else "auto",
-        logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, use_distributed_sampler=False,
+def normalised(shape, classes):
+    """A convolutional network with batch norm."""
+    return nn.Sequential(
+        nn.Conv2d(shape[0], 6, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU(),
+        nn.Flatten(), nn.Linear(96, 12), nn.BatchNorm1d(12), nn.ReLU(), nn.Linear(12, classes),
     )  # fmt: skip
-    start = module.sparsify([])
-    trainer.fit(module, datamodule=Parts(rank, ranks))
-    moved = any(not torch.equal(start[name], module.masks[name]) for name in start)
-    return {"masks": dict(module.masks), "state": module.network.state_dict(), "moved": moved}
 
 
-def outcomes(rank, ranks):
-    """What each way ends with in one of `ranks` processes."""
+def settings():
+    shipped = loader.load(ROOT / "benchmark.yaml", registry.available())
+    network = Network(build="tests.training.two_ranks:normalised")
+    return shipped.model_copy(update={"networks": {**shipped.networks, "normalised": network}})
+
+
+def cell(method, hyper=MappingProxyType({}), network="normalised", **changes):
+    """A cell on a tenth of digits."""
+    selection = grid.Selection(methods=("snip",), densities=(0.1,), seeds=(1,))
+    (found,) = grid.cells(settings(), registry.available(), "quick", selection)
+    recipe = found.recipe.model_copy(update={**SHORT, **changes})
+    return replace(
+        found, method=method, hyper=dict(hyper), recipe=recipe, network=network, density=0.3,
+        precision="64-true",
+    )  # fmt: skip
+
+
+def train(way, rank=None, accumulate=1):
+    hardware = Hardware("cpu", "2", "ddp") if rank else Hardware("cpu", "1")
+    hardware = replace(hardware, accumulate=accumulate)
+    setup = TrainingSetup(settings(), hardware, (), ignore, None, rank=rank)
+    return fit_alone(Bundle((cell(**WAYS[way]),)), setup)
+
+
+def outcomes(rank=None):
+    """What each way ends with in this process; each of two ranks passes two pieces in one way."""
+    portable.use()
     fit.quiet()
-    torch.set_num_threads(1)
-    return {way: train(*way, rank, ranks) for way in WAYS}
+    return {way: train(way, rank, 2 if rank and way == "pieces" else 1) for way in WAYS}
 
 
-def save(rank, ranks, port, path):
-    """The same in a process of a gloo group on this machine, into a file."""
-    os.environ |= {
-        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(ranks),
-        "RANK": str(rank), "LOCAL_RANK": str(rank), "NODE_RANK": "0",
-    }  # fmt: skip
-    torch.save(outcomes(rank, ranks), path)
+def save(number, port, path):
+    """The same in one of two ranks, into a file."""
+    torch.save(outcomes(Rank(number, 2, number, 0, "127.0.0.1", port)), path)
+
+
+def train_until_killed(pipe, cell, runs):
+    """Train on two ranks, and send the number of each epoch that is over."""
+
+    def report(progress):
+        pipe.send(progress.epoch)
+
+    fit.fit_cell(cell, settings(), Hardware("cpu", "2", "ddp"), (), report, runs)

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from torch import Tensor
 from torchmetrics import MeanMetric
 
+from pai_bench.core import distributed
 from pai_bench.core.xla import mark_step
 from pai_bench.training.evaluation import accuracy
 
@@ -34,17 +36,32 @@ class MeanLoss:
         self._sum = self._sum + loss
         self.images += images
 
+    def add_part(self, loss: Tensor, images: int) -> None:
+        """Add a batch of which this rank has `images`; the mean of `loss` over ranks is its own."""
+        if distributed.ranks() == 1:
+            return self.add(loss, images)
+        loss = loss.to(torch.promote_types(loss.dtype, torch.float32))
+        parts = torch.stack([loss / distributed.ranks(), loss.new_tensor(float(images))])
+        mean, size = distributed.summed(parts)
+        return self.add_sum(mean * size, images)
+
+    def collect(self) -> None:
+        """Count the images of all ranks at the first one; each has the whole sum of losses."""
+        images = int(distributed.total(self.images))
+        self.images = 0 if distributed.rank() else images
+
     def state_dict(self) -> dict[str, Any]:
         """Return the sum so far, for a checkpoint within an epoch."""
         return {"sum": self._sum, "images": self.images}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore the sum of a checkpoint."""
-        self._sum, self.images = state["sum"], state["images"]
+        self._sum, self.images = state["sum"], 0 if distributed.rank() else state["images"]
 
-    def mean(self) -> float:
-        """Return the mean loss per image so far."""
-        return float(self._sum) / max(1, self.images)
+    def mean(self) -> float | None:
+        """Return the mean loss per image so far; None before the first image."""
+        images = distributed.total(self.images)
+        return float(self._sum) / images if images else None
 
 
 class LearningCurves(pl.Callback):
@@ -68,7 +85,7 @@ class LearningCurves(pl.Callback):
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Add the loss of a batch; measure the accuracy after so many steps."""
-        self._train_loss.add(outputs["loss"], len(batch[1]))
+        self._train_loss.add_part(outputs["loss"], len(batch[1]))
         steps = trainer.global_step
         if steps in pl_module.context.recipe.evaluate_at:
             batches = pl_module.trainer.datamodule.val_dataloader()
@@ -82,8 +99,9 @@ class LearningCurves(pl.Callback):
         """Record the training loss: the Trainer validates before the epoch ends."""
         self._accuracy.to(pl_module.device)
         self._test_loss.to(pl_module.device)
-        if self._train_loss.images:
-            self._record("train_loss", self._train_loss.mean(), pl_module)
+        mean = self._train_loss.mean()
+        if mean is not None:
+            self._record("train_loss", mean, pl_module)
 
     def on_validation_batch_end(
         self,
@@ -105,6 +123,10 @@ class LearningCurves(pl.Callback):
         self._record("test_loss", float(self._test_loss.compute()), pl_module)
         self._accuracy.reset()
         self._test_loss.reset()
+
+    def collect(self) -> None:
+        """Move to the first rank what each has counted of an unfinished epoch."""
+        self._train_loss.collect()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the points so far, and the training loss of an unfinished epoch."""

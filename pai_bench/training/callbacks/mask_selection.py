@@ -6,6 +6,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from pai_bench.core import distributed
+from pai_bench.networks.batch_norm import normalise_in_parts
+from pai_bench.sparsity.masks import Masks
 from pai_bench.training.sanity_checks import after_selection, corrupted
 
 
@@ -28,6 +31,7 @@ class MaskSelection(pl.Callback):
         if pl_module.resumed:
             # The Trainer has moved module and weights to its device since the masks were loaded.
             pl_module.set_masks(pl_module.masks)
+            _normalise(pl_module)
         else:
             self._select(trainer, pl_module)
         pl_module.phase_timer.restart(pl_module)
@@ -35,15 +39,42 @@ class MaskSelection(pl.Callback):
     def _select(self, trainer: pl.Trainer, module: Any) -> None:
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
         with module.phase_timer.phase("score", module):
-            masks = module.sparsify(self._batches(module, data))
+            masks = _of_first(self._masks(module, data), module)
         data.seconds = 0.0  # Loading batches while masks are chosen is part of phase `score`.
         module.set_masks(after_selection(module.context, masks, module.network))
         module.initial_nonzero = module.masks.kept_by_layer()
         if module.masks.collapsed() and module.context.recipe.collapsed == "skip":
             raise Collapsed(f"nothing is kept of {', '.join(module.masks.collapsed())}")
 
+    def _masks(self, module: Any, data: Any) -> Masks:
+        masks: Masks
+        if module.scores_on_all_ranks:
+            _normalise(module)
+            masks = module.sparsify(self._batches(module, data))
+        else:
+            with distributed.alone():
+                masks = module.sparsify(self._batches(module, data))
+            _normalise(module)
+        return masks
+
     def _batches(self, module: Any, data: Any) -> Any:
         """Batches for `sparsify`, restricted to what the method declares to need."""
         blank = not (module.needs_data or module.needs_labels)
         batches = data.train_dataloader() if module.trains_to_score else data.score_batches(blank)
         return module.restrict_inputs(corrupted(module.context, batches))
+
+
+def _normalise(module: Any) -> None:
+    """Let batch norm take the statistics that the recipe asks for, if it would take others."""
+    parts = module.context.recipe.batch_norm_parts
+    if distributed.ranks() > 1 or parts > 1:
+        normalise_in_parts(module.network, parts, module.pieces)
+
+
+def _of_first(masks: Masks, module: Any) -> Masks:
+    """Take masks, and weights to start from, from the first rank: rounding may differ elsewhere."""
+    if distributed.ranks() == 1:
+        return masks
+    copies = {name: mask.to(module.device, copy=True) for name, mask in masks.items()}
+    distributed.copy_from_first([*copies.values(), *module.network.state_dict().values()])
+    return Masks(copies)

@@ -89,6 +89,8 @@ class _Training:
             raise NotTogether("on an XLA device each network has a graph of its own")
         if self.bundle.cells[0].precision == "16-mixed":
             raise NotTogether("16-mixed scales the loss by what one network needs")
+        if self.bundle.cells[0].recipe.batch_norm_parts > 1:
+            raise NotTogether("batch norm takes the statistics of parts of a batch")
         data = build_data(self.bundle, self.setup.settings)
         for cell, of_cell in zip(self.bundle, data, strict=True):
             if not isinstance(of_cell, InMemoryData):
