@@ -205,7 +205,8 @@ def _tally_line(tally: Any) -> str:
     copied = f" ({tally.copied} of them in other suites)" if tally.copied else ""
     ran = f"{tally.ran} run in {duration(tally.seconds)}"
     left = f", {tally.left} left: the same command goes on" if tally.left else ""
-    return f"{ran}, {tally.stored} found done{copied}{left}{failed}"
+    others = f", {tally.by_others} by other processes" if tally.by_others else ""
+    return f"{ran}{others}, {tally.stored} found done{copied}{left}{failed}"
 
 
 def _protocol_line(context: Context, parsed: Arguments, paper: str, jobs: int) -> str:
