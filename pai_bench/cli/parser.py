@@ -15,10 +15,12 @@ from pai_bench.cli import (
     campaign,
     data,
     listing,
+    merge,
     publish,
     replay,
     results,
     run,
+    status,
     verify,
 )
 from pai_bench.config import schema
@@ -112,6 +114,16 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--jobs", type=_count_of("workers"), default=0, help="workers (default: one a core)"
     )
+    sub = add(merge.merge, "merge runs-a runs-b --into runs")
+    sub.add_argument("folders", nargs="+", type=Path, metavar="RUNS", help="folders of results")
+    sub.add_argument("--into", type=Path, metavar="FOLDER", help="where to (default: the first)")
+    sub.add_argument(
+        "--prefer",
+        type=Path,
+        metavar="FOLDER",
+        help="one of them: its results stay where two differ",
+    )
+    add(status.status, "status --runs runs")
     sub = add(results.evidence_report, "evidence-report ntk-sap")
     sub.add_argument("paper", nargs="?", help="a paper (default: all of them)")
     sub = add(listing.methods, "methods --json")
