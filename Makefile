@@ -21,14 +21,14 @@ HOW    = $(call flag,JOBS,--jobs) $(call flag,ACCELERATOR,--accelerator) \
          $(call flag,LAUNCHER,--launcher) $(call flag,STACK,--stack) $(call flag,BUDGET,--budget) \
          $(call flag,WANDB,--wandb) $(if $(RETRY_FAILED),--retry-failed)
 
-.PHONY: help install reproduce run gpu-evidence account replay plan leaderboard compare export claims verify evidence-report methods new-method check networks datasets show data doctor bench test test-processors test-xla fuzz docs lint clean
+.PHONY: help install reproduce run gpu-evidence account replay plan status merge leaderboard compare export claims verify evidence-report methods new-method check networks datasets show data doctor bench test test-processors test-xla fuzz docs lint clean
 
 help: ## show this
 	@echo "make TARGET [VARIABLE=value ...]"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "variables: PAPER SUITE METHODS DENSITIES SEEDS JOBS ACCELERATOR DEVICES STRATEGY ACCUMULATE LAUNCHER STACK BUDGET PRECISION"
 	@echo "           NETWORK DATA SET=key=value VALIDATION=0.1 SANITY_CHECK=layerwise-shuffle RERUN N SEED"
-	@echo "           WANDB PLUGIN RETRY_FAILED=1 CONFIG RUNS DATASET PROGRAMS REPLICAS STEPS CELL NAME METHOD AGAINST FORMAT"
+	@echo "           WANDB PLUGIN RETRY_FAILED=1 CONFIG RUNS DATASET FOLDERS INTO PREFER PROGRAMS REPLICAS STEPS CELL NAME METHOD AGAINST FORMAT"
 	@echo "           OUTPUT PYTHON VENV"
 
 # The stamp is newer than what it was made from: a second call costs nothing.
@@ -83,6 +83,13 @@ claims: $(VENV)/.installed ## what papers claim and what became of it here: [PAP
 
 verify: $(VENV)/.installed ## are results what was written? [RUNS=] [RERUN=9] trains 9 again
 	@$(BENCH) verify $(call flag,RERUN,--rerun) $(call flag,JOBS,--jobs) $(COMMON)
+
+status: $(VENV)/.installed ## what runs where, and what is done: [RUNS=]
+	@$(BENCH) status $(COMMON)
+
+merge: $(VENV)/.installed ## join folders of results: FOLDERS="a b" [INTO=runs] [PREFER=a]
+	@test -n "$(FOLDERS)" || { echo "make merge needs FOLDERS=..., e.g. FOLDERS=\"runs-a runs-b\" INTO=runs" >&2; exit 2; }
+	@$(BENCH) merge $(FOLDERS) $(call flag,INTO,--into) $(call flag,PREFER,--prefer)
 
 evidence-report: $(VENV)/.installed ## write READMEs and leaderboard anew from the evidence: [PAPER=]
 	@$(BENCH) evidence-report $(PAPER) $(COMMON)

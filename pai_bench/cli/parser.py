@@ -15,10 +15,12 @@ from pai_bench.cli import (
     campaign,
     data,
     listing,
+    merge,
     publish,
     replay,
     results,
     run,
+    status,
     verify,
 )
 from pai_bench.config import schema
@@ -81,6 +83,10 @@ def build_parser() -> argparse.ArgumentParser:
     sub = add(run.plan, "plan mnist --densities 0.1", _choice, _execution)
     sub.add_argument("suite", nargs="?", help="a suite (default: all of them)")
     sub.add_argument("--paper", help="a paper; SUITE is then one of its short names")
+    sub.add_argument(
+        "--gpus", type=_gpus, default=(), metavar="N,M",
+        help="simulate clusters of so many GPUs instead (default: the suites of all papers)",
+    )  # fmt: skip
     sub = add(publish.leaderboard, "leaderboard --suite quick --wandb")
     sub.add_argument("--suite", help="a suite (default: all with results)")
     sub.add_argument("--wandb", nargs="?", const="auto", choices=_MODES, help="mirror to W&B too")
@@ -112,6 +118,16 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--jobs", type=_count_of("workers"), default=0, help="workers (default: one a core)"
     )
+    sub = add(merge.merge, "merge runs-a runs-b --into runs")
+    sub.add_argument("folders", nargs="+", type=Path, metavar="RUNS", help="folders of results")
+    sub.add_argument("--into", type=Path, metavar="FOLDER", help="where to (default: the first)")
+    sub.add_argument(
+        "--prefer",
+        type=Path,
+        metavar="FOLDER",
+        help="one of them: its results stay where two differ",
+    )
+    add(status.status, "status --runs runs")
     sub = add(results.evidence_report, "evidence-report ntk-sap")
     sub.add_argument("paper", nargs="?", help="a paper (default: all of them)")
     sub = add(listing.methods, "methods --json")
@@ -255,6 +271,10 @@ def _seconds(text: str) -> float:
     if not seconds:
         raise argparse.ArgumentTypeError(f"not a time as 90s, 9m or 1h30m: {text!r}")
     return float(seconds)
+
+
+def _gpus(text: str) -> tuple[int, ...]:
+    return tuple(map(_count_of("GPUs"), _names(text)))
 
 
 def _stack(text: str) -> Any:

@@ -149,11 +149,22 @@ def plan(context: Context, parsed: Arguments) -> int:
     elif parsed.suite:
         context, suite = changed(context, parsed, parsed.suite)
         suites = [suite]
+    if parsed.gpus:
+        from pai_bench.cli.simulate import simulate
+
+        return simulate(
+            context, parsed, suites if parsed.suite or parsed.paper else _of_papers(context)
+        )
     gpu = bool(gpus_of(_hardware(parsed)))
     speed = measured_speed(context.runs, context.settings, gpu)
     for name in suites:
         _print_plan(context, name, selection, parsed, speed)
     return 0
+
+
+def _of_papers(context: Context) -> list[str]:
+    papers = context.settings.papers.values()
+    return list(dict.fromkeys(suite for paper in papers for suite in paper.suites.values()))
 
 
 def _print_plan(
@@ -166,8 +177,7 @@ def _print_plan(
     from pai_bench.launch import run
 
     cells = grid.cells(context.settings, context.methods, suite, selection)
-    store = Store(context.runs, suite)
-    todo = [c for c in cells if store.status(c) is None and store.elsewhere(c) is None]
+    todo = _unfinished(Store(context.runs, suite), cells)
     unfinished = {cell.id for cell in todo}
     jobs = run.number_of_jobs(_run_request(context, parsed, suite, cells), parsed.jobs)
     assumed = GPU if gpus_of(_hardware(parsed)) else CORE
@@ -175,8 +185,10 @@ def _print_plan(
     table = Table(title=f"{suite}: {context.settings.suites[suite].about}", title_justify="left")
     for heading in ("method", "densities", "seeds", "cells", "done"):
         table.add_column(heading)
-    for line in dict.fromkeys(cell.label for cell in cells):
-        of_line = [cell for cell in cells if cell.label == line]
+    by_line: dict[str, list[Cell]] = {}
+    for cell in cells:
+        by_line.setdefault(cell.label, []).append(cell)
+    for line, of_line in by_line.items():
         densities = ", ".join(f"{d:.4g}" for d in dict.fromkeys(c.density for c in of_line))
         seeds = ", ".join(str(s) for s in dict.fromkeys(c.seed for c in of_line))
         done = sum(cell.id not in unfinished for cell in of_line)
@@ -188,6 +200,13 @@ def _print_plan(
         highlight=False,
     )
     print_searches(context, todo, speed)
+
+
+def _unfinished(store: Store, cells: Sequence[Cell]) -> list[Cell]:
+    """The cells without a result here, and without a finished one in another suite."""
+    statuses, elsewhere = store.statuses(cells), store.ids_elsewhere()
+    missing = [cell for cell in cells if statuses[cell.id] is None]
+    return [c for c in missing if c.id not in elsewhere or store.elsewhere(c) is None]
 
 
 def print_searches(context: Context, cells: Sequence[Cell], speed: MeasuredSpeed | None) -> None:
@@ -207,7 +226,8 @@ def _tally_line(tally: Any) -> str:
     copied = f" ({tally.copied} of them in other suites)" if tally.copied else ""
     ran = f"{tally.ran} run in {duration(tally.seconds)}"
     left = f", {tally.left} left: the same command goes on" if tally.left else ""
-    return f"{ran}, {tally.stored} found done{copied}{left}{failed}"
+    others = f", {tally.by_others} by other processes" if tally.by_others else ""
+    return f"{ran}{others}, {tally.stored} found done{copied}{left}{failed}"
 
 
 def _protocol_line(context: Context, parsed: Arguments, paper: str, jobs: int) -> str:

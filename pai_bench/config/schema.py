@@ -250,6 +250,9 @@ class Benchmark(Settings):
     stack: Literal["auto", "off"] | Positive = "auto"
     """How networks are trained together: `off`, each alone; a number, so many as one stack; `auto`,
     on a GPU as stacks of a size that is measured, on a CPU in step, which changes no bit."""
+    take_over: Annotated[float, Field(gt=0)] = 60.0
+    """Seconds without a sign of life after which others take over what a process of another host
+    trains (store/lease.py)."""
     data: dict[str, Data]
     networks: dict[str, Network]
     recipes: dict[str, Recipe]

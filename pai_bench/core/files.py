@@ -1,18 +1,26 @@
 """Files and folders that are there whole or not at all.
 
-Each is written under a hidden name beside its place, `.<name>.<token>.<process>`, and renamed into
-it: a reader sees what was there before or all that is there now, and two writers never share one.
+Each is written under a hidden name beside its place, `.<name>.<token>.part`, and renamed into it: a
+reader sees what was there before or all that is there now, and two writers never share one. What a
+writer leaves that is killed is removed by who may write in its place next, and knows that nobody
+else does (`remove_parts`), or when it has not been touched for a day (`remove_old_parts`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+PART = ".part"
+OLD = 86_400.0
+"""Seconds after which nobody is writing any more what is half-written."""
 
 
 @contextlib.contextmanager
@@ -42,11 +50,18 @@ def atomic_write(path: Path, sync: bool = False) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path, stays: Callable[[Path], bool] | None = None) -> Iterator[Path]:
     """Write a folder of files, as `atomic_write` does a file; the disk has them before `path` is.
+
+    Args:
+        path: Place of the folder.
+        stays: Whether a folder that is there already is to stay; none does unless given.
 
     Yields:
         An empty folder to fill.
+
+    Raises:
+        FileExistsError: There is a folder that is to stay.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = _beside(path)
@@ -55,12 +70,16 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         yield beside
         for file in beside.iterdir():
             _sync(file)
-        _replace_folder(beside, path)
+        _replace_folder(beside, path, stays or _never)
     except OSError as error:
         _name(error, path)
         raise
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _never(_path: Path) -> bool:
+    return False
 
 
 def _name(error: BaseException, path: Path) -> None:
@@ -69,13 +88,17 @@ def _name(error: BaseException, path: Path) -> None:
         error.filename, error.filename2 = str(path), None
 
 
-def _replace_folder(beside: Path, path: Path) -> None:
+def _replace_folder(beside: Path, path: Path, stays: Callable[[Path], bool]) -> None:
     """Rename a folder into its place, moving older ones out of the way, of other processes too."""
     moved = []
     while not _is_renamed(beside, path):
+        if stays(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
         moved.append(_beside(path))
         with contextlib.suppress(FileNotFoundError):  # another process was faster
             path.rename(moved[-1])
+            if stays(moved[-1]):  # It has come between the look and the move.
+                _is_renamed(moved[-1], path)
     for old in moved:
         shutil.rmtree(old, ignore_errors=True)
 
@@ -91,32 +114,53 @@ def _is_renamed(beside: Path, path: Path) -> bool:
     return True
 
 
-def remove_stale(folder: Path) -> None:
-    """Remove what processes that died left half-written in a folder."""
-    for path in folder.glob(".*.*"):
-        owner = path.name.rpartition(".")[2]
-        if owner.isdigit() and not _is_alive(int(owner)):
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+def remove_parts(path: Path) -> None:
+    """Remove what is half-written of a file or folder; nobody else may be writing it."""
+    for part in path.parent.glob(f".{path.name}.*{PART}"):
+        _remove(part)
+
+
+def remove_old_parts(folder: Path) -> None:
+    """Remove what is half-written in a folder and was not touched for a day."""
+    parts = {part: _touched(part) for part in folder.glob(f".*{PART}")}
+    limit = server_time(folder) - OLD if parts else 0.0
+    for part, touched in parts.items():
+        if touched < limit:
+            _remove(part)
+
+
+def server_time(folder: Path) -> float:
+    """The time by the clock that sets the times of files; this host's where none can be written."""
+    now = _beside(folder / "now")
+    try:
+        now.touch()
+        return _touched(now)
+    except OSError:
+        return time.time()
+    finally:
+        with contextlib.suppress(OSError):
+            now.unlink(missing_ok=True)
+
+
+def _touched(path: Path) -> float:
+    try:
+        return path.stat().st_ctime  # Renaming changes it, too.
+    except FileNotFoundError:  # It is in its place by now.
+        return math.inf
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _beside(path: Path) -> Path:
-    """A name that no other call gets; it ends in the number of the process that it belongs to."""
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.{os.getpid()}")
+    """A name that no other call gets."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}{PART}")
 
 
 def _sync(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True

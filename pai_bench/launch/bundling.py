@@ -43,6 +43,7 @@ def bundled(
     jobs: int = 1,
     budget: float = math.inf,
     searching: Container[str] = (),
+    begun: Sequence[Bundle] = (),
 ) -> tuple[Bundle, ...]:
     """Group cells into bundles, enough of them for all workers.
 
@@ -57,21 +58,29 @@ def bundled(
         jobs: Number of workers.
         budget: Seconds that there are: larger bundles than fit into it would finish nothing.
         searching: Names of the methods that train before they prune.
+        begun: Bundles of some of the cells that have a checkpoint: they are formed again.
     """
     if not cells:
         return ()
-    size = _size(cells[0], stack, hardware, settings, budget)
+    size = bundle_size(cells[0], stack, hardware, settings, budget)
+    again = [bundle for bundle in begun if len(bundle) <= size]
+    of_these = {cell.id for bundle in again for cell in bundle}
     alone: list[Cell] = []
     others: list[Cell] = []
     for cell in cells:
+        if cell.id in of_these:
+            continue
         is_long = cell.method in searching and assumed_seconds(cell, settings) > SEARCH
         (alone if is_long else others).append(cell)
-    grouped = bundles(others, max(1, min(size, -(-len(cells) // jobs)))) + bundles(alone)
+    grouped = bundles(others, max(1, min(size, -(-len(cells) // jobs)))) + bundles(alone) + again
     position = {cell.id: index for index, cell in enumerate(cells)}
     return tuple(sorted(grouped, key=lambda bundle: position[bundle.cells[0].id]))
 
 
-def _size(cell: Cell, stack: Stack, hardware: Hardware, settings: Benchmark, budget: float) -> int:
+def bundle_size(
+    cell: Cell, stack: Stack, hardware: Hardware, settings: Benchmark, budget: float = math.inf
+) -> int:
+    """Choose how many cells like `cell` make a bundle, at most: on a GPU this is measured."""
     if hardware.trains_alone:
         return 1
     if isinstance(stack, int):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -13,7 +13,7 @@ from rich.text import Text
 
 from pai_bench.experiment.bundle import Bundle
 from pai_bench.experiment.cell import Cell
-from pai_bench.launch.events import Event, Finished, Started, Stopped
+from pai_bench.launch.events import Event, Finished, PutOff, Started, Stopped
 from pai_bench.training.progress import Progress
 
 START = 15.0
@@ -49,6 +49,7 @@ class ProgressDisplay:
         self._done = self._failed = 0
         self._done_work = self._resumed_work = 0.0
         self._running: dict[str, _Running] = {}
+        self._waiting = ""
         self._started = time.monotonic()
         self._last_line = 0.0
         self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4)
@@ -78,9 +79,25 @@ class ProgressDisplay:
             self._advance(event)
         elif isinstance(event, Finished):
             self._finish(event)
+        elif isinstance(event, PutOff):
+            self._leave(event.cells)
         elif isinstance(event, Stopped):
             del self._running[event.bundle.id]
+        self._waiting = ""
         self._log()
+
+    def wait(self, line: str) -> None:
+        """Show what the run waits for, while no worker does anything."""
+        self._waiting = line
+        self._log()
+
+    def _leave(self, cells: Iterable[Cell]) -> None:
+        """Cross cells out of those that run."""
+        for bundle_id, running in list(self._running.items()):
+            for cell in cells:
+                running.cells.pop(cell.id, None)
+            if not running.cells:
+                del self._running[bundle_id]
 
     def _advance(self, event: Progress) -> None:
         running = self._running[event.bundle.id]
@@ -93,9 +110,7 @@ class ProgressDisplay:
             running.message = ", ".join(filter(None, ("choosing masks", event.message)))
 
     def _finish(self, event: Finished) -> None:
-        for bundle_id, running in list(self._running.items()):
-            if running.cells.pop(event.cell.id, None) and not running.cells:
-                del self._running[bundle_id]
+        self._leave([event.cell])
         self._done += 1
         self._done_work += self._cost(event.cell)
         if event.status == "failed":
@@ -141,7 +156,8 @@ class ProgressDisplay:
         self._console.print("\n".join([self.status(), *self._lines()]), highlight=False)
 
     def _lines(self) -> list[str]:
-        return [f"  {running.bundle} · {running.message}" for running in self._running.values()]
+        lines = [f"  {running.bundle} · {running.message}" for running in self._running.values()]
+        return [*lines, f"  {self._waiting}"] if self._waiting else lines
 
     def _render(self) -> Text:
         width = 24

@@ -23,6 +23,16 @@ class Finished:
     cell: Cell
     status: str
     reason: str = ""
+    by_others: bool = False
+    """Whether another process has trained it."""
+
+
+@dataclass(frozen=True)
+class PutOff:
+    """Another process holds the leases of these cells of a bundle: they are looked at again."""
+
+    bundle: Bundle
+    cells: tuple[Cell, ...]
 
 
 @dataclass(frozen=True)
@@ -40,4 +50,4 @@ class Stopped:
     bundle: Bundle
 
 
-Event = Started | Progress | Finished | Rejected | Stopped
+Event = Started | Progress | Finished | PutOff | Rejected | Stopped

@@ -26,10 +26,11 @@ from pai_bench.core.errors import BenchError
 from pai_bench.core.hardware import share
 from pai_bench.core.machine import MachineFault, fault_of_writing
 from pai_bench.experiment.bundle import Bundle
-from pai_bench.launch.events import Event, Finished, Rejected, Started, Stopped
+from pai_bench.launch import cell_leases
+from pai_bench.launch.events import Event, Finished, PutOff, Rejected, Started, Stopped
 from pai_bench.launch.request import RunRequest
+from pai_bench.store.lease import Leases, held
 from pai_bench.store.result import Result
-from pai_bench.store.store import Store
 
 GRACE = 5.0
 """Seconds after the deadline in which a training may evaluate, and write its checkpoint."""
@@ -94,14 +95,19 @@ def _receive(worker: _Worker, request: RunRequest, waiting: deque[Bundle]) -> It
             raise MachineFault(fault) from None
         else:
             cause = _cause_of_death(worker.process.exitcode, worker.log)
-            yield from _failed(bundle, request, cause)
+            yield from _failed(bundle, request, worker.process.pid, cause)
         return
     if isinstance(event, Rejected):
         raise BenchError(event.reason)
-    worker.unfinished -= isinstance(event, Finished)
+    worker.unfinished -= _settled(event)
     if not worker.unfinished or isinstance(event, Stopped):
         worker.bundle = None
     yield event
+
+
+def _settled(event: Event) -> int:
+    """Number of cells that the worker has nothing more to do with."""
+    return len(event.cells) if isinstance(event, PutOff) else isinstance(event, Finished)
 
 
 def _patience(request: RunRequest) -> float | None:
@@ -111,15 +117,19 @@ def _patience(request: RunRequest) -> float | None:
     return max(0.0, request.deadline - time.time()) + GRACE
 
 
-def _failed(bundle: Bundle, request: RunRequest, reason: str) -> Iterator[Event]:
-    store = Store(request.runs, request.suite)
-    for cell in bundle:
-        status = store.status(cell)
-        if status in (None, "failed"):
-            store.put(cell, Result("failed", reason))
-            yield Finished(cell, "failed", reason)
-        else:
-            yield Finished(cell, str(status))
+def _failed(bundle: Bundle, request: RunRequest, process: int, reason: str) -> Iterator[Event]:
+    """Store the cells during which a worker died as failed: their leases are those of the dead."""
+    leases = Leases(request.runs, request.settings.take_over, request.suite)
+    dead = {
+        name: entry
+        for name, entry in leases.entries({cell.id for cell in bundle}).items()
+        if entry.holder.is_process(process)
+    }
+    taken = cell_leases.acquire(replace(request, dead=dead), bundle)
+    with held(*taken.leases.values()):
+        yield from taken.events
+        for cell in taken.to_train or ():
+            yield cell_leases.store_result(taken, cell, Result("failed", reason))
 
 
 def _cause_of_death(code: int | None, log: Path) -> str:

@@ -13,6 +13,8 @@ from pai_bench.core import environment
 from pai_bench.core.hardware import Hardware
 from pai_bench.experiment.bundle import Bundle
 from pai_bench.experiment.cell import Cell
+from pai_bench.store.lease_entry import Entry
+from pai_bench.store.stored_result import State
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,10 @@ class RunRequest:
     """Whether the networks of a bundle become one stack (training/together/)."""
     deadline: float = math.inf
     """Time (of `time.time`) at which trainings stop, each with a checkpoint."""
+    dead: Mapping[str, Entry] = field(default_factory=dict)
+    """By id of the cell: entries of leases whose holders have been seen to be dead."""
+    failed: Mapping[str, State] = field(default_factory=dict)
+    """By id of the cell: states of the failed results that are to be run again."""
     command: str = field(default_factory=environment.command_line)
     """Command line that is recorded in results."""
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))

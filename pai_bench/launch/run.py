@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from rich.console import Console
@@ -14,11 +16,17 @@ from pai_bench.core.hardware import available_cores, gpus_of
 from pai_bench.data.locations import cached_file
 from pai_bench.experiment.cell import Cell
 from pai_bench.experiment.cost import assumed_seconds
-from pai_bench.launch.bundling import Stack, bundled, is_stacked
+from pai_bench.launch.bundling import Stack, bundle_size, bundled, is_stacked
 from pai_bench.launch.display import ProgressDisplay
+from pai_bench.launch.events import Event, Finished
 from pai_bench.launch.launcher import LOCAL, load_launcher
+from pai_bench.launch.pending import PendingCells
 from pai_bench.launch.request import RunRequest
 from pai_bench.registry import methods as registry
+from pai_bench.store import checkpoint_files
+from pai_bench.store.lease import Leases
+from pai_bench.store.lease_watch import LONGEST, SHORTEST
+from pai_bench.store.result import FINISHED
 from pai_bench.store.store import Store
 
 
@@ -37,6 +45,8 @@ class Tally:
     """Wall-clock seconds of the run."""
     left: int = 0
     """Cells that the time budget did not allow for."""
+    by_others: int = 0
+    """Cells that other processes trained meanwhile."""
 
 
 def run(
@@ -49,8 +59,9 @@ def run(
 ) -> Tally:
     """Run the cells of `request` that have no result yet.
 
-    A cell is the same experiment in every suite: results that another suite has are copied.
-    KeyboardInterrupt is raised; results that are stored stay.
+    Any number of processes may do so at once: no two train the same cell. A cell is the same
+    experiment in every suite: results that another suite has are copied. KeyboardInterrupt is
+    raised; results that are stored stay.
 
     Args:
         request: The cells, with settings, folder of results and hardware.
@@ -67,25 +78,85 @@ def run(
     if request.settings.portable:
         chosen = portable.choose(request.settings.threads)
         request = replace(request, environment={**request.environment, **chosen})
-    store = Store(request.runs, request.suite)
-    store.clean_stale()
-    states = {cell.id: store.status(cell) for cell in request.cells}
-    to_run = (None, "failed") if retry_failed else (None,)
-    missing = [cell for cell in request.cells if states[cell.id] in to_run]
     started = time.monotonic()
-    todo = tuple(cell for cell in missing if not store.copy_from(cell))
+    store = Store(request.runs, request.suite)
+    store.clean_old()
+    statuses = store.statuses(request.cells)
+    to_run = (None, "failed") if retry_failed else (None,)
+    finished = {cell_id for cell_id, status in statuses.items() if status in FINISHED}
+    Leases(request.runs).forget(finished)
+    missing = [cell for cell in request.cells if statuses[cell.id] in to_run]
+    pending = PendingCells(request, missing)
+    copied, todo = pending.copied(), len(pending)
+    done = Counter[bool]()
     if todo:
-        _prepare_data(todo[0], request.settings, console)
-        budget = request.deadline - time.time()
+        _prepare_data(pending.cells[0], request.settings, console)
+        passes = _Passes(request, pending, jobs, launcher, stack)
+        with ProgressDisplay(console, pending.cells, passes.cost) as display:
+            done.update(passes.run(display))
+    failed = sum(status == "failed" for status in store.statuses(request.cells).values())
+    stored, left = len(request.cells) - todo, todo - done.total()
+    seconds = time.monotonic() - started
+    return Tally(done[False], stored, copied, failed, seconds, left, done[True])
+
+
+class _Passes:
+    """Launches the pending cells that nobody trains, as often as there are some."""
+
+    def __init__(
+        self, request: RunRequest, pending: PendingCells, jobs: int, launcher: str, stack: Stack
+    ) -> None:
+        self._request, self._pending, self._jobs = request, pending, jobs
+        self._launcher = load_launcher(launcher)
+        self._stacked = is_stacked(stack, request.hardware)
+        self._size = bundle_size(
+            pending.cells[0], stack, request.hardware, request.settings, self._budget()
+        )
         methods = registry.available(request.plugins)
-        searching = {name for name, info in methods.items() if info.trains_to_score}
-        work = bundled(todo, stack, request.hardware, request.settings, jobs, budget, searching)
-        stacked = is_stacked(stack, request.hardware)
-        _launch(replace(request, bundles=work, stacked=stacked), jobs, console, launcher)
-    failed = sum(store.status(cell) == "failed" for cell in request.cells)
-    stored, copied = len(request.cells) - len(todo), len(missing) - len(todo)
-    left = sum(store.status(cell) is None for cell in todo)
-    return Tally(len(todo) - left, stored, copied, failed, time.monotonic() - started, left)
+        self._searching = {name for name, info in methods.items() if info.trains_to_score}
+
+    def _budget(self) -> float:
+        return self._request.deadline - time.time()
+
+    def cost(self, cell: Cell) -> float:
+        return assumed_seconds(cell, self._request.settings)
+
+    def run(self, display: ProgressDisplay) -> Iterator[bool]:
+        """Run until no cell is pending, or the time is spent; wait for what others train.
+
+        Yields:
+            For each cell that has a result then, whether another process trained it.
+        """
+        pause = SHORTEST
+        while len(self._pending) and self._budget() > 0:
+            yield from _shown(self._pending.found(), display)
+            if free := self._pending.free():
+                yield from _shown(self._launched(free), display)
+                pause = SHORTEST
+            elif len(self._pending):
+                display.wait(self._pending.waiting)
+                time.sleep(pause)
+                pause = min(LONGEST, 2 * pause)
+
+    def _launched(self, free: Sequence[Cell]) -> Iterator[Event]:
+        request = self._request
+        work = bundled(
+            free, self._size, request.hardware, request.settings, self._jobs, self._budget(),
+            self._searching, checkpoint_files.begun(request.runs, {c.id: c for c in free}),
+        )  # fmt: skip
+        launched = replace(
+            request, bundles=work, stacked=self._stacked, dead=self._pending.dead,
+            failed=self._pending.failed,
+        )  # fmt: skip
+        with contextlib.closing(self._launcher.launch(launched, self._jobs)) as events:
+            yield from self._pending.passed(free, events)
+
+
+def _shown(events: Iterator[Event], display: ProgressDisplay) -> Iterator[bool]:
+    for event in events:
+        display.update(event)
+        if isinstance(event, Finished):
+            yield event.by_others
 
 
 def _prepare_data(cell: Cell, settings: Benchmark, console: Console) -> None:
@@ -104,16 +175,6 @@ def _prepare_data(cell: Cell, settings: Benchmark, console: Console) -> None:
 
     console.print(f"data {cell.data}: reading and decoding, once", highlight=False)
     sources.load(cell.data, data, settings.mirror)
-
-
-def _launch(request: RunRequest, jobs: int, console: Console, launcher: str) -> None:
-    def cost(cell: Cell) -> float:
-        return assumed_seconds(cell, request.settings)
-
-    events = load_launcher(launcher).launch(request, jobs)
-    with ProgressDisplay(console, request.cells, cost) as display, contextlib.closing(events):
-        for event in events:
-            display.update(event)
 
 
 def number_of_jobs(request: RunRequest, asked: int = 0) -> int:

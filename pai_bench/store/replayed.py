@@ -50,7 +50,7 @@ def read(folder: Path, paper: str, program: str) -> dict[Replica, Result]:
 
     Raises BenchError where one cannot be read, or was altered since it was written.
     """
-    return {replica: _result(path) for replica, path in _files(folder, paper, program)}
+    return {replica: read_replay(path) for replica, path in _files(folder, paper, program)}
 
 
 def _files(folder: Path, paper: str, program: str) -> Iterator[tuple[Replica, Path]]:
@@ -64,7 +64,8 @@ def _stem(paper: str, program: str) -> str:
     return f"replay-{paper}-{program}"
 
 
-def _result(path: Path) -> Result:
+def read_replay(path: Path) -> Result:
+    """Read one replay. Raises BenchError where it is none, or was altered since it was written."""
     record = read_json(str(path))
     try:
         if record[DIGEST] != record_digest(record):

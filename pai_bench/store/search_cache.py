@@ -5,6 +5,8 @@ densities, or of many ways to use what was found, need. Each such cell stays a c
 an identity and a result; what it takes from here is what it would have found by itself, bit by bit.
 
     runs/searches/<id>.pt       identity, state, FLOPs and seconds of one search
+
+Who runs a search holds its lease (lease.py), and all others that need it wait.
 """
 
 from __future__ import annotations
@@ -19,13 +21,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
 
 from pai_bench.config.schema import CORRUPTING
 from pai_bench.core.errors import BenchError, first_line
-from pai_bench.core.files import atomic_write
+from pai_bench.core.files import atomic_write, remove_parts
 from pai_bench.core.machine import machine_fault
 from pai_bench.experiment.cell import Cell
+from pai_bench.store.lease import Leases, held
+from pai_bench.store.lease_watch import acquire_or_wait
 
 FOLDER = "searches"
 Identity = dict[str, Any]
@@ -45,8 +48,9 @@ class Search:
 class SearchCache:
     """The stored searches that cells like `cell` may share."""
 
-    def __init__(self, runs: Path, cell: Cell) -> None:
+    def __init__(self, runs: Path, cell: Cell, take_over: float = 60.0) -> None:
         self.folder = runs / FOLDER
+        self._leases = Leases(runs, take_over, FOLDER)
         self._shared = shared_identity(cell)
 
     def get_or_compute(
@@ -56,18 +60,21 @@ class SearchCache:
 
         `settings` are plain JSON data: all that the search depends on beside network, data,
         recipe, seed, precision and the version of the method. Another process that wants the same
-        search waits for this one. Raises BenchError when a stored search cannot be read.
+        search waits for this one, and runs it if this one dies. Raises BenchError when a stored
+        search cannot be read.
         """
         identity = {**self._shared, "settings": dict(settings)}
         name = search_id(identity)
-        self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{name}.pt"
-        with FileLock(path.with_suffix(".lock")):
-            if not path.is_file():
+        while lease := acquire_or_wait(self._leases, f"search-{name}", path.is_file):
+            remove_parts(path)
+            with held(lease):
                 started = time.perf_counter()
                 search = compute()
-                _write(path, identity, replace(search, seconds=time.perf_counter() - started))
-            return name, read(path)
+                if lease.renew():
+                    _write(path, identity, replace(search, seconds=time.perf_counter() - started))
+                    lease.end()
+        return name, read(path)
 
 
 def shared_identity(cell: Cell) -> Identity:
@@ -101,6 +108,30 @@ def read(path: Path) -> Search:
             raise fault from error
         problem = f"cannot be read ({first_line(error)}); remove it to search again"
         raise BenchError(f"{path}: {problem}") from error
+
+
+def check(path: Path) -> None:
+    """Raise BenchError where a file is no search, or another than its name says."""
+    read(path)
+    identity = torch.load(path, map_location="cpu", weights_only=True).get("identity", "")
+    if not identity or search_id(json.loads(identity)) != path.stem:
+        raise BenchError(f"{path}: is of another search; remove it to search again")
+
+
+def is_same(one: Path, other: Path) -> bool:
+    """Tell whether two stored searches have found the same, bit by bit."""
+    return same_data(read(one).state, read(other).state)
+
+
+def same_data(one: Any, other: Any) -> bool:
+    """Compare tensors and plain data."""
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        return one.dtype == other.dtype and torch.equal(one, other)
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(same_data(one[k], other[k]) for k in one)
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(same_data, one, other))
+    return bool(one == other)
 
 
 def _write(path: Path, identity: Identity, search: Search) -> None:

@@ -8,20 +8,22 @@
 
 A folder is written beside its place and renamed into it. Nothing else is stored: every table,
 page and W&B run can be rebuilt from here, and so can the index of a suite's folder (index.py).
+Who trains a cell that has no result holds its lease (lease.py).
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from os.path import isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pai_bench.core.errors import BenchError
-from pai_bench.core.files import atomic_folder, remove_stale
+from pai_bench.core.files import atomic_folder, remove_old_parts, remove_parts
 from pai_bench.data.locations import redact_source
 from pai_bench.experiment.cell import Cell
 from pai_bench.store.index import cell_ids, updated_index
@@ -33,10 +35,13 @@ from pai_bench.store.stored_result import (
     MASKS,
     RESULT,
     Curves,
+    State,
     StoredResult,
     read_bytes,
+    read_json,
     read_record,
     read_stored,
+    state_of,
 )
 
 if TYPE_CHECKING:
@@ -51,12 +56,21 @@ class Store:
     def __init__(self, runs: Path, suite: str) -> None:
         self.folder = runs / suite
 
+    def state(self, cell: Cell) -> State:
+        """State of a cell's files, which changes with each result that is written."""
+        return state_of(f"{self.folder}/{cell.id}")
+
     def status(self, cell: Cell) -> str | None:
-        """`done`, `failed` or `skipped`; None when the cell has not been trained."""
+        """Tell whether a cell is `done`, `failed` or `skipped`; None when it was not trained."""
         if not (self.folder / cell.id / RESULT).is_file():
             return None
-        status: str = read_record(f"{self.folder}/{cell.id}")["result"]["status"]
-        return None if status == "counted" else status
+        return _status(read_record(f"{self.folder}/{cell.id}")["result"]["status"])
+
+    def statuses(self, cells: Iterable[Cell]) -> dict[str, str | None]:
+        """The same of many cells, by id. Raises BenchError where one of them cannot be read."""
+        index = updated_index(self.folder)
+        entries = {cell.id: index.get(cell.id) for cell in cells}
+        return {cell_id: _trained(entry) for cell_id, entry in entries.items()}
 
     def get(self, cell_id: str) -> StoredResult:
         """Read one cell. Raises BenchError when it is absent, unreadable or of another format."""
@@ -78,11 +92,27 @@ class Store:
         return [name for name in cell_ids(folder) if isfile(f"{folder}/{name}/{RESULT}")]
 
     def put(
-        self, cell: Cell, result: Result, curves: Curves | None = None, masks: Masks | None = None
+        self,
+        cell: Cell,
+        result: Result,
+        curves: Curves | None = None,
+        masks: Masks | None = None,
+        stays: Callable[[Path], bool] | None = None,
     ) -> None:
-        """Write a cell: all of it or nothing. A result that is there already is replaced."""
+        """Write a cell: all of it or nothing.
+
+        Args:
+            cell: The cell.
+            result: What came out.
+            curves: Epoch by epoch.
+            masks: Those at the end.
+            stays: Whether a folder that is there already is to stay; it is replaced unless given.
+
+        Raises:
+            FileExistsError: There is one that is to stay.
+        """
         record = {"id": cell.id, "identity": cell.identity, "cell": cell.resolved()}
-        with atomic_folder(self.folder / cell.id) as beside:
+        with atomic_folder(self.folder / cell.id, stays) as beside:
             if masks is not None:
                 masks.save(beside / MASKS)
             if curves is not None:
@@ -122,11 +152,22 @@ class Store:
 
     def elsewhere(self, cell: Cell) -> Path | None:
         """Find a cell in a suite beside this one, finished and whole."""
-        for folder in sorted(self.folder.parent.glob(f"*/{cell.id}")):
-            other = Store(folder.parents[1], folder.parent.name)
-            if not other.verify(cell.id) and other.get(cell.id).result.status in FINISHED:
-                return folder
+        for suite in _suites(str(self.folder.parent)):
+            other = Store(self.folder.parent, suite)
+            if suite != self.folder.name and other.is_finished(cell.id):
+                return other.folder / cell.id
         return None
+
+    def ids_elsewhere(self) -> set[str]:
+        """Ids of all cells in suites beside this one."""
+        runs = self.folder.parent
+        others = [suite for suite in _suites(str(runs)) if suite != self.folder.name]
+        return {cell_id for suite in others for cell_id in cell_ids(f"{runs}/{suite}")}
+
+    def is_finished(self, cell_id: str) -> bool:
+        """Tell whether a cell is here, finished and whole."""
+        is_here = isfile(f"{self.folder}/{cell_id}/{RESULT}") and not self.verify(cell_id)
+        return is_here and self.get(cell_id).result.status in FINISHED
 
     def copy_from(self, cell: Cell) -> bool:
         """Copy a cell from a suite beside this one, if one has it; tell whether it was so."""
@@ -136,9 +177,33 @@ class Store:
                 shutil.copytree(source, beside, dirs_exist_ok=True)
         return source is not None
 
-    def clean_stale(self) -> None:
-        """Remove what processes that died left half-written."""
-        remove_stale(self.folder)
+    def clean(self, cell: Cell) -> None:
+        """Remove what is half-written of a cell whose lease this process has taken over."""
+        remove_parts(self.folder / cell.id)
+
+    def clean_old(self) -> None:
+        """Remove what was left half-written long ago."""
+        remove_old_parts(self.folder)
+
+
+def is_finished(folder: Path) -> bool:
+    """Tell whether a cell's folder, under whatever name, has the result of an evaluated network."""
+    path = f"{folder}/{RESULT}"
+    return isfile(path) and read_json(path)["result"]["status"] in FINISHED
+
+
+def _suites(runs: str) -> list[str]:
+    with contextlib.suppress(FileNotFoundError), os.scandir(runs) as entries:
+        return sorted(entry.name for entry in entries if entry.is_dir())
+    return []
+
+
+def _status(stored: str) -> str | None:
+    return None if stored == "counted" else stored
+
+
+def _trained(entry: StoredResult | None) -> str | None:
+    return _status(entry.numbers.status) if entry else None
 
 
 def _problems_of_masks(path: str, record: Mapping[str, Any]) -> list[str]:

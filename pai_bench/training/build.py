@@ -94,7 +94,7 @@ def build_module(
             return networks.build(settings.networks[cell.network], data.shape, data.classes)
 
     other_start = partial(initial_network, "init/other")
-    search_cache = SearchCache(runs, cell) if runs else None
+    search_cache = SearchCache(runs, cell, settings.take_over) if runs else None
     context = MethodContext(
         cell.density, cell.recipe, data.classes, rng, cell.sanity_check, other_start, search_cache,
         init.named(settings.networks[cell.network].init),

@@ -1,8 +1,7 @@
 """Checkpoints of unfinished trainings, so that an interrupt loses little.
 
-    runs/checkpoints/<bundle id>.ckpt     the Trainer's checkpoint, with software and device
-
-The next run of the bundle resumes from it, and ends with the same weights, masks and curves, bit by
+Each is the Trainer's, with software and device (store/checkpoint_files.py says where it lies). The
+next run of the bundle resumes from it, and ends with the same weights, masks and curves, bit by
 bit, as a run without the interrupt.
 """
 
@@ -12,7 +11,7 @@ import contextlib
 import hashlib
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,16 +25,29 @@ from pai_bench.core import distributed, environment, processes
 from pai_bench.core.files import atomic_write
 from pai_bench.core.machine import machine_fault
 from pai_bench.experiment.bundle import Bundle
+from pai_bench.store import checkpoint_files
 from pai_bench.store.result import Result
 
-FOLDER = "checkpoints"
 LOOK = 1.0
 """Seconds between two looks at the clock, where several devices train one network."""
 _KEY = "TrainingCheckpoint"
 
 
-class OutOfTime(Exception):
+class Halt(Exception):
+    """A training is to stop without a result; nothing has failed."""
+
+
+class OutOfTime(Halt):
     """The time budget of a run is spent; a checkpoint has been written."""
+
+
+class LeaseLost(Halt):
+    """Another process has taken over what is trained; nothing is to be written."""
+
+
+def never() -> bool:
+    """Say no: nothing has been taken over."""
+    return False
 
 
 class TrainingCheckpoint(Checkpoint):
@@ -50,6 +62,7 @@ class TrainingCheckpoint(Checkpoint):
         plugins: Files with methods, networks or data sets of one's own.
         deadline: Time (of `time.time`) after which a last checkpoint is written, and the training
             stops.
+        is_lost: Whether another process has taken over what is trained.
     """
 
     every = 120.0
@@ -62,9 +75,11 @@ class TrainingCheckpoint(Checkpoint):
         device: str,
         plugins: Sequence[Path] = (),
         deadline: float = math.inf,
+        is_lost: Callable[[], bool] = never,
     ) -> None:
-        self._deadline = deadline
-        self._path = path(runs, bundle)
+        self._deadline, self._is_lost = deadline, is_lost
+        self._runs, self._bundle = runs, bundle
+        self._path = checkpoint_files.path(runs, bundle)
         software = environment.describe(device, torch.get_num_threads())
         del software["command"]
         self._made_with = {**software, "plugins": [_digest(path) for path in plugins]}
@@ -156,7 +171,10 @@ class TrainingCheckpoint(Checkpoint):
 
         Raises:
             OutOfTime: The deadline has passed, or the process was asked to end.
+            LeaseLost: Another process trains the bundle by now.
         """
+        if self._is_lost():
+            raise LeaseLost
         is_over, is_due = self._looked(trainer.global_step)
         if not is_due or trainer.is_last_batch:
             return
@@ -200,20 +218,8 @@ class TrainingCheckpoint(Checkpoint):
                     # Not `trainer.save_checkpoint`: it lets ranks wait within, also for a failure.
                     checkpoint = trainer._checkpoint_connector.dump_checkpoint()
                     trainer.strategy.save_checkpoint(checkpoint, beside)
+                    checkpoint_files.note_cells(self._runs, self._bundle)
         distributed.wait_for_all()
-
-
-def path(runs: Path, bundle: Bundle) -> Path:
-    """Path of the checkpoint of a bundle."""
-    return runs / FOLDER / f"{bundle.id}.ckpt"
-
-
-def discard(runs: Path, bundle: Bundle) -> None:
-    """Remove the checkpoint of a finished bundle, and partly written ones."""
-    for file in (runs / FOLDER).glob(f"*{bundle.id}.*"):
-        file.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        (runs / FOLDER).rmdir()  # Only an empty folder can be removed.
 
 
 def _digest(path: Path) -> str:

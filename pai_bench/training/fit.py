@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from pai_bench.core.hardware import Hardware
 from pai_bench.experiment.bundle import Bundle
 from pai_bench.experiment.cell import Cell
 from pai_bench.training.alone import fit_alone
+from pai_bench.training.checkpoint import never
 from pai_bench.training.outcome import Outcome
 from pai_bench.training.progress import OnProgress, Progress, ignore
 from pai_bench.training.ranks import fit_on_ranks
@@ -29,6 +31,7 @@ def fit(
     runs: Path | None = None,
     stacked: bool = False,
     deadline: float = math.inf,
+    is_lost: Callable[[], bool] = never,
 ) -> list[Outcome]:
     """Train the networks of a bundle in this process, together where that can be done.
 
@@ -46,6 +49,7 @@ def fit(
             to a training alone within rounding. Otherwise they are trained in step, which on a CPU
             is the same bit by bit.
         deadline: Time (of `time.time`) at which the training stops with a checkpoint in `runs`.
+        is_lost: Whether another process has taken over what is trained.
 
     Returns:
         One outcome per cell, in the bundle's order.
@@ -54,9 +58,12 @@ def fit(
         BenchError: Accelerator, devices, strategy or precision are not available on this machine,
             which says nothing about the cells.
         OutOfTime: The deadline has passed; the next call with the same bundle resumes.
+        LeaseLost: Another process has taken the bundle over.
     """
     quiet()
-    setup = TrainingSetup(settings, hardware or Hardware(), plugins, on_progress, runs, deadline)
+    setup = TrainingSetup(
+        settings, hardware or Hardware(), plugins, on_progress, runs, deadline, is_lost
+    )
     if setup.hardware.trains_alone:
         each = fit_on_ranks if setup.hardware.is_distributed else fit_alone
         return [each(single, setup) for single in bundle.alone()]

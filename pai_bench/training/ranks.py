@@ -24,6 +24,7 @@ from pai_bench.core.machine import MachineFault
 from pai_bench.experiment.bundle import Bundle
 from pai_bench.networks.batch_norm import check_parts
 from pai_bench.training.alone import fit_alone
+from pai_bench.training.checkpoint import LOOK, LeaseLost, never
 from pai_bench.training.failure import Failure
 from pai_bench.training.outcome import Outcome
 from pai_bench.training.progress import Progress, ignore
@@ -41,6 +42,7 @@ def fit_on_ranks(bundle: Bundle, setup: TrainingSetup) -> Outcome:
     Raises:
         BenchError: The hardware is not available, or the recipe does not fit to it.
         OutOfTime: The deadline has passed.
+        LeaseLost: Another process has taken the bundle over.
     """
     size = setup.hardware.ranks
     _check(bundle.cells[0].recipe, size, setup.hardware.accumulate)
@@ -80,7 +82,7 @@ def _start(rank: Rank, bundle: Bundle, setup: TrainingSetup) -> tuple[Connection
     """Start the process of a rank."""
     context = processes.context()
     pipe, of_rank = context.Pipe()
-    own = replace(setup, on_progress=ignore, rank=rank)
+    own = replace(setup, on_progress=ignore, is_lost=never, rank=rank)
     arguments = of_rank, bundle, own, dict(os.environ), environment.command_line()
     process = context.Process(target=_train, args=arguments, name=f"rank-{rank.number}")
     process.start()
@@ -94,7 +96,9 @@ def _outcome(started: Mapping[Connection, Any], setup: TrainingSetup) -> Outcome
     first: Outcome | None = None
     waiting = set(started)
     while waiting:
-        for pipe in wait(list(waiting)):
+        if setup.is_lost():
+            raise LeaseLost
+        for pipe in wait(list(waiting), timeout=LOOK):
             assert isinstance(pipe, Connection)
             try:
                 message = pickle.loads(pipe.recv_bytes())
@@ -140,8 +144,12 @@ def _train(
     def send(message: object) -> None:
         pipe.send_bytes(pickle.dumps(message))
 
+    def report(progress: Progress) -> None:
+        with suppress(OSError):  # Nobody is there to hear it: a checkpoint is about to be written.
+            send(progress)
+
     assert setup.rank is not None
-    reports = replace(setup, on_progress=send) if setup.rank.number == 0 else setup
+    reports = replace(setup, on_progress=report) if setup.rank.number == 0 else setup
     try:
         outcome = fit_alone(bundle, reports)
     except BaseException as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from pai_bench.core.errors import BenchError, first_line
 from pai_bench.core.hardware import Hardware
 from pai_bench.experiment.bundle import Bundle
 from pai_bench.training.build import build_trainer
-from pai_bench.training.checkpoint import TrainingCheckpoint
+from pai_bench.training.checkpoint import TrainingCheckpoint, never
 from pai_bench.training.outcome import device_name
 from pai_bench.training.progress import OnProgress
 from pai_bench.training.rank import Rank
@@ -54,6 +55,7 @@ class TrainingSetup:
     on_progress: OnProgress
     runs: Path | None
     deadline: float = math.inf
+    is_lost: Callable[[], bool] = never
     rank: Rank | None = None
     """Which of the processes this is, where several devices train one network."""
 
@@ -86,4 +88,6 @@ class TrainingSetup:
         if self.runs is None:
             return None
         name = device_name(device)
-        return TrainingCheckpoint(self.runs, bundle, name, self.plugins, self.deadline)
+        return TrainingCheckpoint(
+            self.runs, bundle, name, self.plugins, self.deadline, self.is_lost
+        )

@@ -1,13 +1,12 @@
 """Files and folders are there whole or not at all, whoever writes and whatever fails."""
 
-import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from pai_bench.core import files
-from pai_bench.core.files import atomic_folder, atomic_write, remove_stale
+from pai_bench.core.files import atomic_folder, atomic_write, remove_old_parts, remove_parts
 
 
 def names(folder):
@@ -93,16 +92,71 @@ def test_many_that_write_one_folder_at_once_leave_one_that_is_whole(tmp_path):
     assert names(tmp_path) == ["cell"]
 
 
-def test_what_dead_writers_left_is_removed_and_the_living_are_spared(tmp_path, monkeypatch):
-    left = tmp_path / ".hidden.json"
-    left.write_text("nobody's")
-    with atomic_write(tmp_path / "file") as file, atomic_folder(tmp_path / "cell") as folder:
-        file.write_text("being written")
-        remove_stale(tmp_path)
-        assert len(names(tmp_path)) == 3
-        assert all(beside.name.endswith(f".{os.getpid()}") for beside in (file, folder))
-        monkeypatch.setattr(files, "_is_alive", lambda _: False)
-        remove_stale(tmp_path)
-        assert names(tmp_path) == [".hidden.json"]
-        file.write_text("again")
-        folder.mkdir()
+def left_by_the_dead(tmp_path, name):
+    """Write a file and a folder by that name as far as a writer gets who is killed."""
+    with atomic_write(tmp_path / name) as file:
+        left = [tmp_path / f".{name}.0{file.name.rpartition('.')[0][-5:]}{suffix}.part"
+                for suffix in ("a", "b")]  # fmt: skip
+        assert file.name.startswith(f".{name}.")
+        assert file.name.endswith(".part")
+        file.touch()
+    (tmp_path / name).unlink()
+    left[0].write_text("half")
+    left[1].mkdir()
+    return {part.name for part in left}
+
+
+def test_who_may_write_next_removes_what_is_half_written(tmp_path):
+    left = left_by_the_dead(tmp_path, "cell")
+    other = left_by_the_dead(tmp_path, "cell2")
+    (tmp_path / ".hidden.json").touch()
+    assert {*names(tmp_path)} == {".hidden.json", *left, *other}
+    remove_parts(tmp_path / "cell")
+    assert {*names(tmp_path)} == {".hidden.json", *other}
+
+
+def test_what_was_touched_within_a_day_stays(tmp_path, monkeypatch):
+    left = left_by_the_dead(tmp_path, "cell")
+    (tmp_path / ".index.jsonl").touch()
+    remove_old_parts(tmp_path)
+    assert {*names(tmp_path)} == {".index.jsonl", *left}
+    monkeypatch.setattr(files, "OLD", -1.0)
+    remove_old_parts(tmp_path)
+    assert names(tmp_path) == [".index.jsonl"]
+
+
+def test_a_folder_that_is_to_stay_stays(tmp_path):
+    path = tmp_path / "cell"
+
+    def stays(folder):
+        return (folder / "done").exists()
+
+    def write(name):
+        with atomic_folder(path, stays) as beside:
+            (beside / name).touch()
+
+    write("failed")
+    write("done")
+    with pytest.raises(FileExistsError, match="cell"):
+        write("other")
+    assert "done" in names(path)
+    assert names(tmp_path) == ["cell"]
+
+
+def test_what_is_to_stay_and_comes_in_the_last_moment_is_put_back(tmp_path):
+    """The folder was looked at, then another process wrote what is to stay."""
+    path, looks = tmp_path / "cell", []
+    path.mkdir()
+    (path / "failed").touch()
+
+    def stays(folder):
+        looks.append(folder)
+        if len(looks) == 1:
+            (path / "done").touch()
+            return False
+        return (folder / "done").exists()
+
+    with pytest.raises(FileExistsError), atomic_folder(path, stays) as beside:
+        (beside / "other").touch()
+    assert "done" in names(path)
+    assert names(tmp_path) == ["cell"]

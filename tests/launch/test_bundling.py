@@ -9,8 +9,9 @@ from pai_bench.core.hardware import Hardware
 from pai_bench.experiment.bundle import Bundle
 from pai_bench.launch import bundling, probe
 from pai_bench.launch.bundling import bundled, is_stacked
+from pai_bench.store import checkpoint_files
 from pai_bench.store.store import Store
-from pai_bench.training import checkpoint, fit
+from pai_bench.training import fit
 from pai_bench.training.checkpoint import OutOfTime
 
 CPU, GPU = Hardware("cpu"), Hardware("gpu", "1")
@@ -86,7 +87,7 @@ def test_after_the_deadline_a_training_stops_with_a_checkpoint(quick, settings, 
     for bundle in (Bundle(cells), Bundle(cells[:1])):
         with pytest.raises(OutOfTime):
             fit.fit(bundle, settings, runs=tmp_path, deadline=time.time() - 1)
-        assert checkpoint.path(tmp_path, bundle).is_file()
+        assert checkpoint_files.path(tmp_path, bundle).is_file()
         resumed = fit.fit(bundle, settings, runs=tmp_path)
         alone = [fit.fit_cell(cell, settings) for cell in bundle]
         assert [o.curves for o in resumed] == [o.curves for o in alone]

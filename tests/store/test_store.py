@@ -12,7 +12,7 @@ import torch
 from pai_bench.core.errors import BenchError
 from pai_bench.sparsity.masks import Masks
 from pai_bench.store.result import Accuracy, Flops, Layer, Result
-from pai_bench.store.store import Store, find
+from pai_bench.store.store import Store, find, is_finished
 
 RESULT = Result(
     "done",
@@ -77,14 +77,24 @@ def test_an_interrupted_write_leaves_no_result(tmp_path, cell, monkeypatch):
     assert store.ids() == []
 
 
-def test_stale_files_of_dead_processes_are_removed_and_no_others(store, cell):
-    dead, alive = store.folder / f".{cell.id}.999999999", store.folder / f".{cell.id}.{os.getpid()}"
-    dead.mkdir()
-    alive.mkdir()
-    store.clean_stale()
-    assert not dead.exists()
-    assert alive.exists()
+def test_who_takes_a_cell_over_removes_what_is_half_written_of_it_alone(store, cell):
+    left, other = store.folder / f".{cell.id}.0123.part", store.folder / ".0123456789ab.0123.part"
+    left.mkdir()
+    other.mkdir()
+    store.clean(cell)
+    assert not left.exists()
+    assert other.exists()
     assert store.ids() == [cell.id]
+
+
+def test_a_finished_result_is_not_replaced_where_it_is_to_stay(store, cell):
+    with pytest.raises(FileExistsError):
+        store.put(cell, Result("failed", "later"), stays=is_finished)
+    assert store.get(cell.id).result == RESULT
+    store.put(cell, Result("failed", "later"))
+    store.put(cell, RESULT, CURVES, MASKS, stays=is_finished)
+    assert store.get(cell.id).result == RESULT
+    assert [p.name for p in store.folder.iterdir()] == [cell.id]
 
 
 @pytest.mark.parametrize("name", ["curves.json", "masks.safetensors", "cell.json"])

@@ -15,8 +15,9 @@ from pai_bench.launch.local import Local
 from pai_bench.launch.request import RunRequest
 from pai_bench.registry import methods as registry
 from pai_bench.registry.methods import register
+from pai_bench.store import checkpoint_files
 from pai_bench.store.store import Store
-from pai_bench.training import build, checkpoint, fit
+from pai_bench.training import build, fit
 from pai_bench.training.checkpoint import TrainingCheckpoint
 
 STEPS = 23
@@ -55,7 +56,7 @@ def interrupted(settings, monkeypatch):
             patched.setattr(TrainingCheckpoint, "join", with_interrupt)
             with pytest.raises(KeyboardInterrupt):
                 fit.fit_cell(cell, chosen, plugins=plugins, runs=runs)
-        assert checkpoint.path(runs, Bundle((cell,))).is_file()
+        assert checkpoint_files.path(runs, Bundle((cell,))).is_file()
 
     return run
 
@@ -139,11 +140,11 @@ def test_training_on_photographs_resumes(photographs, quick, interrupted, monkey
 def test_what_earlier_runs_took_is_counted(cell, interrupted, settings, tmp_path):
     asked = cell("ntk-sap")
     interrupted(asked, tmp_path, STEPS + 5)
-    known = torch.load(checkpoint.path(tmp_path, Bundle((asked,))), weights_only=True)
+    known = torch.load(checkpoint_files.path(tmp_path, Bundle((asked,))), weights_only=True)
     known["callbacks"]["TrainingCheckpoint"] |= {"seconds": 1000.0, "data_seconds": 200.0}
     taken = {"score": 300.0, "train": 600.0, "eval": 50.0}
     known["callbacks"]["PhaseTimer"]["seconds"] = taken
-    torch.save(known, checkpoint.path(tmp_path, Bundle((asked,))))
+    torch.save(known, checkpoint_files.path(tmp_path, Bundle((asked,))))
     seconds = fit.fit_cell(asked, settings, runs=tmp_path).result.seconds
     assert 1000 < seconds["total"] < 1100
     assert seconds["score"] == 300
@@ -198,7 +199,7 @@ def test_a_plugin_that_was_edited_is_other_software(edited, cell, interrupted, s
 def test_a_truncated_checkpoint_is_not_resumed(content, cell, interrupted, settings, tmp_path):
     asked = cell("snip", epochs=2)
     interrupted(asked, tmp_path, 9)
-    path = checkpoint.path(tmp_path, Bundle((asked,)))
+    path = checkpoint_files.path(tmp_path, Bundle((asked,)))
     path.write_bytes(path.read_bytes()[:-999] if content is None else content)
     found = fit.fit_cell(asked, settings, runs=tmp_path)
     assert found.result.status == "done"
@@ -214,27 +215,27 @@ def test_a_full_disk_ends_no_training(error, cell, settings, tmp_path, monkeypat
     monkeypatch.setattr(pl.Trainer, "save_checkpoint", fails)
     found = fit.fit_cell(cell("snip", epochs=2), settings, runs=tmp_path)
     assert found.result.status == "done"
-    assert not any((tmp_path / checkpoint.FOLDER).iterdir())
+    assert not any((tmp_path / checkpoint_files.FOLDER).iterdir())
 
 
 def test_nothing_is_written_before_its_time(cell, settings, tmp_path, monkeypatch):
     monkeypatch.setattr(TrainingCheckpoint, "every", 1e6)
     fit.fit_cell(cell("snip", epochs=2), settings, runs=tmp_path)
-    assert not (tmp_path / checkpoint.FOLDER).exists()
+    assert not (tmp_path / checkpoint_files.FOLDER).exists()
 
 
 def test_what_is_kept_goes_with_the_result_and_what_was_half_written_too(cell, tmp_path):
     one, other = cell("snip"), cell("random")
     for asked in (one, other):
-        path = checkpoint.path(tmp_path, Bundle((asked,)))
+        path = checkpoint_files.path(tmp_path, Bundle((asked,)))
         path.parent.mkdir(exist_ok=True)
         path.touch()
         path.with_suffix(".123").touch()
-    checkpoint.discard(tmp_path, Bundle((one,)))
-    assert {p.stem for p in (tmp_path / checkpoint.FOLDER).iterdir()} == {other.id}
-    checkpoint.discard(tmp_path, Bundle((other,)))
+    checkpoint_files.discard(tmp_path, Bundle((one,)))
+    assert {p.stem for p in (tmp_path / checkpoint_files.FOLDER).iterdir()} == {other.id}
+    checkpoint_files.discard(tmp_path, Bundle((other,)))
     assert not any(tmp_path.iterdir())
-    checkpoint.discard(tmp_path, Bundle((other,)))
+    checkpoint_files.discard(tmp_path, Bundle((other,)))
 
 
 def test_a_worker_resumes_and_then_discards_the_checkpoint(cell, interrupted, settings, tmp_path):
@@ -246,4 +247,4 @@ def test_a_worker_resumes_and_then_discards_the_checkpoint(cell, interrupted, se
     entry = Store(tmp_path, "quick").get(asked.id)
     assert entry.result.environment["resumed"] == 1
     assert entry.curves() == fit.fit_cell(asked, settings).curves
-    assert not (tmp_path / checkpoint.FOLDER).exists()
+    assert not (tmp_path / checkpoint_files.FOLDER).exists()

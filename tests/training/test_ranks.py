@@ -13,7 +13,8 @@ from pai_bench.core.errors import BenchError
 from pai_bench.core.hardware import Hardware
 from pai_bench.core.machine import MachineFault
 from pai_bench.experiment.bundle import Bundle
-from pai_bench.training import checkpoint, fit
+from pai_bench.store import checkpoint_files
+from pai_bench.training import fit
 from pai_bench.training.checkpoint import OutOfTime
 
 ROOT = Path(__file__).parents[2]
@@ -88,7 +89,7 @@ def test_a_training_goes_on_with_any_number_of_devices(first, then, ranks, outco
     bundle = Bundle((cell,))
     with pytest.raises(OutOfTime):
         fit.fit(bundle, settings, _hardware(first), runs=tmp_path, deadline=time.time())
-    assert checkpoint.path(tmp_path, bundle).is_file()
+    assert checkpoint_files.path(tmp_path, bundle).is_file()
     (resumed,) = fit.fit(bundle, settings, _hardware(then), runs=tmp_path)
     assert resumed.result.environment["resumed"] == 1
     assert resumed.result.environment["training"].get("devices", 1) == int(then)
@@ -116,7 +117,7 @@ def test_a_training_whose_command_is_killed_leaves_a_checkpoint(ranks, tmp_path)
     while pipe.recv() < 1:
         pass
     killed.kill()
-    path, started = checkpoint.path(tmp_path, Bundle((cell,))), time.monotonic()
+    path, started = checkpoint_files.path(tmp_path, Bundle((cell,))), time.monotonic()
     while not path.is_file():
         assert time.monotonic() - started < 60
         time.sleep(0.1)

@@ -15,7 +15,8 @@ from pai_bench.experiment.bundle import Bundle
 from pai_bench.networks.resnet_cifar import resnet
 from pai_bench.networks.wide_resnet import wide_resnet
 from pai_bench.registry import methods as registry
-from pai_bench.training import checkpoint, fit
+from pai_bench.store import checkpoint_files
+from pai_bench.training import fit
 from pai_bench.training.checkpoint import TrainingCheckpoint
 from pai_bench.training.together.member import HOOKS
 from pai_bench.training.together.stacked_layers import NotStackable
@@ -444,7 +445,7 @@ def test_an_interrupted_bundle_resumes_as_if_it_had_never_stopped(
         patched.setattr(TrainingCheckpoint, "join", with_interrupt)
         with pytest.raises(KeyboardInterrupt):
             fit.fit(bundle, settings, runs=tmp_path, stacked=stacked)
-    assert checkpoint.path(tmp_path, bundle).is_file()
+    assert checkpoint_files.path(tmp_path, bundle).is_file()
     resumed = fit.fit(bundle, settings, runs=tmp_path, stacked=stacked)
     for cell, ours in zip(bundle, resumed, strict=True):
         assert same(ours, alone(cell), 1e-9 if stacked else 0.0)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torchmetrics import MeanMetric
+from torchmetrics import MeanMetric, Metric, SumMetric
 
 from pai_bench.core import distributed
 from pai_bench.core.xla import mark_step
@@ -73,8 +73,10 @@ class LearningCurves(pl.Callback):
         self.after_steps: dict[int, float] = {}
         """Number of steps -> test accuracy, where the recipe asks for it."""
         # To look for NaN in each batch is to wait for the device; in the mean it shows as well.
+        # A weighted mean that does not look has wrong weights in torchmetrics 1.9.
         self._accuracy = MeanMetric(nan_strategy="disable")
-        self._test_loss = MeanMetric(nan_strategy="disable")
+        self._test_loss = SumMetric(nan_strategy="disable")
+        self._images = SumMetric(nan_strategy="disable")
         self._train_loss = MeanLoss()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
@@ -97,8 +99,8 @@ class LearningCurves(pl.Callback):
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Record the training loss: the Trainer validates before the epoch ends."""
-        self._accuracy.to(pl_module.device)
-        self._test_loss.to(pl_module.device)
+        for metric in self._metrics:
+            metric.to(pl_module.device)
         mean = self._train_loss.mean()
         if mean is not None:
             self._record("train_loss", mean, pl_module)
@@ -114,15 +116,21 @@ class LearningCurves(pl.Callback):
     ) -> None:
         """Add the outputs of `validation_step`: correct images and mean loss of a batch."""
         self._accuracy.update(outputs["correct"])
-        self._test_loss.update(outputs["loss"], len(batch[1]))
+        self._test_loss.update(outputs["loss"].float() * len(batch[1]))
+        self._images.update(len(batch[1]))
         mark_step(pl_module.device)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Record the test accuracy and loss of the epoch."""
         self._record("test_accuracy", float(self._accuracy.compute()), pl_module)
-        self._record("test_loss", float(self._test_loss.compute()), pl_module)
-        self._accuracy.reset()
-        self._test_loss.reset()
+        mean = self._test_loss.compute() / self._images.compute()
+        self._record("test_loss", float(mean), pl_module)
+        for metric in self._metrics:
+            metric.reset()
+
+    @property
+    def _metrics(self) -> Sequence[Metric]:
+        return self._accuracy, self._test_loss, self._images
 
     def collect(self) -> None:
         """Move to the first rank what each has counted of an unfinished epoch."""

@@ -1,0 +1,74 @@
+"""What runs where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from pai_bench.cli.context import Arguments, Context, say
+from pai_bench.config.overrides import with_overrides
+from pai_bench.core.errors import BenchError
+from pai_bench.experiment import grid
+from pai_bench.experiment.cell import Cell
+from pai_bench.launch import status as launch_status
+from pai_bench.launch.display import duration
+from pai_bench.launch.status import Running, SuiteStatus
+
+
+def status(context: Context, parsed: Arguments) -> int:
+    """Show what is done, what runs where and what waits, while it runs or not."""
+    found = launch_status.running(context.runs)
+    suites = launch_status.suites_of(context.runs, found)
+    if not suites:
+        say(context, "status", f"nothing has run in {context.runs}/, and nothing runs")
+        return 0
+    counted = [
+        launch_status.suite_status(context.runs, suite, _planned(context, suite), found)
+        for suite in suites
+    ]
+    context.console.print(_table(counted))
+    for one in found:
+        say(context, "ended" if one.has_died else "running", _line(one))
+    return 0
+
+
+def _planned(context: Context, suite: str) -> Sequence[Cell] | None:
+    try:
+        settings = with_overrides(context.settings, suite)
+        return grid.cells(settings, context.methods, suite)
+    except BenchError:
+        return None
+
+
+def _table(counted: Sequence[SuiteStatus]) -> Table:
+    table = Table()
+    for heading in ("suite", "done", "failed", "running", "waiting"):
+        table.add_column(heading, justify="left" if heading == "suite" else "right")
+    for one in counted:
+        waiting = "?" if one.waiting is None else str(one.waiting)
+        table.add_row(one.suite, str(one.done), str(one.failed), str(one.running), waiting)
+    return table
+
+
+def _line(one: Running) -> str:
+    """Say what a process trains, and since when.
+
+    >>> _line(Running("quick", "node7", 12, ("a", "b"), 130.0, 4.0, None, False, False))
+    'quick on node7 (process 12): 2 cells for 2 min 10 s · last beat 4 s ago · no checkpoint'
+    """
+    number = len(one.cells)
+    what = f"{number} cells" if number > 1 else one.cells[0]
+    checkpoint = "no checkpoint"
+    if one.last_checkpoint is not None:
+        checkpoint = f"checkpoint {duration(one.last_checkpoint)} ago"
+    words = [
+        f"{one.suite} on {one.host} (process {one.process}): {what} for {duration(one.seconds)}",
+        f"last beat {duration(one.last_beat)} ago",
+        checkpoint,
+    ]
+    if one.has_died:
+        words.append("the process has ended: the next run goes on")
+    elif one.is_silent:
+        words.append("silent: others take over")
+    return " · ".join(words)

@@ -1,0 +1,65 @@
+"""Where checkpoints of unfinished trainings lie, and which cells they are of.
+
+    runs/checkpoints/<bundle id>.ckpt     the Trainer's checkpoint (training/checkpoint.py)
+                     <bundle id>.json     ids of the cells, where they are several
+
+Who goes on with what another process began has to train the same cells together: the next plan is
+made with the second file, whatever else it bundles.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from pai_bench.core.files import atomic_write
+from pai_bench.experiment.bundle import Bundle
+from pai_bench.experiment.cell import Cell
+
+FOLDER = "checkpoints"
+
+
+def path(runs: Path, bundle: Bundle) -> Path:
+    """Path of the checkpoint of a bundle."""
+    return runs / FOLDER / f"{bundle.id}.ckpt"
+
+
+def note_cells(runs: Path, bundle: Bundle) -> None:
+    """Write down which cells the checkpoint of a bundle is of."""
+    place = path(runs, bundle).with_suffix(".json")
+    if len(bundle) > 1 and not place.is_file():
+        with atomic_write(place) as beside:
+            beside.write_text(json.dumps([cell.id for cell in bundle]), encoding="ascii")
+
+
+def begun(runs: Path, cells: Mapping[str, Cell]) -> list[Bundle]:
+    """List the bundles that have a checkpoint and are of some of these cells, by id."""
+    found = []
+    for place in sorted((runs / FOLDER).glob("*.json")):
+        with contextlib.suppress(FileNotFoundError, ValueError, TypeError, KeyError):
+            bundle = Bundle(tuple(cells[cell_id] for cell_id in json.loads(place.read_bytes())))
+            if path(runs, bundle).is_file():
+                found.append(bundle)
+    return found
+
+
+def last_written(runs: Path) -> dict[str, float]:
+    """When the checkpoint of each cell was written, alone or with others, by the server's clock."""
+    written: dict[str, float] = {}
+    for place in (runs / FOLDER).glob("[0-9a-f]*.ckpt"):
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            cells = [place.stem]
+            if (noted := place.with_suffix(".json")).is_file():
+                cells = json.loads(noted.read_bytes())
+            written |= dict.fromkeys(cells, place.stat().st_mtime)
+    return written
+
+
+def discard(runs: Path, bundle: Bundle) -> None:
+    """Remove the checkpoint of a finished bundle, and partly written ones."""
+    for file in (runs / FOLDER).glob(f"*{bundle.id}.*"):
+        file.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        (runs / FOLDER).rmdir()  # Only an empty folder can be removed.
