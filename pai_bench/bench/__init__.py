@@ -24,6 +24,7 @@ def measure(console: Console, settings: Benchmark, accelerator: str = "cpu") -> 
         dynamic,
         kernel_choice,
         kernels,
+        memory,
         pages,
         photographs,
         scoring,
@@ -36,7 +37,8 @@ def measure(console: Console, settings: Benchmark, accelerator: str = "cpu") -> 
         if not torch.cuda.is_available():
             raise BenchError("--accelerator gpu: PyTorch finds no GPU here")
         console.print(f"on {torch.cuda.get_device_name()}", highlight=False)
-        return bundles.measure(console, settings, accelerator)
+        bundles.measure(console, settings, accelerator)
+        return memory.measure(console, settings, "cuda")
     bundles.measure(console, settings)
     training.measure(console, settings)
     dynamic.measure(console, settings)
@@ -45,4 +47,5 @@ def measure(console: Console, settings: Benchmark, accelerator: str = "cpu") -> 
     scoring.measure(console, settings)
     kernels.measure(console, settings)
     kernel_choice.measure(console, settings)
+    memory.measure(console, settings)
     return pages.measure(console, settings)

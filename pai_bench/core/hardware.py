@@ -17,8 +17,6 @@ class Hardware:
     devices: str = "auto"
     strategy: str = "auto"
     """`ddp`: each network is trained on all devices; else on one of them."""
-    nodes: int = 1
-    """Machines with such devices that train a network together."""
     accumulate: int = 1
     """Pieces in which each device passes its part of a batch, for want of memory."""
 
@@ -36,11 +34,11 @@ class Hardware:
     def ranks(self) -> int:
         """Number of processes that train a network by `ddp`, one a device."""
         devices = self.each_device
-        return self.nodes * (len(devices) if isinstance(devices, list) else devices)
+        return len(devices) if isinstance(devices, list) else devices
 
     @property
     def each_device(self) -> list[int] | int:
-        """The GPUs of a machine that train a network by `ddp`; on a CPU, the number of processes.
+        """The GPUs that train a network by `ddp`; on a CPU, the number of processes.
 
         >>> Hardware("cpu", "2", "ddp").each_device, Hardware("gpu", "0,3", "ddp").each_device
         (2, [0, 3])
@@ -105,12 +103,15 @@ def _torch_gpu_count() -> int:
     return torch.accelerator.device_count() if torch.accelerator.is_available() else 0
 
 
-def loader_workers() -> int:
+def loader_workers(ranks: int = 1) -> int:
     """Number of processes that decode photographs for one cell: at most one a core, at most 12.
 
     A divisor of the number of lanes of data/order.py, so that each part of a file is read once.
+
+    Args:
+        ranks: Number of processes that train the network on this machine, and share its cores.
     """
-    cores = available_cores()
+    cores = available_cores() // ranks
     return max(count for count in (1, 2, 3, 4, 6, 8, 12) if count <= max(1, cores))
 
 

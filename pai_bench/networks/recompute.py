@@ -29,7 +29,7 @@ def recompute_activations(network: nn.Module) -> None:
     blocks = list(_blocks(network))
     for block in blocks if len(blocks) > 1 else ():
         if _is_known(block):
-            block.__class__ = _recomputing(type(block))
+            block.__class__ = _recomputing(type(block))  # type: ignore[arg-type]
 
 
 def _blocks(module: nn.Module) -> Iterator[nn.Module]:

@@ -12,6 +12,7 @@ from torch import nn
 
 from pai_bench import networks
 from pai_bench.config.schema import Benchmark, Recipe
+from pai_bench.core import distributed
 from pai_bench.core.errors import BenchError
 from pai_bench.core.hardware import Hardware, loader_workers
 from pai_bench.core.rng import RandomStreams
@@ -50,7 +51,9 @@ def build_data(bundle: Bundle, settings: Benchmark) -> list[DataModule]:
 def _streamed(name: str, settings: Benchmark, recipe: Recipe, rng: RandomStreams) -> StreamedData:
     data = settings.data[name]
     files_found = files.find(name, data, settings.mirror)
-    streamed = StreamedData(files_found.splits(), data, recipe, rng, loader_workers())
+    streamed = StreamedData(
+        files_found.splits(), data, recipe, rng, loader_workers(distributed.ranks())
+    )
     if (streamed.train_size, streamed.test_size) != data.images:
         raise BenchError(
             f"data set {name} from {files_found.source}: {streamed.train_size} training and "
@@ -125,8 +128,7 @@ def build_trainer(
         max_steps=recipe.steps or -1,
         accelerator=hardware.accelerator,
         devices=_devices(hardware.devices) if rank is None else hardware.each_device,
-        num_nodes=hardware.nodes,
-        strategy=hardware.strategy if rank is None else DDPStrategy(timeout=PATIENCE),
+        strategy="auto" if rank is None else DDPStrategy(timeout=PATIENCE),
         plugins=[] if rank is None else [Environment(rank)],
         use_distributed_sampler=False,
         precision=bundle.cells[0].precision,  # type: ignore[arg-type]

@@ -11,6 +11,7 @@ import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from torch import distributed as dist
 
+LOCALHOST = "127.0.0.1"
 PATIENCE = timedelta(days=7)
 """How long a rank waits for another one, which may be searching: one that has died is noticed."""
 
@@ -21,12 +22,8 @@ class Rank:
 
     number: int
     size: int
-    local: int
-    """Its number on its node."""
-    node: int
-    address: str
     port: int
-    """Where rank 0 is met."""
+    """Where rank 0 is met on this machine."""
 
     @contextmanager
     def joined(self, device: torch.device) -> Iterator[None]:
@@ -39,7 +36,7 @@ class Rank:
         backend = "gloo" if device.type == "cpu" else f"cpu:gloo,{device.type}:nccl"
         dist.init_process_group(
             backend,
-            init_method=f"tcp://{self.address}:{self.port}",
+            init_method=f"tcp://{LOCALHOST}:{self.port}",
             rank=self.number,
             world_size=self.size,
             timeout=PATIENCE,
@@ -64,20 +61,6 @@ class Environment(LightningEnvironment):
         """True: all ranks have been started."""
         return True
 
-    @property
-    def main_address(self) -> str:
-        """Host of rank 0."""
-        return self._rank.address
-
-    @property
-    def main_port(self) -> int:
-        """Port of rank 0."""
-        return self._rank.port
-
     def local_rank(self) -> int:
-        """Number of the rank on its node."""
-        return self._rank.local
-
-    def node_rank(self) -> int:
-        """Number of its node."""
-        return self._rank.node
+        """Number of the rank."""
+        return self._rank.number

@@ -28,10 +28,9 @@ from pai_bench.training.checkpoint import LOOK, LeaseLost, never
 from pai_bench.training.failure import Failure
 from pai_bench.training.outcome import Outcome
 from pai_bench.training.progress import Progress, ignore
-from pai_bench.training.rank import Rank
+from pai_bench.training.rank import LOCALHOST, Rank
 from pai_bench.training.setup import TrainingSetup
 
-LOCALHOST = "127.0.0.1"
 GRACE = 30.0
 """Seconds in which the processes may write a checkpoint, once they are asked to end."""
 
@@ -46,9 +45,8 @@ def fit_on_ranks(bundle: Bundle, setup: TrainingSetup) -> Outcome:
     """
     size = setup.hardware.ranks
     _check(bundle.cells[0].recipe, size, setup.hardware.accumulate)
-    ranks = [Rank(number, size, number, 0, LOCALHOST, _free_port()) for number in range(size)]
-    ranks = [replace(rank, port=ranks[0].port) for rank in ranks]
-    started = [_start(rank, bundle, setup) for rank in ranks]
+    port = _free_port()
+    started = [_start(Rank(number, size, port), bundle, setup) for number in range(size)]
     try:
         return _outcome(dict(started), setup)
     except KeyboardInterrupt:
@@ -142,7 +140,8 @@ def _train(
     os.environ["OMP_NUM_THREADS"] = str(setup.settings.threads)
 
     def send(message: object) -> None:
-        pipe.send_bytes(pickle.dumps(message))
+        with suppress(OSError):  # Nobody is there to hear it.
+            pipe.send_bytes(pickle.dumps(message))
 
     def report(progress: Progress) -> None:
         with suppress(OSError):  # Nobody is there to hear it: a checkpoint is about to be written.
@@ -153,8 +152,7 @@ def _train(
     try:
         outcome = fit_alone(bundle, reports)
     except BaseException as error:
-        with suppress(OSError):  # Nobody is there to hear it.
-            send(error)
+        send(error)
         raise SystemExit(1) from None
     send(outcome if setup.rank.number == 0 else replace(outcome, curves=None, masks=None))
     # Others may still be talking to this process: it is ended when all are done.

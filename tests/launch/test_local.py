@@ -79,7 +79,6 @@ def test_cells_are_spread_over_the_gpus_one_each(
         (Hardware("gpu", "2", "ddp"), "0,1,2", 2),
         (Hardware("gpu", "0,2", "ddp"), "0,1,2", 2),
         (Hardware("auto", "auto", "ddp"), "0,1,2", 3),
-        (Hardware("gpu", "2", "ddp", nodes=3), "0,1", 6),
         (Hardware("cpu", "3", "ddp"), "0,1", 3),
         (Hardware("cpu", "auto", "ddp"), "", 1),
     ],

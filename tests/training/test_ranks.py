@@ -54,13 +54,15 @@ def outcomes(ranks, tmp_path_factory):
 
 def assert_same(one, other):
     """The same training, but for the order in which numbers are added."""
-    assert one.result.status == other.result.status == "done", other.result.reason
+    assert one.result.status == other.result.status != "failed", other.result.reason
     assert all(torch.equal(one.masks[name], other.masks[name]) for name in one.masks)
     assert one.result.accuracy == other.result.accuracy
     assert one.result.accuracy_after == other.result.accuracy_after
+    assert one.result.train_accuracy == other.result.train_accuracy
     assert one.result.layers == other.result.layers
     assert one.result.flops == other.result.flops
-    assert one.curves["train_loss"] == pytest.approx(other.curves["train_loss"], rel=1e-9)
+    losses = [outcome.curves.get("train_loss", []) for outcome in (one, other)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-9)
     assert one.curves["test_loss"] == pytest.approx(other.curves["test_loss"], rel=1e-6)
 
 
@@ -75,7 +77,8 @@ def test_ranks_agree_with_each_other_and_with_one_process(outcomes, ranks):
 
 def test_what_is_compared_moves_masks_and_tells_the_parts_of_batch_norm_apart(outcomes):
     alone = outcomes[2]
-    moved = [alone[way].masks for way in ("rigl-extra", "rigl-skip", "rigl-after", "set", "snfs")]
+    moved = [alone[way].masks for way in ("rigl-extra", "rigl-skip", "rigl-after", "snfs")]
+    assert alone["collapsed"].result.status == "skipped"
     recorded = outcomes[0]["pieces"].result.environment["training"]
     assert (recorded["devices"], recorded["accumulate"]) == (2, 2)
     digests = {masks.digest() for masks in moved}
@@ -117,6 +120,7 @@ def test_a_training_whose_command_is_killed_leaves_a_checkpoint(ranks, tmp_path)
     while pipe.recv() < 1:
         pass
     killed.kill()
+    killed.join()
     path, started = checkpoint_files.path(tmp_path, Bundle((cell,))), time.monotonic()
     while not path.is_file():
         assert time.monotonic() - started < 60

@@ -25,26 +25,26 @@ from pai_bench.training.setup import TrainingSetup
 
 ROOT = Path(__file__).parents[2]
 SHORT = {
-    "holdout": 0.9, "batch_size": 47, "epochs": 3, "milestones": (2,), "score_batch_size": 30,
+    "holdout": 0.9, "batch_size": 47, "epochs": 2, "milestones": (1,), "score_batch_size": 30,
     "evaluate_at": (2,), "lr": 0.05,
 }  # fmt: skip
 """144 images in batches of 47, the last of 3: no two ranks have equal parts."""
-MOVING = {"delta_t": 3, "end": 1.0}
+MOVING = {"delta_t": 2, "end": 1.0}
 WAYS = {
-    "snip": {"method": "snip"},
+    "snip": {"method": "snip", "evaluate_train": 0.3},
     "grasp": {"method": "grasp"},
     "ntk-sap": {"method": "ntk-sap", "hyper": {"rounds": 2, "repeats": 2}},
     "ntt": {"method": "ntt", "hyper": {"steps": 3, "batch_size": 8}, "epochs": 1},
     "rigl-extra": {"method": "rigl", "hyper": MOVING},
     "rigl-skip": {"method": "rigl", "hyper": {**MOVING, "update": "skip"}},
     "rigl-after": {"method": "rigl", "hyper": {**MOVING, "update": "after"}},
-    "set": {"method": "set", "hyper": MOVING},
     "snfs": {"method": "snfs", "hyper": MOVING},
-    "gradual": {"method": "gradual", "hyper": {"frequency": 2, "pruned": "remembered"}},
-    "dessilbi": {"method": "dessilbi", "hyper": {"search_epochs": 2}},
+    "gradual": {"method": "gradual", "hyper": {"frequency": 2, "pruned": "remembered"}, "steps": 7},
+    "dessilbi": {"method": "dessilbi", "hyper": {"search_epochs": 1}},
     "imp": {"method": "imp", "hyper": {"rounds": 2}, "epochs": 1},
     "parts": {"method": "snip", "batch_norm_parts": 2, "batch_size": 45},
     "pieces": {"method": "rigl", "hyper": MOVING, "batch_norm_parts": 4, "batch_size": 48},
+    "collapsed": {"method": "random", "density": 0.001, "collapsed": "skip"},
     "one left": {"method": "random", "network": "lenet-300-100", "batch_size": 13, "epochs": 1},
     "augmented": {"method": "random", "augment": "crop-flip", "epochs": 1},
     "resized": {"method": "random", "augment": "resized-crop-flip", "epochs": 1},
@@ -66,13 +66,13 @@ def settings():
     return shipped.model_copy(update={"networks": {**shipped.networks, "normalised": network}})
 
 
-def cell(method, hyper=MappingProxyType({}), network="normalised", **changes):
+def cell(method, hyper=MappingProxyType({}), network="normalised", density=0.3, **changes):
     """A cell on a tenth of digits."""
     selection = grid.Selection(methods=("snip",), densities=(0.1,), seeds=(1,))
     (found,) = grid.cells(settings(), registry.available(), "quick", selection)
     recipe = found.recipe.model_copy(update={**SHORT, **changes})
     return replace(
-        found, method=method, hyper=dict(hyper), recipe=recipe, network=network, density=0.3,
+        found, method=method, hyper=dict(hyper), recipe=recipe, network=network, density=density,
         precision="64-true",
     )  # fmt: skip
 
@@ -93,7 +93,7 @@ def outcomes(rank=None):
 
 def save(number, port, path):
     """The same in one of two ranks, into a file."""
-    torch.save(outcomes(Rank(number, 2, number, 0, "127.0.0.1", port)), path)
+    torch.save(outcomes(Rank(number, 2, port)), path)
 
 
 def train_until_killed(pipe, cell, runs):
