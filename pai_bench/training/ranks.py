@@ -143,12 +143,8 @@ def _train(
         with suppress(OSError):  # Nobody is there to hear it.
             pipe.send_bytes(pickle.dumps(message))
 
-    def report(progress: Progress) -> None:
-        with suppress(OSError):  # Nobody is there to hear it: a checkpoint is about to be written.
-            send(progress)
-
     assert setup.rank is not None
-    reports = replace(setup, on_progress=report) if setup.rank.number == 0 else setup
+    reports = replace(setup, on_progress=send) if setup.rank.number == 0 else setup
     try:
         outcome = fit_alone(bundle, reports)
     except BaseException as error:
