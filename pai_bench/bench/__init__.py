@@ -23,6 +23,7 @@ def measure(console: Console, settings: Benchmark, accelerator: str = "cpu") -> 
         bundles,
         dynamic,
         kernels,
+        overhead,
         pages,
         photographs,
         scoring,
@@ -43,4 +44,5 @@ def measure(console: Console, settings: Benchmark, accelerator: str = "cpu") -> 
     photographs.measure_photographs(console, settings)
     scoring.measure(console, settings)
     kernels.measure(console, settings)
+    overhead.measure(console, settings)
     return pages.measure(console, settings)
