@@ -25,6 +25,7 @@ def measure(console: Console, settings: Benchmark, accelerator: str = "cpu") -> 
         kernel_choice,
         kernels,
         memory,
+        overhead,
         pages,
         photographs,
         scoring,
@@ -48,4 +49,5 @@ def measure(console: Console, settings: Benchmark, accelerator: str = "cpu") -> 
     kernels.measure(console, settings)
     kernel_choice.measure(console, settings)
     memory.measure(console, settings)
+    overhead.measure(console, settings)
     return pages.measure(console, settings)

@@ -19,6 +19,7 @@ def test_the_page_holds_all_results(settings, methods, monkeypatch, tmp_path):
     console = Console(file=io.StringIO(), width=200)
     pages.measure(console, settings)
     assert "A page of 40 results" in console.file.getvalue()
+    assert "40 results are listed in 0.0" in console.file.getvalue()
     stored.fill(tmp_path, settings, methods, 40)
     pages._build(tmp_path, settings, methods)
     text = (tmp_path / "mnist/leaderboard.html").read_text()

@@ -17,13 +17,15 @@ from pai_bench.launch.simulation import (
     stack_size,
 )
 
-PAGE = Path(__file__).parents[2] / "docs" / "cluster-simulation.md"
+PAGE = Path(__file__).parents[2] / "docs" / "pages" / "explanation" / "cluster-simulation.md"
 
 
 def test_the_page_is_what_the_command_prints(call):
     code, out, _ = call("plan", "--gpus", "64,512")
     assert code == 0
-    assert out == PAGE.read_text(), "pai-bench plan --gpus 64,512 > docs/cluster-simulation.md"
+    assert out == PAGE.read_text(), (
+        "pai-bench plan --gpus 64,512 > docs/pages/explanation/cluster-simulation.md"
+    )
 
 
 def test_one_suite_is_simulated_with_the_methods_that_are_its_own(call):
