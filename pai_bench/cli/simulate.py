@@ -109,9 +109,9 @@ def _head(gpus: Sequence[int]) -> Iterator[str]:
     yield "# The suites of all papers on a cluster, by simulation"
     yield ""
     yield (
-        f"Made by `pai-bench plan --gpus {asked} > docs/pages/explanation/cluster-simulation.md`. No GPU has been "
-        "measured: the speed of one is assumed, as said below, so that hours are good for orders "
-        "of magnitude, and for what bounds a run."
+        f"Made by `pai-bench plan --gpus {asked} > docs/pages/explanation/cluster-simulation.md`. "
+        "No GPU has been measured: the speed of one is assumed, as said below, so that hours are "
+        "good for orders of magnitude, and for what bounds a run."
     )
     yield ""
 
