@@ -25,7 +25,7 @@ from pai_bench.cli import (
 )
 from pai_bench.config import schema
 from pai_bench.core.errors import BenchError, did_you_mean
-from pai_bench.core.project import SETTINGS
+from pai_bench.core.project import SETTINGS, VERSION
 from pai_bench.launch.launcher import LOCAL
 from pai_bench.leaderboard.formats import FORMATS
 
@@ -47,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
         "  pai-bench leaderboard --suite mnist --wandb",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"pai-bench {VERSION}")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(function: Callable[..., int], example: str, *groups: Callable[..., None]) -> _Parser:
