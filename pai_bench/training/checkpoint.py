@@ -43,7 +43,11 @@ class LeaseLost(Halt):
     """Another process has taken over what is trained; nothing is to be written."""
 
 
-def never() -> bool:
+IsLost = Callable[[bool], bool]
+"""Tells whether another process has taken over what is trained: as of now, or of the last beat."""
+
+
+def never(_now: bool) -> bool:
     """Say no: nothing has been taken over."""
     return False
 
@@ -73,7 +77,7 @@ class TrainingCheckpoint(Checkpoint):
         device: str,
         plugins: Sequence[Path] = (),
         deadline: float = math.inf,
-        is_lost: Callable[[], bool] = never,
+        is_lost: IsLost = never,
     ) -> None:
         self._deadline, self._is_lost = deadline, is_lost
         self._runs, self._bundle = runs, bundle
@@ -168,10 +172,10 @@ class TrainingCheckpoint(Checkpoint):
             OutOfTime: The deadline has passed.
             LeaseLost: Another process trains the bundle by now.
         """
-        if self._is_lost():
-            raise LeaseLost
         is_over = time.time() >= self._deadline
         is_due = is_over or time.monotonic() - self._last >= self.every
+        if self._is_lost(is_due):
+            raise LeaseLost
         if not is_due or trainer.is_last_batch:
             return
         pl_module.phase_timer.stop("train", pl_module)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from pai_bench.core.errors import BenchError, first_line
 from pai_bench.core.hardware import Hardware
 from pai_bench.experiment.bundle import Bundle
 from pai_bench.training.build import build_trainer
-from pai_bench.training.checkpoint import TrainingCheckpoint, never
+from pai_bench.training.checkpoint import IsLost, TrainingCheckpoint, never
 from pai_bench.training.outcome import device_name
 from pai_bench.training.progress import OnProgress
 
@@ -53,7 +52,7 @@ class TrainingSetup:
     on_progress: OnProgress
     runs: Path | None
     deadline: float = math.inf
-    is_lost: Callable[[], bool] = never
+    is_lost: IsLost = never
 
     def trainer(self, bundle: Bundle) -> pl.Trainer:
         """Build the Trainer of a bundle.
