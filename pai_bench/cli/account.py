@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 
 from rich.table import Table
@@ -12,7 +13,7 @@ from pai_bench.cli.run import changed, selection_of
 from pai_bench.core.errors import BenchError
 from pai_bench.experiment import grid
 from pai_bench.experiment.cost import ordinary_images
-from pai_bench.store.store import Store
+from pai_bench.store.store import Store, is_finished
 
 
 def account(context: Context, parsed: Arguments) -> int:
@@ -36,7 +37,8 @@ def account(context: Context, parsed: Arguments) -> int:
         except BenchError as error:
             left_out[str(error)] += 1
             continue
-        store.put(cell, result)
+        with contextlib.suppress(FileExistsError):  # It has been trained meanwhile.
+            store.put(cell, result, stays=is_finished)
         ratios = inference_flops(result, metrics), training_flops(result, metrics)
         if cell.seed == cells[0].seed:
             numbers = ["" if ratio is None else f"{ratio:.4f}" for ratio in ratios]

@@ -36,8 +36,10 @@ class CellLeases:
         cells = tuple(cell for cell in self.bundle if cell.id in self.leases)
         return Bundle(cells) if cells else None
 
-    def is_lost(self) -> bool:
-        """Tell whether another process has taken over one of them."""
+    def is_lost(self, now: bool = False) -> bool:
+        """Tell whether another process has taken one of them over, as of the last beat or `now`."""
+        for lease in self.leases.values() if now else ():
+            lease.beat()
         return any(lease.is_lost for lease in self.leases.values())
 
 

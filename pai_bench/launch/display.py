@@ -88,7 +88,8 @@ class ProgressDisplay:
 
     def wait(self, line: str) -> None:
         """Show what the run waits for, while no worker does anything."""
-        self._waiting = line
+        if line != self._waiting:
+            self._waiting, self._last_line = line, 0.0
         self._log()
 
     def _leave(self, cells: Iterable[Cell]) -> None:

@@ -29,7 +29,8 @@ class Launcher(Protocol):
         """Run all bundles, and yield events as they happen.
 
         For each bundle: `Started`, any number of `Progress`, and `Finished` for each of its cells
-        when its result is stored. Closing the iterator, or an interrupt in its consumer, stops the
+        when its result is stored. `PutOff` names cells that another process trains: they are
+        launched again when it does no more. Closing the iterator, or an interrupt in its consumer, stops the
         workers; stored results stay, and no cell is stored as failed because of it. If a worker
         dies with a bundle of one cell, the cell is stored as failed, with the reason; with several,
         it is `Stopped`, and its cells are run again, each as a bundle of its own. A fault of the

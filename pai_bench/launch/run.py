@@ -85,6 +85,7 @@ def run(
     to_run = (None, "failed") if retry_failed else (None,)
     finished = {cell_id for cell_id, status in statuses.items() if status in FINISHED}
     Leases(request.runs).forget(finished)
+    checkpoint_files.forget(request.runs, finished)
     missing = [cell for cell in request.cells if statuses[cell.id] in to_run]
     pending = PendingCells(request, missing)
     copied, todo = pending.copied(), len(pending)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 
 from pai_bench.core.files import atomic_write
@@ -35,31 +35,49 @@ def note_cells(runs: Path, bundle: Bundle) -> None:
 
 
 def begun(runs: Path, cells: Mapping[str, Cell]) -> list[Bundle]:
-    """List the bundles that have a checkpoint and are of some of these cells, by id."""
-    found = []
-    for place in sorted((runs / FOLDER).glob("*.json")):
-        with contextlib.suppress(FileNotFoundError, ValueError, TypeError, KeyError):
-            bundle = Bundle(tuple(cells[cell_id] for cell_id in json.loads(place.read_bytes())))
-            if path(runs, bundle).is_file():
-                found.append(bundle)
-    return found
+    """List the bundles of several cells, all of them of `cells` (by id), that have a checkpoint."""
+    return [
+        Bundle(tuple(cells[cell_id] for cell_id in ids))
+        for ids in _stored(runs).values()
+        if len(ids) > 1 and all(cell_id in cells for cell_id in ids)
+    ]
 
 
 def last_written(runs: Path) -> dict[str, float]:
     """When the checkpoint of each cell was written, alone or with others, by the server's clock."""
     written: dict[str, float] = {}
-    for place in (runs / FOLDER).glob("[0-9a-f]*.ckpt"):
-        with contextlib.suppress(FileNotFoundError, ValueError):
-            cells = [place.stem]
-            if (noted := place.with_suffix(".json")).is_file():
-                cells = json.loads(noted.read_bytes())
-            written |= dict.fromkeys(cells, place.stat().st_mtime)
+    for place, ids in _stored(runs).items():
+        with contextlib.suppress(FileNotFoundError):
+            written |= dict.fromkeys(ids, place.stat().st_mtime)
     return written
+
+
+def forget(runs: Path, finished: Container[str]) -> None:
+    """Remove checkpoints of cells that all have results: who wrote them had been taken over."""
+    for place, ids in _stored(runs).items():
+        if all(cell_id in finished for cell_id in ids):
+            place.unlink(missing_ok=True)
+            place.with_suffix(".json").unlink(missing_ok=True)
+    _remove_empty(runs)
+
+
+def _stored(runs: Path) -> dict[Path, list[str]]:
+    """Ids of the cells of each checkpoint."""
+    found = {}
+    for place in sorted((runs / FOLDER).glob("[0-9a-f]*.ckpt")):
+        found[place] = [place.stem]
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            found[place] = list(json.loads(place.with_suffix(".json").read_bytes()))
+    return found
 
 
 def discard(runs: Path, bundle: Bundle) -> None:
     """Remove the checkpoint of a finished bundle, and partly written ones."""
     for file in (runs / FOLDER).glob(f"*{bundle.id}.*"):
         file.unlink(missing_ok=True)
+    _remove_empty(runs)
+
+
+def _remove_empty(runs: Path) -> None:
     with contextlib.suppress(OSError):
         (runs / FOLDER).rmdir()  # Only an empty folder can be removed.

@@ -45,7 +45,11 @@ class LeaseLost(Halt):
     """Another process has taken over what is trained; nothing is to be written."""
 
 
-def never() -> bool:
+IsLost = Callable[[bool], bool]
+"""Tells whether another process has taken over what is trained: as of now, or of the last beat."""
+
+
+def never(_now: bool) -> bool:
     """Say no: nothing has been taken over."""
     return False
 
@@ -75,7 +79,7 @@ class TrainingCheckpoint(Checkpoint):
         device: str,
         plugins: Sequence[Path] = (),
         deadline: float = math.inf,
-        is_lost: Callable[[], bool] = never,
+        is_lost: IsLost = never,
     ) -> None:
         self._deadline, self._is_lost = deadline, is_lost
         self._runs, self._bundle = runs, bundle
@@ -173,9 +177,9 @@ class TrainingCheckpoint(Checkpoint):
             OutOfTime: The deadline has passed, or the process was asked to end.
             LeaseLost: Another process trains the bundle by now.
         """
-        if self._is_lost():
-            raise LeaseLost
         is_over, is_due = self._looked(trainer.global_step)
+        if self._is_lost(is_due):
+            raise LeaseLost
         if not is_due or trainer.is_last_batch:
             return
         if distributed.ranks() > 1:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from pai_bench.core.hardware import Hardware
 from pai_bench.experiment.bundle import Bundle
 from pai_bench.experiment.cell import Cell
 from pai_bench.training.alone import fit_alone
-from pai_bench.training.checkpoint import never
+from pai_bench.training.checkpoint import IsLost, never
 from pai_bench.training.outcome import Outcome
 from pai_bench.training.progress import OnProgress, Progress, ignore
 from pai_bench.training.ranks import fit_on_ranks
@@ -31,7 +30,7 @@ def fit(
     runs: Path | None = None,
     stacked: bool = False,
     deadline: float = math.inf,
-    is_lost: Callable[[], bool] = never,
+    is_lost: IsLost = never,
 ) -> list[Outcome]:
     """Train the networks of a bundle in this process, together where that can be done.
 

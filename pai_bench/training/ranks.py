@@ -94,7 +94,7 @@ def _outcome(started: Mapping[Connection, Any], setup: TrainingSetup) -> Outcome
     first: Outcome | None = None
     waiting = set(started)
     while waiting:
-        if setup.is_lost():
+        if setup.is_lost(False):
             raise LeaseLost
         for pipe in wait(list(waiting), timeout=LOOK):
             assert isinstance(pipe, Connection)

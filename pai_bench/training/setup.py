@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from pai_bench.core.errors import BenchError, first_line
 from pai_bench.core.hardware import Hardware
 from pai_bench.experiment.bundle import Bundle
 from pai_bench.training.build import build_trainer
-from pai_bench.training.checkpoint import TrainingCheckpoint, never
+from pai_bench.training.checkpoint import IsLost, TrainingCheckpoint, never
 from pai_bench.training.outcome import device_name
 from pai_bench.training.progress import OnProgress
 from pai_bench.training.rank import Rank
@@ -55,7 +54,7 @@ class TrainingSetup:
     on_progress: OnProgress
     runs: Path | None
     deadline: float = math.inf
-    is_lost: Callable[[], bool] = never
+    is_lost: IsLost = never
     rank: Rank | None = None
     """Which of the processes this is, where several devices train one network."""
 

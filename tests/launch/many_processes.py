@@ -9,6 +9,7 @@ own, or on that of another. What they do they write to FOLDER/log, a line each:
 """
 
 import io
+import json
 import os
 import random
 import signal
@@ -38,9 +39,10 @@ from pai_bench.store import lease_entry  # noqa: E402
 from pai_bench.store.store import Store  # noqa: E402
 from pai_bench.training.checkpoint import TrainingCheckpoint  # noqa: E402
 
-PROCESSES, KILLS = 8, 10
+PROCESSES, KILLS = 8, 7
 TAKE_OVER = {"kill": 4.0, "suspend": 1.5}
-SEEDS = {"kill": (1, 2), "suspend": (1,)}
+SEEDS = {"kill": (1, 2, 3, 4, 5, 6), "suspend": (1, 2, 3)}
+EPOCHS = {"kill": 5, "suspend": 12}
 SUITE = "quick"
 BUNDLE = 2
 
@@ -82,16 +84,16 @@ def prepare(log):
     run_bundle_module.fit = fit_and_note
     launch_run.load_launcher = lambda _name: InThisProcess()
     launch_run.bundle_size = lambda *_: BUNDLE
-    TrainingCheckpoint.every = 0.1
+    TrainingCheckpoint.every = 0.15
 
 
 def request_of(runs, what):
     """Cells that are trained within a second or so."""
     methods = registry.available()
     settings = loader.load(SETTINGS, methods).model_copy(update={"take_over": TAKE_OVER[what]})
-    chosen = grid.Selection(("snip", "random"), (0.2, 0.05), SEEDS[what])
+    chosen = grid.Selection(("snip",), (0.2, 0.05), SEEDS[what])
     cells = grid.cells(settings, methods, SUITE, chosen)
-    recipe = cells[0].recipe.model_copy(update={"epochs": 4, "milestones": ()})
+    recipe = cells[0].recipe.model_copy(update={"epochs": EPOCHS[what], "milestones": ()})
     work = bundles([replace(cell, recipe=recipe) for cell in cells])
     return RunRequest(SUITE, tuple(work), settings, runs, Hardware("cpu", "1"))
 
@@ -121,15 +123,16 @@ def main(folder, seed, what):
 
 
 def kill(request, folder, chance):
-    """Kill processes at random, and start others, on the same hosts or on new ones."""
+    """Kill processes in the midst of trainings, and start others, on the same hosts or new ones."""
     hosts = [f"host-{number}" for number in range(PROCESSES)]
     running = {start(request, host): host for host in hosts}
     killed = 0
     while running:
-        time.sleep(chance.uniform(0.05, 0.4))
+        time.sleep(chance.uniform(0.02, 0.15))
         running = {process: host for process, host in running.items() if not ended(process)}
-        if killed < KILLS and running:
-            victim = chance.choice(sorted(running))
+        training = sorted(process for process in running if begun(folder, process))
+        if killed < KILLS and training:
+            victim = chance.choice(training)
             os.kill(victim, signal.SIGKILL)
             os.waitpid(victim, 0)
             killed += 1
@@ -140,18 +143,32 @@ def kill(request, folder, chance):
 
 
 def suspend(request, folder, chance):
-    """Suspend the first process in the midst of a training; wake it when others are done."""
+    """Suspend the first process when it has a checkpoint; wake it when others are done."""
     first = start(request, "host-0")
-    while "begun" not in (folder / "log").read_text():
-        time.sleep(0.01)
-    time.sleep(0.2)
-    os.kill(first, signal.SIGSTOP)
+    while True:
+        os.kill(first, signal.SIGSTOP)
+        cells = begun(folder, first)
+        if cells and list(request.runs.glob("checkpoints/[0-9a-f]*.ckpt")):
+            break
+        os.kill(first, signal.SIGCONT)
+        time.sleep(0.02)
     others = [start(request, f"host-{number}") for number in (1, 2)]
     while not all([ended(other) for other in others]):
         time.sleep(0.05)
-    print(len(Store(request.runs, SUITE).ids()), first)
+    lines = len((folder / "log").read_text().splitlines())
+    print(json.dumps({"stored": Store(request.runs, SUITE).ids(), "lines": lines, "cells": cells}))
     os.kill(first, signal.SIGCONT)
     os.waitpid(first, 0)
+
+
+def begun(folder, process):
+    """Cells whose training a process has begun, and neither ended nor stored."""
+    cells = set()
+    for line in (folder / "log").read_text().splitlines():
+        what, cell, owner = line.split()
+        if owner == str(process):
+            (cells.add if what == "begun" else cells.discard)(cell)
+    return sorted(cells)
 
 
 def ended(process):
