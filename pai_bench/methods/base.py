@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pai_bench.core.errors import BenchError
+from pai_bench.core.xla import mark_step
 from pai_bench.networks.scratch import scratch_copy
 from pai_bench.sparsity.constant import constant_layers
 from pai_bench.sparsity.masks import Masks
@@ -109,6 +110,7 @@ class PruneAtInit(SparseClassifier):
             self.scoring_flops = float(counter.total) * self.hyper.rounds
         else:
             scores = self.scores(scratch, batches)
+        mark_step(self.device)  # What reads of unfinished scores, computes them once more.
         check_layers(scores, self.masks, f"{type(self).__name__}: scores")
         if self.round in (1, self.hyper.rounds):
             found = constant_layers(scores, self.masks)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from pai_bench.networks import evaluated_norm
 from pai_bench.training.sanity_checks import after_selection, corrupted
 
 
@@ -34,7 +35,8 @@ class MaskSelection(pl.Callback):
 
     def _select(self, trainer: pl.Trainer, module: Any) -> None:
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        with module.phase_timer.phase("score", module):
+        differentiable = evaluated_norm.differentiable(module.device)
+        with module.phase_timer.phase("score", module), differentiable:
             masks = module.sparsify(self._batches(module, data))
         data.seconds = 0.0  # Loading batches while masks are chosen is part of phase `score`.
         module.set_masks(after_selection(module.context, masks, module.network))
