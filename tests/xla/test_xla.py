@@ -30,6 +30,7 @@ AT_INIT = {
     "snip": {},
     "synflow": {"rounds": 5},
     "ntk-sap": {"rounds": 3},
+    "grasp": {},
     "imp": {"rounds": 2},
 }  # fmt: skip
 BY_SEARCH = {"dessilbi": "search_epochs", "ntt": "epochs"}
@@ -125,7 +126,10 @@ def check_agreement(ours, eager, weights=0):
 
 @pytest.mark.parametrize(
     ("method", "network"),
-    [*((m, "lenet-300-100") for m in AT_INIT), *((m, "conv_bn") for m in ("snip", "ntk-sap"))],
+    [
+        *((m, "lenet-300-100") for m in AT_INIT),
+        *((m, "conv_bn") for m in ("snip", "grasp", "ntk-sap")),
+    ],
 )
 def test_masks_chosen_before_training_are_the_same(method, network, cell, on_xla, eagerly):
     short, long = (cell(method, network, AT_INIT[method], epochs=epochs) for epochs in (2, 4))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from pai_bench.networks import evaluated_norm
+from pai_bench.networks import differentiable
 from pai_bench.training.sanity_checks import after_selection, corrupted
 
 
@@ -35,8 +35,7 @@ class MaskSelection(pl.Callback):
 
     def _select(self, trainer: pl.Trainer, module: Any) -> None:
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        differentiable = evaluated_norm.differentiable(module.device)
-        with module.phase_timer.phase("score", module), differentiable:
+        with module.phase_timer.phase("score", module), differentiable.on(module.device):
             masks = module.sparsify(self._batches(module, data))
         data.seconds = 0.0  # Loading batches while masks are chosen is part of phase `score`.
         module.set_masks(after_selection(module.context, masks, module.network))
