@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pai_bench.core import distributed
 from pai_bench.core.errors import BenchError
+from pai_bench.core.xla import mark_step
 from pai_bench.networks.scratch import scratch_copy
 from pai_bench.sparsity.constant import constant_layers
 from pai_bench.sparsity.masks import Masks
@@ -110,6 +111,7 @@ class PruneAtInit(SparseClassifier):
             self.scoring_flops = distributed.total(float(counter.total)) * self.hyper.rounds
         else:
             scores = self.scores(scratch, batches)
+        mark_step(self.device)  # What reads of unfinished scores, computes them once more.
         check_layers(scores, self.masks, f"{type(self).__name__}: scores")
         if self.round in (1, self.hyper.rounds):
             found = constant_layers(scores, self.masks)

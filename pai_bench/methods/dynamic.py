@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pai_bench.core import distributed
 from pai_bench.core.errors import BenchError
+from pai_bench.core.xla import mark_step
 from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.sparsity.regrow import Schedule, drop_and_grow, moved_count
 from pai_bench.sparsity.select import random_scores, topk_masks
@@ -192,6 +193,7 @@ class DynamicSparse(MovingMasks):
             gradients: Passed on to `growth`.
         """
         scores = self.growth(step, gradients)
+        mark_step(self.device)  # What reads of unfinished scores, computes them once more.
         if not bool(torch.stack([score.sum() for score in scores.values()]).isfinite().all()):
             return
         counts = self.counts(self.schedule.fraction(step))

@@ -46,6 +46,6 @@ def _extremes(score: Tensor, alive: Tensor) -> tuple[Tensor, Tensor]:
     if bool(alive.all()):
         return score.aminmax()
     few = alive.sum() < 2
-    low = torch.where(alive, score, torch.inf).amin().masked_fill(few, torch.inf)
-    high = torch.where(alive, score, -torch.inf).amax().masked_fill(few, -torch.inf)
+    low = torch.where(alive, score, torch.inf).min().masked_fill(few, torch.inf)
+    high = torch.where(alive, score, -torch.inf).max().masked_fill(few, -torch.inf)
     return low, high

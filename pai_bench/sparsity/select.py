@@ -126,12 +126,12 @@ def keep_largest(flat: Tensor, keep: int, first: Tensor | None = None) -> Tensor
     Returns:
         bool (N,), True at exactly `keep` positions.
     """
+    if is_xla(flat):
+        return static_select.keep_largest(flat, keep, first)
     if keep == flat.numel():
         return torch.ones_like(flat, dtype=torch.bool)
     if keep == 0:
         return torch.zeros_like(flat, dtype=torch.bool)
-    if is_xla(flat):
-        return static_select.keep_largest(flat, keep, first)
     band = _band_around(flat, flat.numel() - keep + 1)
     threshold = band.values.kthvalue(band.rank).values
     higher = band.values > threshold

@@ -12,12 +12,11 @@ from torch import Tensor
 
 def kth_smallest(flat: Tensor, k: int) -> Tensor:
     """Return the k-th smallest value of `flat` (N,), k from 1, in a tensor (1,)."""
-    position = torch.tensor([k - 1], device=flat.device)
-    return flat.sort().values.index_select(0, position)
+    return flat.sort().values.index_select(0, _input(k - 1, flat))
 
 
 def keep_largest(flat: Tensor, keep: int, first: Tensor | None = None) -> Tensor:
-    """Mark the `keep` largest values of `flat` (N,), with 0 < keep < N.
+    """Mark the `keep` largest values of `flat` (N,), from none to all.
 
     Of values equal to the threshold, those marked in `first` are kept first, then the earlier
     positions.
@@ -25,9 +24,14 @@ def keep_largest(flat: Tensor, keep: int, first: Tensor | None = None) -> Tensor
     >>> keep_largest(torch.tensor([1.0, 3.0, 1.0, 2.0]), 3).tolist()
     [True, True, False, True]
     """
-    threshold = kth_smallest(flat, flat.numel() - keep + 1)
+    threshold = kth_smallest(flat, flat.numel() - max(0, keep - 1))
     higher, ties = flat > threshold, flat == threshold
-    return higher | (ties & (_places(ties, first) <= keep - higher.sum()))
+    return higher | (ties & (_places(ties, first) <= _input(keep, flat) - higher.sum()))
+
+
+def _input(number: int, like: Tensor) -> Tensor:
+    """A number in a tensor (1,): as a plain number 0 and 1 would be part of the graph."""
+    return torch.tensor([number], device=like.device)
 
 
 def _places(ties: Tensor, first: Tensor | None) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from pai_bench.core import distributed
+from pai_bench.networks import differentiable
 from pai_bench.networks.batch_norm import normalise_in_parts
 from pai_bench.sparsity.masks import Masks
 from pai_bench.training.sanity_checks import after_selection, corrupted
@@ -38,7 +39,7 @@ class MaskSelection(pl.Callback):
 
     def _select(self, trainer: pl.Trainer, module: Any) -> None:
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        with module.phase_timer.phase("score", module):
+        with module.phase_timer.phase("score", module), differentiable.on(module.device):
             masks = _of_first(self._masks(module, data), module)
         data.seconds = 0.0  # Loading batches while masks are chosen is part of phase `score`.
         module.set_masks(after_selection(module.context, masks, module.network))
