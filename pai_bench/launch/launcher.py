@@ -31,11 +31,11 @@ class Launcher(Protocol):
         For each bundle: `Started`, any number of `Progress`, and `Finished` for each of its cells
         when its result is stored. `PutOff` names cells that another process trains: they are
         launched again when it does no more. Closing the iterator, or an interrupt in its consumer,
-        stops the workers; stored results stay, and no cell is stored as failed because of it. If a worker
-        dies with a bundle of one cell, the cell is stored as failed, with the reason; with several,
-        it is `Stopped`, and its cells are run again, each as a bundle of its own. A fault of the
-        machine (core/machine.py) is no result: nothing is stored. After the
-        deadline of the request no bundle is started, and those that run are `Stopped`.
+        stops the workers; stored results stay, and no cell is stored as failed because of it. If a
+        worker dies with a bundle of one cell, the cell is stored as failed, with the reason; with
+        several, it is `Stopped`, and its cells are run again, each as a bundle of its own. A fault
+        of the machine (core/machine.py) is no result: nothing is stored. After the deadline of the
+        request no bundle is started, and those that run are `Stopped`.
 
         Args:
             request: The bundles, with settings, folder of results and hardware.
