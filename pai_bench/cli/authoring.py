@@ -7,12 +7,17 @@ from pathlib import Path
 from rich.text import Text
 
 from pai_bench.cli.context import Arguments, Context, say
+from pai_bench.core.errors import BenchError
+from pai_bench.experiment.grid import unknown_method
 
 
 def new_method(context: Context, parsed: Arguments) -> int:
     """Write one small file with a working method, and its test, into the current folder."""
     from pai_bench.methods import template
 
+    if parsed.name in context.methods:
+        origin = context.methods[parsed.name].origin
+        raise BenchError(f"{parsed.name} is taken ({origin}): choose another name")
     path, test = template.write(parsed.name, Path.cwd())
     say(context, "method", f"{path.name}: put your own score into it")
     say(context, "test", f"pytest {test.name}")
@@ -23,6 +28,8 @@ def new_method(context: Context, parsed: Arguments) -> int:
 
 def check(context: Context, parsed: Arguments) -> int:
     """Hold a method to the rules of all: exact, deterministic, true to what it declares."""
+    if parsed.method not in context.methods:
+        raise unknown_method(parsed.method, context.methods)
     from pai_bench.methods import conformance as conformance
 
     failed = 0

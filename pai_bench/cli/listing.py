@@ -10,10 +10,11 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from pai_bench.cli.context import Arguments, Context
+from pai_bench.cli.context import Arguments, Context, say
 from pai_bench.config.schema import Data
 from pai_bench.data.locations import readiness
 from pai_bench.experiment.cost import ordinary_images
+from pai_bench.experiment.grid import unknown_method
 from pai_bench.store.store import Store, find
 
 
@@ -23,23 +24,49 @@ def methods(context: Context, parsed: Arguments) -> int:
         records = [{**asdict(info), "origin": info.origin} for info in context.methods.values()]
         context.console.print_json(json.dumps(records))
         return 0
-    table = Table()
-    for heading in ("method", "version", "paper", "when", "needs", "origin", "about"):
-        table.add_column(heading, no_wrap=heading == "origin")
-    for info in context.methods.values():
-        needs = [
-            name
-            for name, needed in (
-                ("data", info.needs_data),
-                ("labels", info.needs_labels),
-                ("training", info.trains_to_score),
-            )
-            if needed
-        ]
-        facts = info.name, str(info.version), info.paper or "", info.when
-        table.add_row(*facts, ", ".join(needs) or "nothing", info.origin, Text(info.about))
+    if parsed.name:
+        _print_method(context, parsed.name)
+        return 0
+    of_papers = context.settings.methods_of_papers()
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column()
+    for name, info in sorted(context.methods.items(), key=lambda at: (at[0] not in of_papers, at)):
+        table.add_row(Text(name, "bold" if name in of_papers else ""), Text(info.about))
     context.console.print(table)
+    say(context, "one", "pai-bench methods NAME")
     return 0
+
+
+def _print_method(context: Context, name: str) -> None:
+    """Print what one method declares."""
+    if name not in context.methods:
+        raise unknown_method(name, context.methods)
+    info = context.methods[name]
+    needed = {
+        "data": info.needs_data,
+        "labels": info.needs_labels,
+        "training": info.trains_to_score,
+    }
+    needs = ", ".join(what for what, needs in needed.items() if needs) or "nothing"
+    for topic, text in (
+        ("method", f"{name}, version {info.version}: {info.about}"),
+        ("source", info.paper or "none"),
+        ("when", WHEN[info.when] if info.prunes else "never: it does not prune"),
+        ("needs", needs),
+        ("file", info.origin),
+    ):
+        say(context, topic, text)
+    for key, parameter in info.hyper.items():
+        kind = parameter.kind.removeprefix("Literal[").removesuffix("]")
+        say(context, "option", f"{key}={parameter.default} ({kind})")
+
+
+WHEN = {
+    "init": "masks are chosen before training",
+    "during": "masks move in training",
+    "path": "masks are chosen after a training of its own",
+}
 
 
 def networks(context: Context, parsed: Arguments) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -65,9 +66,10 @@ def _write_what_can_be_written() -> None:
 
 
 def _console() -> Console:
-    """A console as wide as the terminal; in a log, wide enough for the tables."""
+    """A console as wide as the terminal, or as COLUMNS says; in a log, wide enough for tables."""
     console = Console()
-    return console if console.is_terminal else Console(width=110)
+    told = console.is_terminal or os.environ.get("COLUMNS", "").isdigit()
+    return console if told else Console(width=110)
 
 
 if __name__ == "__main__":

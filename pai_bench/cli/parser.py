@@ -99,7 +99,9 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("theirs", metavar="METHOD_B", help="another one")
     sub.add_argument("--suite", help="a suite (default: all with results of both)")
     sub = add(results.export, "export mnist --format latex --output table.tex")
-    sub.add_argument("suite", help="a suite with results")
+    asked = sub.add_mutually_exclusive_group(required=True)
+    asked.add_argument("suite", nargs="?", help="a suite with results")
+    asked.add_argument("--suite", dest="suite", metavar="SUITE", help="the same, as other commands")
     sub.add_argument("--format", default="csv", choices=FORMATS, help="(csv)")
     sub.add_argument("--output", type=Path, help="file to write (default: print it)")
     sub = add(results.claims, "claims rigl --runs runs")
@@ -131,7 +133,8 @@ def build_parser() -> argparse.ArgumentParser:
     add(status.status, "status --runs runs")
     sub = add(results.evidence_report, "evidence-report ntk-sap")
     sub.add_argument("paper", nargs="?", help="a paper (default: all of them)")
-    sub = add(listing.methods, "methods --json")
+    sub = add(listing.methods, "methods snip")
+    sub.add_argument("name", nargs="?", help="one method, with all that it declares")
     sub.add_argument("--json", action="store_true", help="all that is declared, as JSON")
     sub = add(authoring.new_method, "new-method my-method")
     sub.add_argument("name", help="what the method is to be called, as my-method")
@@ -188,7 +191,7 @@ def _choice(sub: _Parser) -> None:
     sub.add_argument(
         "--densities", type=_numbers(float), default=(), help="only these, as 0.1,0.01"
     )
-    sub.add_argument("--seeds", type=_numbers(int), default=(), help="only these, as 1,2,3")
+    sub.add_argument("--seeds", type=_seeds, default=(), help="only these, as 1,2,3 or 1-3")
     sub.add_argument(
         "--sanity-check", "--ablation", dest="sanity_checks", metavar="CHECK",
         type=_sanity_checks, default=(),
@@ -302,6 +305,27 @@ def _sanity_checks(text: str) -> tuple[str, ...]:
             hint = did_you_mean(name, schema.SANITY_CHECKS)
             raise argparse.ArgumentTypeError(f'unknown sanity check "{name}"; {hint}')
     return _names(text)
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    """Read seeds and ranges of them.
+
+    >>> _seeds("1-3,7")
+    (1, 2, 3, 7)
+    """
+    found: list[int] = []
+    for part in _names(text):
+        matched = re.fullmatch(r"(-?[0-9]+)(?:-([0-9]+))?", part)
+        if matched is None:
+            raise argparse.ArgumentTypeError(f"not a list of seeds, as 1,2,3 or 1-3: {text!r}")
+        first, last = int(matched[1]), int(matched[2] or matched[1])
+        if not 0 <= last - first < _MOST_SEEDS:
+            raise argparse.ArgumentTypeError(f"not a range of seeds from low to high: {part!r}")
+        found += range(first, last + 1)
+    return tuple(found)
+
+
+_MOST_SEEDS = 10_000
 
 
 def _numbers(kind: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:

@@ -44,7 +44,9 @@ def export(context: Context, parsed: Arguments) -> int:
     settings = with_overrides(context.settings, parsed.suite)
     board, _ = stored_board(settings, context.methods, context.runs, parsed.suite)
     if not any(row.entries for row in board.rows):
-        raise BenchError(f"{context.runs / parsed.suite}: no result to export")
+        where = context.runs / parsed.suite
+        problem = "no result to export" if where.is_dir() else "no such folder of results"
+        raise BenchError(f"{where}: {problem} (--runs names another)")
     suite_context = MetricContext(images=ordinary_images(settings, parsed.suite))
     content = made(board, parsed.format, suite_context)
     if parsed.output:

@@ -12,7 +12,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from pai_bench.cli.context import Arguments, Context
+from pai_bench.cli.context import Arguments, Context, say
 from pai_bench.cli.publish import publish_suite
 from pai_bench.config.overrides import with_overrides
 from pai_bench.config.schema import Benchmark
@@ -157,9 +157,35 @@ def plan(context: Context, parsed: Arguments) -> int:
         )
     gpu = bool(gpus_of(_hardware(parsed)))
     speed = measured_speed(context.runs, context.settings, gpu)
+    if not (parsed.suite or parsed.paper):
+        _print_suites(context, selection, parsed, speed)
+        return 0
     for name in suites:
         _print_plan(context, name, selection, parsed, speed)
     return 0
+
+
+def _print_suites(
+    context: Context, selection: Selection, parsed: Arguments, speed: MeasuredSpeed | None
+) -> None:
+    """Print one line for each suite."""
+    from pai_bench.launch import run
+
+    assumed = GPU if gpus_of(_hardware(parsed)) else CORE
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("suite", "network", "data"):
+        table.add_column(heading, no_wrap=heading == "suite")
+    for heading in ("cells", "done", "time left"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, suite in context.settings.suites.items():
+        cells = grid.cells(context.settings, context.methods, name, selection)
+        todo = _unfinished(Store(context.runs, name), cells)
+        jobs = run.number_of_jobs(_run_request(context, parsed, name, cells), parsed.jobs)
+        left = duration(estimate_cost(todo, context.settings, speed, jobs, assumed).seconds)
+        counts = str(len(cells)), str(len(cells) - len(todo)), left if todo else ""
+        table.add_row(name, suite.network, suite.data, *counts)
+    context.console.print(table)
+    say(context, "one", "pai-bench plan SUITE")
 
 
 def _of_papers(context: Context) -> list[str]:

@@ -131,7 +131,7 @@ def _lines(
     listed = {name for name, _ in entries}
     for name in selection.methods or selection.more:
         if name not in methods:
-            raise unknown("method", name, methods)
+            raise unknown_method(name, methods)
         if name not in listed:
             entries.append((name, {}))
     selected = [e for e in entries if not selection.methods or e[0] in selection.methods]
@@ -148,3 +148,9 @@ def _lines(
         below = sorted({d for d in densities if d < 1}, reverse=True)
         lines.append((cell, below if info.prunes else [1.0]))
     return lines
+
+
+def unknown_method(name: str, known: Iterable[str]) -> BenchError:
+    """Build the error for a method that nobody declared, with what may make it known."""
+    error = unknown("method", name, known)
+    return BenchError(f"{error}; --plugin FILE.py brings methods of a file of yours")

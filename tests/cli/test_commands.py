@@ -63,7 +63,11 @@ CONFIG = ("--config", str(ROOT / "benchmark.yaml"))
         (("compare", "snip", "synflow"), "holds no results yet"),
         (("compare", "snip", "synflow", "--suite", "quick"), "no seed in common"),
         (("export", "quik"), 'unknown suite "quik"; did you mean "quick"?'),
-        (("export", "quick"), "no result to export"),
+        (("export", "quick"), "no such folder of results (--runs names another)"),
+        (("plan", "quick", "--seeds", "3-1"), "not a range of seeds from low to high: '3-1'"),
+        (("plan", "quick", "--seeds", "one"), "not a list of seeds"),
+        (("methods", "snipp"), 'did you mean "snip"?; --plugin FILE.py'),
+        (("new-method", "snip"), "snip is taken (baselines/snip.py:"),
         (("export", "quick", "--format", "xls"), "argument --format: invalid choice"),
         (("run",), "name a suite, or say --claims"),
         (("run", "quick", "--claims"), "name a suite, or say --claims"),
@@ -477,3 +481,29 @@ def test_doctor_without_a_home_folder_says_what_to_set(tmp_path, variable):
     unset = b"this user has no home folder" in done.stdout
     assert (unset, b"set PAI_BENCH_CACHE" in done.stdout) == (not variable, not variable)
     assert b"disk: " in done.stdout
+
+
+def test_seeds_are_named_one_by_one_or_as_a_range(call):
+    one_by_one = call("plan", "quick", "--methods", "snip", "--seeds", "2,3,4,9")
+    assert call("plan", "quick", "--methods", "snip", "--seeds", "2-4,9") == one_by_one
+    assert one_by_one[0] == 0
+
+
+def test_the_list_of_methods_fits_into_a_narrow_terminal_and_one_is_told_in_full(call, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    _, listed, _ = call("methods")
+    assert max(map(len, listed.splitlines())) <= 60
+    assert "snip " in listed
+    code, told, _ = call("methods", "rigl")
+    assert code == 0
+    assert "masks move in training" in told
+    assert "delta_t=100 (int)" in told
+
+
+def test_the_plan_of_all_suites_has_a_line_for_each(call, settings):
+    code, out, _ = call("plan", "--seeds", "1")
+    assert code == 0
+    assert len(out.splitlines()) <= len(settings.suites) + 3
+    assert all(
+        any(line.startswith(suite) for line in out.splitlines()) for suite in settings.suites
+    )
