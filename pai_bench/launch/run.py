@@ -81,11 +81,8 @@ def run(
     started = time.monotonic()
     store = Store(request.runs, request.suite)
     store.clean_old()
-    statuses = store.statuses(request.cells)
+    statuses = _statuses(request, store)
     to_run = (None, "failed") if retry_failed else (None,)
-    finished = {cell_id for cell_id, status in statuses.items() if status in FINISHED}
-    Leases(request.runs).forget(finished)
-    checkpoint_files.forget(request.runs, finished)
     missing = [cell for cell in request.cells if statuses[cell.id] in to_run]
     pending = PendingCells(request, missing)
     copied, todo = pending.copied(), len(pending)
@@ -95,10 +92,19 @@ def run(
         passes = _Passes(request, pending, jobs, launcher, stack)
         with ProgressDisplay(console, pending.cells, passes.cost) as display:
             done.update(passes.run(display))
-    failed = sum(status == "failed" for status in store.statuses(request.cells).values())
+    failed = sum(status == "failed" for status in _statuses(request, store).values())
     stored, left = len(request.cells) - todo, todo - done.total()
     seconds = time.monotonic() - started
     return Tally(done[False], stored, copied, failed, seconds, left, done[True])
+
+
+def _statuses(request: RunRequest, store: Store) -> dict[str, str | None]:
+    """Statuses of the cells, by id; what the dead left of those that are finished is removed."""
+    statuses = store.statuses(request.cells)
+    finished = {cell_id for cell_id, status in statuses.items() if status in FINISHED}
+    Leases(request.runs).forget(finished)
+    checkpoint_files.forget(request.runs, finished)
+    return statuses
 
 
 class _Passes:

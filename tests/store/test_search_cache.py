@@ -1,5 +1,7 @@
 """A search is run once, is the same for all who share it, and is charged to each of them."""
 
+import multiprocessing
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from threading import Event
@@ -9,9 +11,12 @@ import torch
 
 from pai_bench.core.errors import BenchError
 from pai_bench.core.hardware import Hardware
+from pai_bench.store import lease_entry
+from pai_bench.store.lease import Leases
 from pai_bench.store.search_cache import Search, SearchCache, read
 from pai_bench.training import fit
 
+fork = multiprocessing.get_context("fork")
 STATE = {"order": torch.arange(4), "epochs": [1, 2], "net": {"w": torch.tensor([0.1])}}
 
 PLUGIN = '''
@@ -134,6 +139,45 @@ def test_who_wants_a_search_that_is_under_way_waits_for_it(tmp_path, cell):
         go_on.set()
         assert first.result(20)[0] == second.result(20)[0]
     assert len(made) == 1
+
+
+@pytest.mark.skipif(not lease_entry._boot(), reason="the dead are known by Linux's /proc")
+def test_who_waits_for_a_search_runs_it_when_who_began_it_is_killed(tmp_path, cell):
+    begun = tmp_path / "begun"
+
+    def never_ends():
+        begun.touch()
+        time.sleep(60)
+
+    cache = SearchCache(tmp_path, cell)
+    first = fork.Process(target=cache.get_or_compute, args=({}, never_ends))
+    first.start()
+    while not begun.exists():
+        time.sleep(0.01)
+    make = Counted()
+    with ThreadPoolExecutor(1) as pool:
+        second = pool.submit(cache.get_or_compute, {}, make)
+        time.sleep(0.2)
+        assert make.times == 0
+        first.kill()
+        assert second.result(20)[1].flops == 12.0
+    assert make.times == 1
+    first.join()
+    assert not (tmp_path / "leases").exists()
+
+
+def test_a_search_that_was_taken_over_is_not_written(tmp_path, cell):
+    """Who began it was suspended: it takes what the other has found."""
+    cache, leases, other = SearchCache(tmp_path, cell), Leases(tmp_path), Counted()
+
+    def suspended():
+        (name,) = leases.entries()
+        leases.acquire(name, leases.current(name)).release()
+        cache.get_or_compute({}, other)
+        return Search({"order": torch.arange(9)}, 99.0)
+
+    _, found = cache.get_or_compute({}, suspended)
+    assert (found.flops, other.times) == (12.0, 1)
 
 
 def test_a_search_that_was_interrupted_is_not_there(tmp_path, cell):
