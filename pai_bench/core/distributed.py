@@ -51,22 +51,12 @@ def part(count: int) -> slice:
 
 
 def summed(tensor: Tensor) -> Tensor:
-    """The sum of a tensor over all ranks, differentiable as often as may be."""
-    return _Sum.apply(tensor) if ranks() > 1 else tensor  # type: ignore[no-untyped-call]
-
-
-class _Sum(torch.autograd.Function):
-    """Where the objective is a sum over ranks, so is the gradient by what they have summed."""
-
-    @staticmethod
-    def forward(ctx: object, tensor: Tensor) -> Tensor:
-        total = tensor.detach().clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: object, *gradients: Tensor) -> Tensor:
-        return _Sum.apply(gradients[0])  # type: ignore[no-any-return,no-untyped-call]
+    """The sum of a tensor over all ranks, which is no part of any graph."""
+    if ranks() == 1:
+        return tensor
+    total = tensor.detach().clone(memory_format=torch.contiguous_format)
+    dist.all_reduce(total)
+    return total
 
 
 def average_gradients(network: nn.Module) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -52,7 +53,20 @@ def _wait_for_parent(grace: float) -> None:
         wait([parent.sentinel])
         _asked_to_end.set()
         time.sleep(grace)
+        if os.getpgrp() == os.getpid():
+            kill_group(os.getpid())
         os._exit(1)
+
+
+def lead_group() -> None:
+    """Let this process and all that it will start be ended together."""
+    os.setpgid(0, 0)
+
+
+def kill_group(leader: int) -> None:
+    """Kill a process that leads a group, and what it has started: workers of a loader, say."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL)
 
 
 def killed(code: int, what: str = "the worker") -> str:

@@ -2,7 +2,7 @@
 
 On several devices each has a part of every batch. PyTorch's batch norm would take the statistics of
 that part; here they are those that the recipe asks for (`batch_norm_parts`), whatever the number of
-devices. Made of sums over ranks that can be differentiated twice, as methods do that score.
+devices.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import batch_norm
 
 from pai_bench.core import distributed
@@ -131,24 +132,54 @@ def _normalised_apart(norm: Any, inputs: Tensor, parts: int) -> Tensor:
 
 def _normalised_together(norm: Any, inputs: Tensor) -> Tensor:
     """Normalise by the statistics of the whole batch, of which each rank has a part."""
-    over = [0, *range(2, inputs.dim())]
-    shape = [1, -1, *[1] * (inputs.dim() - 2)]
-    dtype = inputs.dtype if inputs.dtype == torch.float64 else torch.float32
-    values = inputs.to(dtype)
-    size = values.new_tensor(float(values[:, :1].numel()))
-    first = distributed.summed(torch.cat([values.sum(over), size[None]]))
-    count = first[-1].detach()
-    mean = first[:-1] / count
-    centred = values - mean.view(shape)
-    var = distributed.summed(centred.square().sum(over)) / count
-    _track(norm, mean.detach(), var.detach() * count / (count - 1))
-    factor = (var + norm.eps).rsqrt()
-    if norm.weight is not None:
-        factor = factor * norm.weight
-    normalised: Tensor = centred * factor.view(shape)
-    if norm.bias is not None:
-        normalised = normalised + norm.bias.view(shape)
-    return normalised.to(inputs.dtype)
+    normalise: Any = _Together.apply
+    normalised, mean, var, count = normalise(inputs, norm.weight, norm.bias, norm.eps)
+    _track(norm, mean, var * count / (count - 1))
+    return normalised  # type: ignore[no-any-return]
+
+
+class _Together(torch.autograd.Function):
+    """Batch norm over all ranks; what it keeps for the backward pass is no more than its input."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, inputs: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+    ) -> tuple[Tensor, ...]:
+        values, over, shape = _precise(inputs)
+        size = values.new_tensor([values.numel() / values.shape[1]])
+        sums = distributed.summed(torch.cat([values.sum(over), size]))
+        mean, count = sums[:-1] / sums[-1], sums[-1]
+        centred = values - mean.view(shape)
+        var = distributed.summed(centred.square().sum(over)) / count
+        scale = (var + eps).rsqrt()
+        ctx.save_for_backward(inputs, weight, mean, scale, count)
+        ctx.mark_non_differentiable(mean, var, count)
+        normalised = centred * (scale if weight is None else scale * weight).view(shape)
+        if bias is not None:
+            normalised += bias.view(shape)
+        return normalised.to(inputs.dtype), mean, var, count
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor, *_statistics: Tensor) -> tuple[Tensor | None, ...]:
+        inputs, weight, mean, scale, count = ctx.saved_tensors
+        values, over, shape = _precise(inputs)
+        upper = gradient.to(values.dtype)
+        normalised = (values - mean.view(shape)) * scale.view(shape)
+        of_bias, of_weight = upper.sum(over), (upper * normalised).sum(over)
+        first, second = (distributed.summed(torch.stack([of_bias, of_weight])) / count).unbind()
+        factor = scale if weight is None else scale * weight
+        of_inputs = upper - first.view(shape) - normalised * second.view(shape)
+        of_inputs *= factor.view(shape)
+        if weight is None:
+            return of_inputs.to(inputs.dtype), None, None, None
+        return of_inputs.to(inputs.dtype), of_weight, of_bias, None
+
+
+def _precise(inputs: Tensor) -> tuple[Tensor, list[int], list[int]]:
+    """Inputs in single precision at least; the axes of a channel's values, and its shape."""
+    values = inputs.to(torch.promote_types(inputs.dtype, torch.float32))
+    return values, [0, *range(2, inputs.dim())], [1, -1, *[1] * (inputs.dim() - 2)]
 
 
 @torch.no_grad()

@@ -22,7 +22,8 @@ def recompute_activations(network: nn.Module) -> None:
     """Let a network keep only what goes from block to block; all else is computed twice.
 
     Blocks are what nested `nn.Sequential` consist of; those of others than PyTorch and this project
-    keep their activations, as do those that work in place: they may change what they are given.
+    keep their activations, as do those that work in place: they may change what they are given. So
+    does a ReLU, which keeps nothing but what it passes on.
     What comes out, and all gradients, are the same bit by bit. The class of the blocks is replaced:
     their parameters, buffers and names stay.
     """
@@ -42,7 +43,9 @@ def _blocks(module: nn.Module) -> Iterator[nn.Module]:
 
 def _is_known(block: nn.Module) -> bool:
     place = type(block).__module__
-    ours = place.startswith(("torch.nn.", "pai_bench.networks.")) and place != __name__
+    if place == __name__ or isinstance(block, nn.ReLU):
+        return False
+    ours = place.startswith(("torch.nn.", "pai_bench.networks."))
     return ours and not any(getattr(module, "inplace", False) for module in block.modules())
 
 

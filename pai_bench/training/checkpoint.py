@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -151,6 +152,9 @@ class TrainingCheckpoint(Checkpoint):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Add the seconds that earlier runs spent on loading batches."""
+        if distributed.ranks() > 1:
+            # Lightning's own handler talks to other ranks, in the midst of what they talk about.
+            signal.signal(signal.SIGTERM, processes.end_when_asked)
         trainer.datamodule.seconds += self._data_seconds  # type: ignore[attr-defined]
         self._last = time.monotonic()
 

@@ -11,7 +11,7 @@ import os
 import pickle
 import signal
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
@@ -33,6 +33,8 @@ from pai_bench.training.setup import TrainingSetup
 
 GRACE = 30.0
 """Seconds in which the processes may write a checkpoint, once they are asked to end."""
+FAREWELL = 5.0
+"""Seconds in which a process ends that has nothing left to do."""
 
 
 def fit_on_ranks(bundle: Bundle, setup: TrainingSetup) -> Outcome:
@@ -56,7 +58,17 @@ def fit_on_ranks(bundle: Bundle, setup: TrainingSetup) -> Outcome:
             process.join(GRACE)
         raise
     finally:
-        for _, process in started:
+        _end(started)
+
+
+def _end(started: Sequence[tuple[Connection, Any]]) -> None:
+    """End all processes: those that are done by themselves, so that they end what they started."""
+    for pipe, _ in started:
+        pipe.close()
+    for _, process in started:
+        process.join(FAREWELL)
+        if process.exitcode is None:
+            processes.kill_group(process.pid)
             process.kill()
             process.join()
 
@@ -131,6 +143,7 @@ def _train(
     """Main of a rank's process: train, and send what came out."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, processes.end_when_asked)
+    processes.lead_group()
     processes.exit_with_parent(GRACE)
     environment.adopt(variables, command)
     from pai_bench.training.fit import quiet

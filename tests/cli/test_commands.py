@@ -36,6 +36,7 @@ CONFIG = ("--config", str(ROOT / "benchmark.yaml"))
         (("run", "quick", "--devices", "x"), "not auto, a number or a list as 0,1"),
         (("run", "quick", "--devices", "2", "--accelerator", "cpu"), "one CPU device"),
         (("run", "quick", "--devices", "2"), "one CPU device"),
+        (("run", "quick", "--accumulate", "0"), "not a number of pieces: '0'"),
         (("run", "quick", "--devices", "2"), "--strategy ddp trains each in several processes"),
         (("run", "quick", "--devices", "0,1", "--strategy", "ddp"), "one CPU device"),
         (("run", "quick", "--strategy", "fsdp", "--devices", "2"), "strategy fsdp: "),

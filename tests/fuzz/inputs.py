@@ -132,8 +132,9 @@ COMMANDS = (
 OPTIONS = (
     "--methods", "--densities", "--seeds", "--sanity-check", "--network", "--data", "--set",
     "--validation", "--precision", "--jobs", "--accelerator", "--devices", "--strategy",
-    "--stack", "--launcher", "--budget", "--wandb", "--suite", "--paper", "--format", "--output",
-    "--runs", "--config", "--plugin", "--rerun", "--json", "--bibtex", "--nothing", "-x", "--",
+    "--accumulate", "--stack", "--launcher", "--budget", "--wandb", "--suite", "--paper",
+    "--format", "--output", "--runs", "--config", "--plugin", "--rerun", "--json", "--bibtex",
+    "--nothing", "-x", "--",
 )  # fmt: skip
 ARGUMENTS = tuple(text for text in TEXTS if text not in ("\x00", "\ud800"))
 """What a system passes on to a command."""

@@ -127,7 +127,7 @@ def test_a_training_goes_on_as_if_never_stopped(
 
 
 def test_training_on_photographs_resumes(photographs, quick, interrupted, monkeypatch, tmp_path):
-    monkeypatch.setattr(build, "loader_workers", lambda: 1)
+    monkeypatch.setattr(build, "loader_workers", lambda _ranks: 1)
     cell = replace(quick(methods=("dense",), seeds=(1,))[0], network="resnet-20", data="photos")
     cell = replace(cell, recipe=cell.recipe.model_copy(update={"batch_size": 2}))
     whole = fit.fit_cell(cell, photographs)
@@ -208,11 +208,11 @@ def test_a_truncated_checkpoint_is_not_resumed(content, cell, interrupted, setti
 
 @pytest.mark.parametrize("error", [OSError("no space left"), RuntimeError("file write failed")])
 def test_a_full_disk_ends_no_training(error, cell, settings, tmp_path, monkeypatch):
-    def fails(_trainer, path, *_args, **_kwargs):
+    def fails(_strategy, _checkpoint, path, *_args, **_kwargs):
         path.write_bytes(b"a part")
         raise error
 
-    monkeypatch.setattr(pl.Trainer, "save_checkpoint", fails)
+    monkeypatch.setattr(pl.strategies.Strategy, "save_checkpoint", fails)
     found = fit.fit_cell(cell("snip", epochs=2), settings, runs=tmp_path)
     assert found.result.status == "done"
     assert not any((tmp_path / checkpoint_files.FOLDER).iterdir())

@@ -2,6 +2,8 @@
 
 import importlib
 import multiprocessing
+import os
+import signal
 import socket
 import time
 from pathlib import Path
@@ -109,20 +111,20 @@ def test_one_device_passes_batches_in_pieces_too(ranks, outcomes):
     assert "which 2 pieces do not have: --set batch_norm_parts=2 does" in refused
 
 
-def test_a_training_whose_command_is_killed_leaves_a_checkpoint(ranks, tmp_path):
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
+def test_a_training_whose_command_is_ended_leaves_a_checkpoint(sent, ranks, tmp_path):
     cell = ranks.cell("random", epochs=500, evaluate_at=())
     context = multiprocessing.get_context("forkserver")
     pipe, of_command = context.Pipe()
-    killed = context.Process(
-        target=ranks.train_until_killed, args=(of_command, cell, tmp_path), daemon=False
-    )
-    killed.start()
+    command = context.Process(target=ranks.train_and_tell, args=(of_command, cell, tmp_path))
+    command.start()
     while pipe.recv() < 1:
         pass
-    killed.kill()
-    killed.join()
+    os.kill(command.pid, sent)
+    command.join()
     path, started = checkpoint_files.path(tmp_path, Bundle((cell,))), time.monotonic()
     while not path.is_file():
+        assert sent == signal.SIGKILL, "it waits for its processes, where it can"
         assert time.monotonic() - started < 60
         time.sleep(0.1)
 

@@ -96,7 +96,7 @@ def save(number, port, path):
     torch.save(outcomes(Rank(number, 2, port)), path)
 
 
-def train_until_killed(pipe, cell, runs):
+def train_and_tell(pipe, cell, runs):
     """Train on two ranks, and send the number of each epoch that is over."""
 
     def report(progress):
