@@ -19,6 +19,7 @@ from pai_bench.training.build import build_trainer
 from pai_bench.training.checkpoint import TrainingCheckpoint
 from pai_bench.training.outcome import device_name
 from pai_bench.training.progress import OnProgress
+from pai_bench.training.xla_checkpoint import XLACheckpoints
 
 
 def set_deterministic(deterministic: bool) -> None:
@@ -67,6 +68,7 @@ class TrainingSetup:
             set_deterministic(self.settings.deterministic)
         if trainer.strategy.root_device.type == "xla":
             xla.set_process()
+            trainer.strategy.checkpoint_io = XLACheckpoints()
         return trainer
 
     def checkpoint(self, bundle: Bundle, device: torch.device) -> TrainingCheckpoint | None:
