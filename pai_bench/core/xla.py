@@ -19,19 +19,28 @@ def is_xla(tensor: torch.Tensor) -> bool:
     return tensor.device.type == "xla"
 
 
-def mark_step(device: torch.device, wait: bool = False) -> None:
+def mark_step(device: torch.device) -> None:
     """End the graph that an XLA device has recorded, and run it; nothing on other devices.
 
     Without it a loop becomes one graph, which is compiled anew for each length of the loop.
-
-    Args:
-        device: Any device.
-        wait: Return only when the device has run it.
     """
     if device.type == "xla":
         import torch_xla
 
-        torch_xla.sync(wait=wait)
+        torch_xla.sync()
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until an XLA device has run what it has recorded; nothing on other devices.
+
+    The end of a graph moves the device's generator on: here it stays, as this may be done at any
+    time (before a checkpoint, say).
+    """
+    if device.type == "xla":
+        import torch_xla
+
+        with unchanged_random_state():
+            torch_xla.sync(wait=True)
 
 
 def set_process() -> None:
@@ -60,13 +69,25 @@ def manual_seed(seed: int) -> None:
 @contextmanager
 def unchanged_random_state() -> Iterator[None]:
     """Put the generator of the XLA device back as it was, if there is one."""
-    if "torch_xla" not in sys.modules:
-        yield
-        return
-    from torch_xla.core import xla_model
-
-    state = xla_model.get_rng_state()
+    state = random_state()
     try:
         yield
     finally:
+        restore(state)
+
+
+def random_state() -> int | None:
+    """State of the generator of the XLA device; None if there is none."""
+    if "torch_xla" not in sys.modules:
+        return None
+    from torch_xla.core import xla_model
+
+    return int(xla_model.get_rng_state())
+
+
+def restore(state: int | None) -> None:
+    """Put the generator of the XLA device back, if there is one, to what `random_state` gave."""
+    if state is not None:
+        from torch_xla.core import xla_model
+
         xla_model.set_rng_state(state)

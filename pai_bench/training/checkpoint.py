@@ -22,7 +22,7 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint
 from torch import Tensor
 
-from pai_bench.core import distributed, environment, processes
+from pai_bench.core import distributed, environment, processes, xla
 from pai_bench.core.files import atomic_write
 from pai_bench.core.machine import machine_fault
 from pai_bench.experiment.bundle import Bundle
@@ -92,6 +92,7 @@ class TrainingCheckpoint(Checkpoint):
         self._random: list[Tensor] = []
         self._states: list[list[Tensor]] = []
         self._next_look, self._looked_at = 0, (0, time.monotonic())
+        self._xla_random: int | None = None
         self.seconds = self._data_seconds = 0.0
         """Spent by earlier runs of the bundle, up to the checkpoint that this one resumes from."""
         self.times = 0
@@ -139,6 +140,7 @@ class TrainingCheckpoint(Checkpoint):
         return {
             "made_with": self._made_with,
             "random": self._states,
+            "xla_random": xla.random_state(),
             "seconds": self.seconds + time.monotonic() - self._began,
             "times": self.times,
             "data_seconds": self._data_seconds,
@@ -149,6 +151,7 @@ class TrainingCheckpoint(Checkpoint):
         self.seconds, self.times = state_dict["seconds"], state_dict["times"] + 1
         self._data_seconds, states = state_dict["data_seconds"], state_dict["random"]
         self._random = states[distributed.rank()] if distributed.rank() < len(states) else []
+        self._xla_random = state_dict["xla_random"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Add the seconds that earlier runs spent on loading batches."""
@@ -164,6 +167,7 @@ class TrainingCheckpoint(Checkpoint):
         """Restore the global random state, once: setting up the training may have drawn from it."""
         if self._random:
             _restore(self._random)
+            xla.restore(self._xla_random)
             self._random = []
 
     def on_train_batch_end(

@@ -21,6 +21,7 @@ from pai_bench.training.checkpoint import IsLost, TrainingCheckpoint, never
 from pai_bench.training.outcome import device_name
 from pai_bench.training.progress import OnProgress
 from pai_bench.training.rank import Rank
+from pai_bench.training.xla_checkpoint import XLACheckpoints
 
 
 def set_deterministic(deterministic: bool) -> None:
@@ -72,6 +73,7 @@ class TrainingSetup:
             set_deterministic(self.settings.deterministic)
         if trainer.strategy.root_device.type == "xla":
             xla.set_process()
+            trainer.strategy.checkpoint_io = XLACheckpoints()
         return trainer
 
     def joined(self, device: torch.device) -> AbstractContextManager[None]:

@@ -1,5 +1,6 @@
 """On XLA's CPU device: masks, accuracy, compilations and host reads. `make test-xla` runs these."""
 
+import time
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +14,7 @@ from pai_bench.core.hardware import Hardware
 from pai_bench.experiment import grid
 from pai_bench.experiment.bundle import Bundle
 from pai_bench.training import fit
+from pai_bench.training.checkpoint import OutOfTime
 from pai_bench.training.outcome import Outcome
 
 pytestmark = [
@@ -169,6 +171,21 @@ def test_nothing_is_read_in_a_step(method, cell, on_xla):
     few = cell(method, hyper=interval, epochs=2)
     many = cell(method, hyper=twice, epochs=2, batch_size=BATCH // 2)
     assert on_xla(few).reads == on_xla(many).reads
+
+
+@pytest.mark.parametrize(("method", "network"), [("rigl", "lenet-300-100"), ("snip", "dropout")])
+def test_a_resumed_training_is_the_same(method, network, cell, benchmark, tmp_path):
+    one = Bundle((cell(method, network, MOVING.get(method), epochs=1, steps=9),))
+
+    def train(**options):
+        return fit.fit(one, benchmark, Hardware("tpu"), **options)[0]
+
+    with pytest.raises(OutOfTime):
+        train(runs=tmp_path, deadline=time.time() - 1)
+    whole, resumed = train(), train(runs=tmp_path)
+    assert resumed.result.environment["resumed"] == 1
+    assert resumed.curves == whole.curves
+    assert differing(resumed, whole) == 0
 
 
 def test_dropout_draws_from_the_seed(cell, on_xla):

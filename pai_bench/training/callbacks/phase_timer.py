@@ -10,7 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from pai_bench.core.xla import mark_step
+from pai_bench.core import xla
 
 
 class PhaseTimer(pl.Callback):
@@ -61,5 +61,5 @@ class PhaseTimer(pl.Callback):
 def _now(module: pl.LightningModule) -> float:
     if module.device.type == "cuda":
         torch.cuda.synchronize(module.device)
-    mark_step(module.device, wait=True)
+    xla.synchronize(module.device)
     return time.perf_counter()
