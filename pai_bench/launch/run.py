@@ -16,7 +16,7 @@ from pai_bench.experiment.cell import Cell
 from pai_bench.experiment.cost import assumed_seconds
 from pai_bench.launch.bundling import Stack, bundled, is_stacked
 from pai_bench.launch.display import ProgressDisplay
-from pai_bench.launch.launcher import LOCAL, load_launcher
+from pai_bench.launch.launcher import LOCAL, ClusterLauncher, Launcher, load_launcher
 from pai_bench.launch.request import RunRequest
 from pai_bench.registry import methods as registry
 from pai_bench.store.store import Store
@@ -64,6 +64,10 @@ def run(
         BenchError: The data set cannot be loaded, the launcher is unknown, or the hardware is not
             available.
     """
+    way = load_launcher(launcher)
+    if isinstance(way, ClusterLauncher):
+        hardware = way.hardware(request.settings, request.hardware)
+        request = replace(request, hardware=hardware)
     if request.settings.portable:
         chosen = portable.choose(request.settings.threads)
         request = replace(request, environment={**request.environment, **chosen})
@@ -81,7 +85,7 @@ def run(
         searching = {name for name, info in methods.items() if info.trains_to_score}
         work = bundled(todo, stack, request.hardware, request.settings, jobs, budget, searching)
         stacked = is_stacked(stack, request.hardware)
-        _launch(replace(request, bundles=work, stacked=stacked), jobs, console, launcher)
+        _launch(replace(request, bundles=work, stacked=stacked), jobs, console, way)
     failed = sum(store.status(cell) == "failed" for cell in request.cells)
     stored, copied = len(request.cells) - len(todo), len(missing) - len(todo)
     left = sum(store.status(cell) is None for cell in todo)
@@ -106,21 +110,31 @@ def _prepare_data(cell: Cell, settings: Benchmark, console: Console) -> None:
     sources.load(cell.data, data, settings.mirror)
 
 
-def _launch(request: RunRequest, jobs: int, console: Console, launcher: str) -> None:
+def _launch(request: RunRequest, jobs: int, console: Console, way: Launcher) -> None:
     def cost(cell: Cell) -> float:
         return assumed_seconds(cell, request.settings)
 
-    events = load_launcher(launcher).launch(request, jobs)
-    with ProgressDisplay(console, request.cells, cost) as display, contextlib.closing(events):
-        for event in events:
-            display.update(event)
+    events = way.launch(request, jobs)
+    try:
+        with ProgressDisplay(console, request.cells, cost) as display, contextlib.closing(events):
+            for event in events:
+                display.update(event)
+    except KeyboardInterrupt as interrupt:
+        if isinstance(way, ClusterLauncher):
+            raise KeyboardInterrupt(way.detached()) from interrupt
+        raise
 
 
-def number_of_jobs(request: RunRequest, asked: int = 0) -> int:
+def number_of_jobs(request: RunRequest, asked: int = 0, launcher: str = LOCAL) -> int:
     """Number of workers: what was asked for; else one per core, or one on other accelerators.
 
-    On GPUs at most one each: processes that share one take turns, and gain nothing.
+    On GPUs at most one each: processes that share one take turns, and gain nothing. A cluster has
+    its own number.
     """
+    if launcher != LOCAL:
+        way = load_launcher(launcher)
+        if isinstance(way, ClusterLauncher):
+            return way.number_of_jobs(request.settings, asked)
     if gpus := gpus_of(request.hardware):
         return min(asked or len(gpus), len(gpus))
     if asked:

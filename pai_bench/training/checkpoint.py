@@ -27,13 +27,15 @@ from pai_bench.core.files import atomic_write
 from pai_bench.core.machine import machine_fault
 from pai_bench.experiment.bundle import Bundle
 from pai_bench.store.result import Result
+from pai_bench.training import stopping
 
 FOLDER = "checkpoints"
 _KEY = "TrainingCheckpoint"
 
 
 class OutOfTime(Exception):
-    """The time budget of a run is spent; a checkpoint has been written."""
+    """The time budget of a run is spent, or a queue wants its machine back; a checkpoint has been
+    written."""
 
 
 class TrainingCheckpoint(Checkpoint):
@@ -150,9 +152,9 @@ class TrainingCheckpoint(Checkpoint):
         evaluation is still to come.
 
         Raises:
-            OutOfTime: The deadline has passed.
+            OutOfTime: The deadline has passed, or the training was asked to stop.
         """
-        is_over = time.time() >= self._deadline
+        is_over = stopping.is_asked() or time.time() >= self._deadline
         is_due = is_over or time.monotonic() - self._last >= self.every
         if not is_due or trainer.is_last_batch:
             return

@@ -11,6 +11,7 @@ from pai_bench.core import environment
 from pai_bench.core.errors import BenchError, first_line
 from pai_bench.core.machine import machine_fault
 from pai_bench.store.result import Result
+from pai_bench.training import stopping
 from pai_bench.training.checkpoint import OutOfTime
 from pai_bench.training.outcome import Outcome
 
@@ -34,11 +35,13 @@ def failure_of(error: BaseException) -> Failure:
 
     Raises:
         KeyboardInterrupt: It was one: Lightning turns Ctrl-C into an exit.
-        OutOfTime: It was that: nothing has failed.
+        OutOfTime: It was that, or came when the training was to stop: nothing has failed.
         MachineFault: The machine failed, which says nothing about what was trained.
     """
     if isinstance(error, OutOfTime):
         raise error
+    if stopping.is_asked():  # The queue has ended processes that it was loading data by, say.
+        raise OutOfTime from error
     if isinstance(error.__context__, KeyboardInterrupt):
         raise KeyboardInterrupt from error
     if fault := machine_fault(error):

@@ -1,0 +1,78 @@
+"""A submission: bundles that were handed to a queue in one call, and all that is known of it.
+
+    runs/<suite>/.slurm/<number>/request.json        what its jobs run
+                                 jobs.json           id of each job -> ids of its cells
+                                 <bundle id>.jsonl   the journal of a job
+
+Beside these lie what submitit writes, and what the jobs say.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from pai_bench.core.files import atomic_write
+from pai_bench.experiment.bundle import Bundle
+from pai_bench.launch.request import RunRequest
+
+_REQUEST, _JOBS = "request.json", "jobs.json"
+
+
+class Submission:
+    """One folder of a submission."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def new(cls, parent: Path, request: RunRequest, bundles: Sequence[Bundle]) -> Submission:
+        """Write what jobs need. The environment, which may hold keys, is the queue's to hand on."""
+        submission = cls(parent / secrets.token_hex(4))
+        submission.folder.mkdir(parents=True)
+        asked = replace(
+            request, bundles=tuple(bundles), runs=request.runs.resolve(), environment={}
+        )
+        with atomic_write(submission.folder / _REQUEST) as beside:
+            beside.write_bytes(_requests().dump_json(asked))
+        return submission
+
+    def request(self) -> RunRequest:
+        """Read the request."""
+        return _requests().validate_json((self.folder / _REQUEST).read_bytes())
+
+    def note_jobs(self, bundles: Mapping[str, Bundle]) -> None:
+        """Write down which job has which bundle."""
+        ids = {job: [cell.id for cell in bundle] for job, bundle in bundles.items()}
+        with atomic_write(self.folder / _JOBS) as beside:
+            beside.write_text(json.dumps(ids), encoding="ascii")
+
+    def jobs(self) -> dict[str, list[str]]:
+        """Ids of the cells of each job."""
+        try:
+            jobs: dict[str, list[str]] = json.loads((self.folder / _JOBS).read_bytes())
+        except FileNotFoundError:
+            return {}
+        return jobs
+
+    def discard(self) -> None:
+        """Remove it, when no job of it is left."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def submissions(parent: Path) -> Iterator[Submission]:
+    """List the submissions in a folder."""
+    for folder in sorted(parent.glob("*")):
+        yield Submission(folder)
+
+
+@cache
+def _requests() -> TypeAdapter[RunRequest]:
+    return TypeAdapter(RunRequest)
