@@ -16,15 +16,17 @@ CHOICE = $(call flag,METHODS,--methods) $(call flag,DENSITIES,--densities) \
          $(call flag,ABLATION,--sanity-check)
 HOW    = $(call flag,JOBS,--jobs) $(call flag,ACCELERATOR,--accelerator) \
          $(call flag,DEVICES,--devices) $(call flag,STRATEGY,--strategy) \
-         $(call flag,LAUNCHER,--launcher) $(call flag,STACK,--stack) $(call flag,BUDGET,--budget) \
+         $(call flag,LAUNCHER,--launcher) $(call flag,LAUNCHER_OPTION,--launcher-option) \
+         $(call flag,STACK,--stack) $(call flag,BUDGET,--budget) \
          $(call flag,WANDB,--wandb) $(if $(RETRY_FAILED),--retry-failed)
 
-.PHONY: help install reproduce run gpu-evidence account replay plan leaderboard compare export claims verify evidence-report methods new-method check networks datasets show data doctor bench test fuzz lint clean
+.PHONY: help install reproduce run gpu-evidence account replay plan status leaderboard compare export claims verify evidence-report methods new-method check networks datasets show data doctor bench test fuzz lint clean
 
 help: ## show this
 	@echo "make TARGET [VARIABLE=value ...]"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "variables: PAPER SUITE METHODS DENSITIES SEEDS JOBS ACCELERATOR DEVICES STRATEGY LAUNCHER STACK BUDGET PRECISION"
+	@echo "variables: PAPER SUITE METHODS DENSITIES SEEDS JOBS ACCELERATOR DEVICES STRATEGY STACK BUDGET PRECISION"
+	@echo "           LAUNCHER=slurm LAUNCHER_OPTION=minutes=30"
 	@echo "           NETWORK DATA SET=key=value VALIDATION=0.1 SANITY_CHECK=layerwise-shuffle RERUN N SEED"
 	@echo "           WANDB PLUGIN RETRY_FAILED=1 CONFIG RUNS DATASET PROGRAMS REPLICAS STEPS CELL NAME METHOD AGAINST FORMAT"
 	@echo "           OUTPUT PYTHON VENV"
@@ -64,6 +66,9 @@ replay: $(VENV)/.installed ## run programs of a paper's authors again: PAPER=ntt
 
 plan: $(VENV)/.installed ## what would run and what it would cost: [PAPER=] [SUITE=]
 	@$(BENCH) plan $(SUITE) $(call flag,PAPER,--paper) $(COMMON) $(CHOICE) $(HOW)
+
+status: $(VENV)/.installed ## what waits and runs in the queue of a cluster
+	@$(BENCH) status $(COMMON)
 
 leaderboard: $(VENV)/.installed ## rebuild tables and pages from stored results: [SUITE=] [WANDB=auto]
 	@$(BENCH) leaderboard $(call flag,SUITE,--suite) $(COMMON) $(call flag,WANDB,--wandb)

@@ -19,6 +19,7 @@ from pai_bench.cli import (
     replay,
     results,
     run,
+    status,
     verify,
 )
 from pai_bench.config import schema
@@ -78,6 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--steps", type=_count_of("steps"), help="where to stop (default: the whole run)"
     )
+    add(status.status, "status --runs runs")
     sub = add(run.plan, "plan mnist --densities 0.1", _choice, _execution)
     sub.add_argument("suite", nargs="?", help="a suite (default: all of them)")
     sub.add_argument("--paper", help="a paper; SUITE is then one of its short names")

@@ -9,6 +9,7 @@ class `module:Class`.
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -71,12 +72,26 @@ class ClusterLauncher(Launcher, Protocol):
         """List the jobs of a folder of results that wait or run."""
 
 
+def hardware_of(launcher: str, gpus: int, asked: Hardware) -> Hardware:
+    """Choose GPUs or processors by what a bundle is given; raise BenchError if that is not asked.
+
+    >>> hardware_of("slurm", 1, Hardware()).accelerator
+    'gpu'
+    """
+    given = "gpu" if gpus else "cpu"
+    if asked.accelerator not in ("auto", given):
+        key = f"{launcher}.gpus is {gpus}"
+        raise BenchError(f"--accelerator {asked.accelerator}: a bundle gets none there ({key})")
+    return replace(asked, accelerator=given)
+
+
 @cache
 def launchers() -> Registry[str]:
     """Return the registry of launchers; listing them does not import them."""
     registry = Registry[str]("launcher")
     _declare(registry, LOCAL, "worker processes on this machine", "pai_bench.launch.local:Local")
     _declare(registry, "slurm", "jobs of a Slurm cluster", "pai_bench.launch.slurm:Slurm")
+    _declare(registry, "ray", "tasks of a Ray cluster", "pai_bench.launch.ray:Ray")
     for point in entry_points(group=GROUP):
         _declare(registry, point.name, f"of {point.module}", point.value, required=False)
     return registry

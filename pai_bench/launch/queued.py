@@ -19,6 +19,8 @@ class QueuedJob:
     reason: str = ""
     """Why it waits, or has ended."""
     suite: str = ""
+    bundle: str = ""
+    """What it trains, in words."""
     cells: tuple[str, ...] = ()
     """Ids of its cells."""
 

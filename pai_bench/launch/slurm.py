@@ -26,6 +26,7 @@ from pai_bench.launch import slurm_queue
 from pai_bench.launch.bundle_job import BundleJob
 from pai_bench.launch.events import Event
 from pai_bench.launch.follow import FollowedJob, Follower
+from pai_bench.launch.launcher import hardware_of
 from pai_bench.launch.queued import JobEnd, QueuedJob
 from pai_bench.launch.request import RunRequest
 from pai_bench.launch.submission import Submission, submissions
@@ -87,25 +88,12 @@ class Slurm:
         if seen is None:
             raise BenchError("launcher slurm: squeue does not answer")
         return [
-            replace(seen[job], suite=folder.parent.name, cells=tuple(cells))
+            replace(seen[job], suite=folder.parent.name, bundle=str(bundle), cells=tuple(cells))
             for folder in sorted(runs.glob("*/.slurm"))
             for submission in submissions(folder)
-            for job, cells in submission.jobs().items()
+            for (job, cells), bundle in submission.jobs_and_bundles()
             if not slurm_queue.is_over(seen.get(job))
         ]
-
-
-def hardware_of(launcher: str, gpus: int, asked: Hardware) -> Hardware:
-    """Choose GPUs or processors by what a bundle is given; raise BenchError if that is not asked.
-
-    >>> hardware_of("slurm", 1, Hardware()).accelerator
-    'gpu'
-    """
-    given = "gpu" if gpus else "cpu"
-    if asked.accelerator not in ("auto", given):
-        key = f"{launcher}.gpus is {gpus}"
-        raise BenchError(f"--accelerator {asked.accelerator}: a bundle gets none there ({key})")
-    return replace(asked, accelerator=given)
 
 
 class _Queue:

@@ -62,6 +62,11 @@ class Submission:
             return {}
         return jobs
 
+    def jobs_and_bundles(self) -> Iterator[tuple[tuple[str, list[str]], Bundle]]:
+        """Each job with the ids of its cells, and its bundle."""
+        if jobs := self.jobs():
+            yield from zip(jobs.items(), self.request().bundles, strict=True)
+
     def discard(self) -> None:
         """Remove it, when no job of it is left."""
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -13,9 +13,9 @@ from pai_bench.core.hardware import Hardware
 from pai_bench.experiment.bundle import Bundle, bundles
 from pai_bench.launch import follow, slurm
 from pai_bench.launch.events import Finished, Started
-from pai_bench.launch.launcher import load_launcher
+from pai_bench.launch.launcher import hardware_of, load_launcher
 from pai_bench.launch.request import RunRequest
-from pai_bench.launch.slurm import Slurm, hardware_of
+from pai_bench.launch.slurm import Slurm
 from pai_bench.store.store import Store
 from pai_bench.training import checkpoint, fit
 from pai_bench.training.progress import Progress

@@ -34,5 +34,6 @@ def test_jobs_are_noted_and_found(quick, settings, tmp_path):
     submission.note_jobs({"7_0": work[0], "7_1": work[1]})
     (found,) = submissions(tmp_path / ".slurm")
     assert found.jobs() == {f"7_{k}": [c.id for c in work[k]] for k in (0, 1)}
+    assert [bundle for _, bundle in found.jobs_and_bundles()] == list(work)
     found.discard()
     assert list(submissions(tmp_path / ".slurm")) == []

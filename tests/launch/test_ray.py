@@ -1,0 +1,144 @@
+"""A real Ray on this machine: the same results, also where a worker is killed in its midst."""
+
+import contextlib
+import os
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pai_bench.core.errors import BenchError
+from pai_bench.core.hardware import Hardware
+from pai_bench.experiment.bundle import Bundle
+from pai_bench.launch import ray as ray_launcher
+from pai_bench.launch.events import Finished, Started
+from pai_bench.launch.launcher import load_launcher
+from pai_bench.launch.local import Local
+from pai_bench.launch.ray import Ray
+from pai_bench.launch.request import RunRequest
+from pai_bench.store.store import Store
+from pai_bench.training.progress import Progress
+
+CPU = Hardware("cpu", "1")
+PLUGIN = '''
+import os, signal
+from pai_bench import PruneAtInit, prunable, register
+from pai_bench.training.checkpoint import TrainingCheckpoint
+
+TrainingCheckpoint.every = 0.1
+
+@register("often")
+class Often(PruneAtInit):
+    """Has a checkpoint soon, where others have one after two minutes."""
+    def scores(self, network, batches):
+        return {name: weight.detach().abs() for name, weight in prunable(network)}
+
+@register("dies")
+class Dies(PruneAtInit):
+    """Ends its process, as a fault in native code does."""
+    def scores(self, network, batches):
+        os.kill(os.getpid(), signal.SIGSEGV)
+'''
+
+
+@pytest.fixture
+def asked(quick, settings, tmp_path):
+    pytest.importorskip("ray", reason='Ray is not installed: pip install "pai-bench[ray]"')
+    plugin = tmp_path / "plugin.py"
+    plugin.write_text(PLUGIN)
+    cells = quick(methods=("snip",), densities=(0.2, 0.1), seeds=(1,), epochs=25)
+    cells = [replace(cell, method="often") for cell in cells if cell.density < 1]
+    work = (Bundle(tuple(cells)), Bundle((replace(cells[0], method="dies"),)))
+    more = {"plugins": (plugin,), "command": "pai-bench run of a test"}
+    return RunRequest("quick", work, settings, tmp_path / "runs", CPU, **more)
+
+
+def tasks():
+    """Process ids of Ray's workers that run a task of ours."""
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (path / "cmdline").read_bytes().startswith(b"ray::_run"):
+                yield int(path.name)
+
+
+def numbers(store):
+    """What must not depend on how a cell was run: metrics, curves and mask bytes."""
+    return {
+        entry.cell.id: (
+            entry.result.accuracy,
+            dict(entry.curves()),
+            (entry.folder / "masks.safetensors").read_bytes(),
+        )
+        for entry in store.entries()
+        if entry.cell.method != "dies"
+    }
+
+
+def test_a_worker_that_is_killed_goes_on_and_the_results_are_the_same_bits(asked, tmp_path):
+    killed, finished = [], []
+    for event in Ray().launch(asked, 2):
+        is_saved = isinstance(event, Progress) and event.epoch > 1
+        if is_saved and not killed and list((asked.runs / "checkpoints").glob("*.ckpt")):
+            killed += list(tasks())
+            for process in killed:
+                os.kill(process, signal.SIGKILL)
+        if isinstance(event, Finished):
+            finished.append(event)
+    assert killed
+    reasons = {event.reason for event in finished if event.status == "failed"}
+    assert reasons == {"the worker was killed by signal 11 (SIGSEGV)"}
+    assert len(finished) == 3
+    store = Store(asked.runs, "quick")
+    done = [entry.result.environment for entry in store.entries() if entry.result.status == "done"]
+    assert [known["resumed"] for known in done] == [1, 1]
+    assert {known["command"] for known in done} == {"pai-bench run of a test"}
+    assert not (asked.runs / "quick/.ray").exists()
+    whole = replace(asked, runs=tmp_path / "whole", bundles=asked.bundles[:1])
+    list(Local().launch(whole, 1))
+    assert numbers(store) == numbers(Store(whole.runs, "quick"))
+
+
+def test_tasks_end_with_the_iterator(asked):
+    with contextlib.closing(Ray().launch(asked, 1)) as events:
+        next(event for event in events if isinstance(event, Started))
+        assert list(tasks())
+    deadline = time.monotonic() + 10
+    while list(tasks()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert list(tasks()) == []
+
+
+def test_a_cluster_that_is_not_there_is_one_line(asked, settings):
+    with_address = settings.launchers.ray.model_copy(update={"address": "127.0.0.1:1"})
+    launchers = settings.launchers.model_copy(update={"ray": with_address})
+    wrong = replace(asked, settings=settings.model_copy(update={"launchers": launchers}))
+    with pytest.raises(BenchError, match=r"^launcher ray: no cluster at 127.0.0.1:1: [^\n]+$"):
+        list(Ray().launch(wrong, 1))
+
+
+def test_what_is_missing_is_named(monkeypatch):
+    monkeypatch.setattr(ray_launcher.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(BenchError, match=r'pip install "pai-bench\[ray\]"'):
+        load_launcher("ray")
+
+
+@pytest.mark.parametrize(
+    ("options", "asked", "address", "jobs"),
+    [
+        ({"cpus": 10_000}, 0, None, 1),
+        ({"cpus": 1, "jobs": 3}, 0, None, 3),
+        ({"jobs": 3}, 5, None, 5),
+        ({}, 0, "10.0.0.1:6379", 16),
+        ({"gpus": 2}, 0, None, 2),
+    ],
+)
+def test_the_number_of_tasks(monkeypatch, settings, options, asked, address, jobs):
+    monkeypatch.setattr(ray_launcher.importlib.util, "find_spec", lambda name: True)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
+    monkeypatch.setenv("RAY_ADDRESS", address or "")
+    chosen = settings.launchers.ray.model_copy(update=options)
+    launchers = settings.launchers.model_copy(update={"ray": chosen})
+    changed = settings.model_copy(update={"launchers": launchers})
+    assert Ray().number_of_jobs(changed, asked) == jobs
