@@ -23,7 +23,7 @@ def status(context: Context, parsed: Arguments) -> int:
         table.add_column(heading)
     for job in jobs:
         said = "" if job.reason == "None" else job.reason
-        words = job.id, job.state, job.node, job.elapsed, job.suite, job.bundle, said
+        words = job.id, job.state, job.node, job.elapsed, job.suite, str(job.bundle), said
         table.add_row(*map(Text, words))
     context.console.print(table)
     return 0

@@ -11,7 +11,7 @@ What becomes of a job that ended without all its results:
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -24,7 +24,7 @@ from pai_bench.launch.events import Event, Finished, Rejected, Started, Stopped
 from pai_bench.launch.journal import JournalReader
 from pai_bench.launch.queued import JobEnd
 from pai_bench.launch.request import RunRequest
-from pai_bench.store.result import Result
+from pai_bench.store.result import FINISHED, Result
 from pai_bench.store.store import Store
 from pai_bench.training.progress import Progress
 
@@ -41,9 +41,12 @@ class FollowedJob:
     """A bundle in a cluster."""
 
     id: str
-    bundle: Bundle
+    whole: Bundle
+    """What it trains."""
     folder: Path
     """Where its journal lies."""
+    wanted: Container[str] | None = None
+    """Ids of the cells that the run is about, where an earlier one has submitted it; else all."""
     tries: int = 1
     submitted: float = field(default_factory=time.time)
     is_running: bool = False
@@ -51,8 +54,11 @@ class FollowedJob:
     """Whether it got as far as a training, at least once."""
 
     def __post_init__(self) -> None:
-        self.unfinished = {cell.id: cell for cell in self.bundle}
-        self.journal = JournalReader(journal.path(self.folder, self.bundle), self.bundle)
+        wanted = self.wanted
+        cells = tuple(cell for cell in self.whole if wanted is None or cell.id in wanted)
+        self.bundle = Bundle(cells)
+        self.unfinished = {cell.id: cell for cell in cells}
+        self.journal = JournalReader(journal.path(self.folder, self.whole), self.bundle)
 
 
 class Cluster(Protocol):
@@ -124,6 +130,7 @@ class Follower:
         """Pass on what a job has written; one whose cells are all finished is done."""
         for event in job.journal.events():
             if isinstance(event, Rejected):
+                yield from self._stopped(job)
                 self._give_up(job, event.reason)
             elif isinstance(event, Stopped):
                 self._look_again = True
@@ -161,8 +168,16 @@ class Follower:
         for job_id, end in self._cluster.ends(self.jobs.values()).items():
             job = self.jobs[job_id]
             yield from self._told(job)
+            yield from self._stored(job)
             if job_id in self.jobs:
                 yield from self._ended(job, end)
+
+    def _stored(self, job: FollowedJob) -> Iterator[Event]:
+        """Tell of results that are there, whatever became of the journal."""
+        for cell in list(job.unfinished.values()):
+            status = self._store.status(cell)
+            if status in FINISHED:
+                yield from self._finished(job, Finished(cell, status))
 
     def _ended(self, job: FollowedJob, end: JobEnd) -> Iterator[Event]:
         """See to what a job has left undone."""
@@ -191,7 +206,7 @@ class Follower:
         from pai_bench.training import checkpoint
 
         try:
-            written = checkpoint.path(self._request.runs, job.bundle).stat().st_mtime
+            written = checkpoint.path(self._request.runs, job.whole).stat().st_mtime
         except FileNotFoundError:
             return False
         return written > job.submitted

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from pai_bench.experiment.bundle import Bundle
+
 
 @dataclass(frozen=True)
 class QueuedJob:
@@ -19,10 +21,8 @@ class QueuedJob:
     reason: str = ""
     """Why it waits, or has ended."""
     suite: str = ""
-    bundle: str = ""
-    """What it trains, in words."""
-    cells: tuple[str, ...] = ()
-    """Ids of its cells."""
+    bundle: Bundle | None = None
+    """What it trains, where that is known."""
 
 
 @dataclass(frozen=True)

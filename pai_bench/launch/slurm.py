@@ -88,10 +88,10 @@ class Slurm:
         if seen is None:
             raise BenchError("launcher slurm: squeue does not answer")
         return [
-            replace(seen[job], suite=folder.parent.name, bundle=str(bundle), cells=tuple(cells))
+            replace(seen[job], suite=folder.parent.name, bundle=bundle)
             for folder in sorted(runs.glob("*/.slurm"))
             for submission in submissions(folder)
-            for (job, cells), bundle in submission.jobs_and_bundles()
+            for job, bundle in submission.jobs().items()
             if not slurm_queue.is_over(seen.get(job))
         ]
 
@@ -107,28 +107,22 @@ class _Queue:
         self._folder = _folder(request.runs, request.suite)
 
     def running(self) -> list[FollowedJob]:
-        """Jobs of earlier runs that wait or run; submissions without one are removed."""
-        cells = {cell.id: cell for cell in self._request.cells}
+        """Jobs of earlier runs that wait or run; submissions whose jobs are over are removed."""
+        wanted = {cell.id for cell in self._request.cells}
         seen = slurm_queue.queued_jobs() if self._folder.is_dir() else {}
         if seen is None:
             raise BenchError("launcher slurm: squeue does not answer: are earlier jobs running?")
         found = []
         for submission in submissions(self._folder):
-            alive = [
-                (job, ids)
-                for job, ids in submission.jobs().items()
-                if not slurm_queue.is_over(seen.get(job))
-            ]
-            bundles = {
-                job: [cells[cell_id] for cell_id in ids if cell_id in cells] for job, ids in alive
-            }
-            found += [
-                FollowedJob(job, Bundle(tuple(of_job)), submission.folder)
-                for job, of_job in bundles.items()
-                if of_job
-            ]
-            if not alive:
+            jobs = submission.jobs()
+            alive = [job for job in jobs if not slurm_queue.is_over(seen.get(job))]
+            if jobs and not alive:
                 submission.discard()
+            found += [
+                FollowedJob(job, jobs[job], submission.folder, wanted)
+                for job in alive
+                if any(cell.id in wanted for cell in jobs[job])
+            ]
         return found
 
     def submit(self, bundles: Sequence[Bundle]) -> list[FollowedJob]:
@@ -158,9 +152,9 @@ class _Queue:
                 submission.discard()
                 said = str(error).strip().splitlines()[:1]
                 raise BenchError(f"launcher slurm: {' '.join(said)}") from error
-        by_id = {job.job_id: bundle for job, bundle in zip(jobs, bundles, strict=True)}
-        submission.note_jobs(by_id)
-        return [FollowedJob(job_id, bundle, folder) for job_id, bundle in by_id.items()]
+        submission.note_jobs([job.job_id for job in jobs])
+        pairs = zip(jobs, bundles, strict=True)
+        return [FollowedJob(job.job_id, bundle, folder) for job, bundle in pairs]
 
     def ends(self, jobs: Collection[FollowedJob]) -> Mapping[str, JobEnd]:
         """Tell which jobs have ended, and how."""

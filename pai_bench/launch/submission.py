@@ -1,7 +1,7 @@
 """A submission: bundles that were handed to a queue in one call, and all that is known of it.
 
     runs/<suite>/.slurm/<number>/request.json        what its jobs run
-                                 jobs.json           id of each job -> ids of its cells
+                                 jobs.json           ids of its jobs, one a bundle
                                  <bundle id>.jsonl   the journal of a job
 
 Beside these lie what submitit writes, and what the jobs say.
@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -48,24 +48,18 @@ class Submission:
         """Read the request."""
         return _requests().validate_json((self.folder / _REQUEST).read_bytes())
 
-    def note_jobs(self, bundles: Mapping[str, Bundle]) -> None:
-        """Write down which job has which bundle."""
-        ids = {job: [cell.id for cell in bundle] for job, bundle in bundles.items()}
+    def note_jobs(self, jobs: Sequence[str]) -> None:
+        """Write down the ids of the jobs, in the order of the bundles."""
         with atomic_write(self.folder / _JOBS) as beside:
-            beside.write_text(json.dumps(ids), encoding="ascii")
+            beside.write_text(json.dumps(jobs), encoding="ascii")
 
-    def jobs(self) -> dict[str, list[str]]:
-        """Ids of the cells of each job."""
+    def jobs(self) -> dict[str, Bundle]:
+        """The bundle of each job, by its id; none where that has not been written down."""
         try:
-            jobs: dict[str, list[str]] = json.loads((self.folder / _JOBS).read_bytes())
+            jobs: list[str] = json.loads((self.folder / _JOBS).read_bytes())
         except FileNotFoundError:
             return {}
-        return jobs
-
-    def jobs_and_bundles(self) -> Iterator[tuple[tuple[str, list[str]], Bundle]]:
-        """Each job with the ids of its cells, and its bundle."""
-        if jobs := self.jobs():
-            yield from zip(jobs.items(), self.request().bundles, strict=True)
+        return dict(zip(jobs, self.request().bundles, strict=True))
 
     def discard(self) -> None:
         """Remove it, when no job of it is left."""

@@ -7,13 +7,14 @@ import pytest
 
 from pai_bench.core.hardware import Hardware
 from pai_bench.core.machine import MachineFault
-from pai_bench.experiment.bundle import bundles
+from pai_bench.experiment.bundle import Bundle, bundles
 from pai_bench.launch import follow, journal
 from pai_bench.launch.events import Finished, Rejected, Started, Stopped
 from pai_bench.launch.follow import FollowedJob, Follower
 from pai_bench.launch.journal import JournalWriter
 from pai_bench.launch.queued import JobEnd
 from pai_bench.launch.request import RunRequest
+from pai_bench.store.result import Result
 from pai_bench.store.store import Store
 from pai_bench.training import checkpoint
 
@@ -187,3 +188,25 @@ def test_after_the_deadline_nothing_is_submitted_again_and_the_rest_is_cancelled
     assert fault is None
     assert [e.bundle for e in events if isinstance(e, Stopped)] == [work[0]]
     assert cluster.cancelled == ["1"]
+
+
+def test_of_a_job_of_an_earlier_run_only_what_is_asked_for_counts(asked, tmp_path):
+    whole = asked.bundles[0]
+    _, second = whole
+    job = FollowedJob("9", whole, tmp_path, {second.id})
+    writer = JournalWriter(journal.path(tmp_path, whole))
+    trains(whole, writer.tell)
+    events = list(Follower(asked, ScriptedCluster(tmp_path)).follow([job], []))
+    assert events == [Started(Bundle((second,))), Finished(second, "done")]
+
+
+def test_results_count_that_the_journal_does_not_tell_of(asked, tmp_path):
+    work = asked.bundles[:1]
+
+    def stores(bundle, tell):
+        for cell in bundle:
+            Store(asked.runs, "quick").put(cell, Result("done"))
+        return JobEnd("lost")
+
+    events, fault, _ = played(asked, tmp_path, stores, work=work)
+    assert (kinds(events), fault) == (["Started", "Finished", "Finished"], None)

@@ -31,9 +31,8 @@ def test_jobs_are_noted_and_found(quick, settings, tmp_path):
     asked = RunRequest("quick", work, settings, tmp_path, Hardware())
     submission = Submission.new(tmp_path / ".slurm", asked, work)
     assert submission.jobs() == {}
-    submission.note_jobs({"7_0": work[0], "7_1": work[1]})
+    submission.note_jobs(["7_0", "7_1"])
     (found,) = submissions(tmp_path / ".slurm")
-    assert found.jobs() == {f"7_{k}": [c.id for c in work[k]] for k in (0, 1)}
-    assert [bundle for _, bundle in found.jobs_and_bundles()] == list(work)
+    assert found.jobs() == {"7_0": work[0], "7_1": work[1]}
     found.discard()
     assert list(submissions(tmp_path / ".slurm")) == []
