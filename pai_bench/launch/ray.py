@@ -35,6 +35,7 @@ from pai_bench.launch.local import Local
 from pai_bench.launch.queued import JobEnd, QueuedJob
 from pai_bench.launch.request import RunRequest
 
+_NO_CLUSTER = "launcher ray: no cluster at"
 JOBS = 16
 """Bundles that run at a time on a cluster, unless something else is said."""
 _OF_RAY = (
@@ -64,9 +65,8 @@ class Ray:
             return asked or options.jobs or 0
         if _address(options) != "local":
             return JOBS
-        if options.gpus:
-            return max(1, len(gpus_of(Hardware("gpu"))) // options.gpus)
-        return max(1, available_cores() // (options.cpus or settings.threads))
+        rooms = [has // given for given, has in _given(settings).values() if given]
+        return max(1, min(rooms))
 
     def launch(self, request: RunRequest, jobs: int) -> Generator[Event]:
         """Run all bundles of `request` (see `launcher.Launcher`)."""
@@ -90,11 +90,30 @@ def _address(options: RayOptions) -> str:
     return options.address or os.environ.get("RAY_ADDRESS") or "local"
 
 
-def _check_answer(address: str) -> None:
-    """Raise OSError where nothing answers at host:port; Ray itself would wait for minutes."""
+def _given(settings: Benchmark) -> dict[str, tuple[int, int]]:
+    """What a bundle is given, and what this machine has, by the name that Ray has for it."""
+    options = settings.launchers.ray
+    return {
+        "num_cpus": (options.cpus or settings.threads, available_cores()),
+        "num_gpus": (options.gpus, len(gpus_of(Hardware("gpu")))),
+    }
+
+
+def _check(address: str, given: Mapping[str, tuple[int, int]]) -> None:
+    """Raise BenchError where Ray itself would wait for minutes, or for ever.
+
+    That is where nothing answers at host:port, and for what this machine does not have.
+    """
     host, _, port = address.rpartition(":")
     if host and port.isdigit():
-        socket.create_connection((host, int(port)), timeout=10).close()
+        try:
+            socket.create_connection((host, int(port)), timeout=10).close()
+        except OSError as error:
+            raise BenchError(f"{_NO_CLUSTER} {address}: {first_line(error)}") from error
+    for name, (number, has) in given.items():
+        if address == "local" and number > has:
+            what = name.removeprefix("num_")
+            raise BenchError(f"launcher ray: a bundle gets {number} {what}, this machine has {has}")
 
 
 class _Tasks:
@@ -112,23 +131,19 @@ class _Tasks:
     def _connect(self, request: RunRequest) -> None:
         import ray
 
-        options, os.environ["RAY_USAGE_STATS_ENABLED"] = request.settings.launchers.ray, "0"
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        options, given = request.settings.launchers.ray, _given(request.settings)
         address = _address(options)
-        more = {"include_dashboard": False} if address == "local" else {}
+        here = {name: has for name, (_, has) in given.items()} | {"include_dashboard": False}
+        _check(address, given)
         try:
-            _check_answer(address)
+            more = here if address == "local" else {}
             ray.init(address, log_to_driver=False, logging_level="ERROR", **more)
         except Exception as error:  # Ray has no common base of what connecting raises.
-            raise BenchError(
-                f"launcher ray: no cluster at {address}: {first_line(error)}"
-            ) from error
-        given = {
-            "num_cpus": options.cpus or request.settings.threads,
-            "num_gpus": options.gpus,
-            "memory": int(options.memory_gb * 2**30) if options.memory_gb else None,
-            "max_retries": 0,
-        }
-        self._task = ray.remote(**{k: v for k, v in given.items() if v is not None})(_run)
+            raise BenchError(f"{_NO_CLUSTER} {address}: {first_line(error)}") from error
+        memory = {"memory": int(options.memory_gb * 2**30)} if options.memory_gb else {}
+        of_each = {name: number for name, (number, _) in given.items()}
+        self._task = ray.remote(max_retries=0, **of_each, **memory)(_run)
         asked = replace(request, bundles=(), runs=request.runs.resolve())
         self._request = ray.put(asked)
 

@@ -110,12 +110,25 @@ def test_tasks_end_with_the_iterator(asked):
     assert list(tasks()) == []
 
 
-def test_a_cluster_that_is_not_there_is_one_line(asked, settings):
-    with_address = settings.launchers.ray.model_copy(update={"address": "127.0.0.1:1"})
-    launchers = settings.launchers.model_copy(update={"ray": with_address})
-    wrong = replace(asked, settings=settings.model_copy(update={"launchers": launchers}))
-    with pytest.raises(BenchError, match=r"^launcher ray: no cluster at 127.0.0.1:1: [^\n]+$"):
+def with_options(settings, **options):
+    ray = settings.launchers.ray.model_copy(update=options)
+    launchers = settings.launchers.model_copy(update={"ray": ray})
+    return settings.model_copy(update={"launchers": launchers})
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"address": "127.0.0.1:1"}, "no cluster at 127.0.0.1:1: .*refused"),
+        ({"gpus": 3}, "a bundle gets 3 gpus, this machine has 0"),
+        ({"cpus": 10_000}, "a bundle gets 10000 cpus, this machine has [0-9]+"),
+    ],
+)
+def test_what_cannot_be_had_is_one_line(asked, settings, options, said):
+    wrong = replace(asked, settings=with_options(settings, **options))
+    with pytest.raises(BenchError, match=rf"^launcher ray: {said}$"):
         list(Ray().launch(wrong, 1))
+    assert not asked.runs.exists()
 
 
 def test_what_is_missing_is_named(monkeypatch):
@@ -131,14 +144,11 @@ def test_what_is_missing_is_named(monkeypatch):
         ({"cpus": 1, "jobs": 3}, 0, None, 3),
         ({"jobs": 3}, 5, None, 5),
         ({}, 0, "10.0.0.1:6379", 16),
-        ({"gpus": 2}, 0, None, 2),
+        ({"gpus": 4}, 0, None, 1),
     ],
 )
 def test_the_number_of_tasks(monkeypatch, settings, options, asked, address, jobs):
     monkeypatch.setattr(ray_launcher.importlib.util, "find_spec", lambda name: True)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
     monkeypatch.setenv("RAY_ADDRESS", address or "")
-    chosen = settings.launchers.ray.model_copy(update=options)
-    launchers = settings.launchers.model_copy(update={"ray": chosen})
-    changed = settings.model_copy(update={"launchers": launchers})
-    assert Ray().number_of_jobs(changed, asked) == jobs
+    assert Ray().number_of_jobs(with_options(settings, **options), asked) == jobs
