@@ -10,6 +10,7 @@ What becomes of a job that ended without all its results:
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Collection, Container, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -202,14 +203,14 @@ class Follower:
             self._give_up(job, end.reason)
 
     def _has_progressed(self, job: FollowedJob) -> bool:
-        """Whether the bundle of a job has a checkpoint that is newer than the job."""
+        """Whether the bundle of a job, or a cell of it, has a checkpoint newer than the job."""
         from pai_bench.training import checkpoint
 
-        try:
-            written = checkpoint.path(self._request.runs, job.whole).stat().st_mtime
-        except FileNotFoundError:
-            return False
-        return written > job.submitted
+        for bundle in (job.whole, *job.whole.alone()):
+            with contextlib.suppress(FileNotFoundError):
+                if checkpoint.path(self._request.runs, bundle).stat().st_mtime > job.submitted:
+                    return True
+        return False
 
     def _failed(self, cell: Cell, reason: str) -> Iterator[Event]:
         self._store.put(cell, Result("failed", reason))

@@ -23,12 +23,12 @@ from pai_bench.core.errors import BenchError
 from pai_bench.core.hardware import Hardware
 from pai_bench.experiment.bundle import Bundle
 from pai_bench.launch import slurm_queue
-from pai_bench.launch.bundle_job import BundleJob
 from pai_bench.launch.events import Event
 from pai_bench.launch.follow import FollowedJob, Follower
 from pai_bench.launch.launcher import hardware_of
 from pai_bench.launch.queued import JobEnd, QueuedJob
 from pai_bench.launch.request import RunRequest
+from pai_bench.launch.slurm_job import BundleJob
 from pai_bench.launch.submission import Submission, submissions
 
 ARRAY = 1000
@@ -115,11 +115,14 @@ class _Queue:
         found = []
         for submission in submissions(self._folder):
             jobs = submission.jobs()
+            _cancel([job for job in jobs if slurm_queue.is_held(seen.get(job))])
             alive = [job for job in jobs if not slurm_queue.is_over(seen.get(job))]
             if jobs and not alive:
                 submission.discard()
             found += [
-                FollowedJob(job, jobs[job], submission.folder, wanted)
+                FollowedJob(
+                    job, jobs[job], submission.folder, wanted, submitted=submission.submitted
+                )
                 for job in alive
                 if any(cell.id in wanted for cell in jobs[job])
             ]
@@ -161,6 +164,7 @@ class _Queue:
         seen = slurm_queue.queued_jobs()
         if seen is None:
             return {}
+        _cancel([job.id for job in jobs if slurm_queue.is_held(seen.get(job.id))])
         return {
             job.id: slurm_queue.end_of(job.id, seen.get(job.id), job.folder / f"{job.id}_0_log.out")
             for job in jobs
@@ -169,7 +173,12 @@ class _Queue:
 
     def cancel(self, jobs: Collection[FollowedJob]) -> None:
         """Cancel jobs."""
-        subprocess.run(["scancel", *(job.id for job in jobs)], check=False)
+        _cancel([job.id for job in jobs])
+
+
+def _cancel(jobs: Sequence[str]) -> None:
+    if jobs:
+        subprocess.run(["scancel", *jobs], check=False)
 
 
 def _parameters(options: SlurmOptions, request: RunRequest, jobs: int) -> dict[str, Any]:

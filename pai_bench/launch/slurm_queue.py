@@ -54,9 +54,14 @@ def queued_jobs() -> dict[str, QueuedJob] | None:
     return jobs
 
 
+def is_held(job: QueuedJob | None) -> bool:
+    """Whether the queue holds a job back because it could not start it."""
+    return job is not None and "requeued held" in job.reason.replace("_", " ")
+
+
 def is_over(job: QueuedJob | None) -> bool:
-    """Whether a job has ended, or can never start."""
-    return job is None or job.state in ENDS or "held" in job.reason
+    """Whether a job has ended, or never starts."""
+    return job is None or job.state in ENDS or is_held(job)
 
 
 def end_of(job: str, seen: QueuedJob | None, log: Path) -> JobEnd:
@@ -67,7 +72,7 @@ def end_of(job: str, seen: QueuedJob | None, log: Path) -> JobEnd:
         seen: What squeue says, if anything.
         log: What it wrote.
     """
-    if seen and "held" in seen.reason:
+    if seen and is_held(seen):
         return JobEnd("faulty", f"the queue cannot start it ({seen.reason}), see {log}")
     state, code = _state_and_code(job)
     if state == "CANCELLED":

@@ -53,6 +53,11 @@ class Submission:
         with atomic_write(self.folder / _JOBS) as beside:
             beside.write_text(json.dumps(jobs), encoding="ascii")
 
+    @property
+    def submitted(self) -> float:
+        """When that was, by the clock of the disk."""
+        return (self.folder / _JOBS).stat().st_mtime
+
     def jobs(self) -> dict[str, Bundle]:
         """The bundle of each job, by its id; none where that has not been written down."""
         try:

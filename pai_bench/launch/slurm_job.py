@@ -1,4 +1,4 @@
-"""One bundle as a job of a queue: what runs on the machine that the queue chose."""
+"""One bundle as a job of Slurm: what runs on the machine that the queue chose."""
 
 from __future__ import annotations
 
