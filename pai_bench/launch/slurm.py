@@ -11,6 +11,7 @@ import importlib.util
 import io
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -76,6 +77,8 @@ class Slurm:
     def detached(self) -> str:
         """Say what goes on without this process."""
         jobs = self._follower.jobs if self._follower else {}
+        if not jobs:
+            return "the same command resumes"
         arrays = " ".join(dict.fromkeys(job.partition("_")[0] for job in jobs))
         return (
             f"{len(jobs)} jobs go on in the queue: the same command comes back to them, "
@@ -146,7 +149,7 @@ class _Queue:
         submission = Submission.new(self._folder, self._request, bundles)
         folder = submission.folder.resolve()
         calls = [BundleJob(str(folder), index) for index in range(len(bundles))]
-        with _environment(self._request.environment):
+        with _submitting(self._request.environment):
             executor = submitit.SlurmExecutor(folder, max_num_timeout=REQUEUES)
             executor.update_parameters(**_parameters(self._options, self._request, self._jobs))
             try:
@@ -155,7 +158,7 @@ class _Queue:
                 submission.discard()
                 said = str(error).strip().splitlines()[:1]
                 raise BenchError(f"launcher slurm: {' '.join(said)}") from error
-        submission.note_jobs([job.job_id for job in jobs])
+            submission.note_jobs([job.job_id for job in jobs])
         pairs = zip(jobs, bundles, strict=True)
         return [FollowedJob(job.job_id, bundle, folder) for job, bundle in pairs]
 
@@ -203,18 +206,21 @@ def _parameters(options: SlurmOptions, request: RunRequest, jobs: int) -> dict[s
 
 
 @contextlib.contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+def _submitting(variables: Mapping[str, str]) -> Iterator[None]:
     """Let jobs have the environment of the request: sbatch hands on that of its process.
 
     Without what Slurm set, where this process is in a job itself. What sbatch says comes in errors.
+    Ctrl-C waits: jobs that are in the queue, and are not written down, nobody would come back to.
     """
     before = dict(os.environ)
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.clear()
     os.environ.update({k: v for k, v in variables.items() if _is_handed_on(k)})
     try:
         with contextlib.redirect_stderr(io.StringIO()):
             yield
     finally:
+        signal.signal(signal.SIGINT, handler)
         os.environ.clear()
         os.environ.update(before)
 

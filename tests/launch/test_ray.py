@@ -13,7 +13,7 @@ from pai_bench.core.errors import BenchError
 from pai_bench.core.hardware import Hardware
 from pai_bench.experiment.bundle import Bundle
 from pai_bench.launch import ray as ray_launcher
-from pai_bench.launch.events import Finished
+from pai_bench.launch.events import Finished, Started
 from pai_bench.launch.launcher import load_launcher
 from pai_bench.launch.ray import Ray
 from pai_bench.launch.request import RunRequest
@@ -101,7 +101,7 @@ def test_a_worker_that_is_killed_goes_on_and_the_results_are_the_same_bits(asked
 
 def test_tasks_end_with_the_iterator(asked):
     with contextlib.closing(Ray().launch(asked, 1)) as events:
-        next(event for event in events if isinstance(event, Progress))
+        next(event for event in events if isinstance(event, Started))
         running = [process for task in tasks() for process in (task, *descendants(task))]
         assert len(running) > 1
     deadline = time.monotonic() + 10

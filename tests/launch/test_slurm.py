@@ -230,6 +230,6 @@ def test_options_are_those_of_sbatch(settings, tmp_path):
 def test_the_environment_is_that_of_the_request(monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "1")
     before = dict(os.environ)
-    with slurm._environment({"A": "1", "SLURM_JOB_ID": "2", "SLURM_CONF": "x"}):
+    with slurm._submitting({"A": "1", "SLURM_JOB_ID": "2", "SLURM_CONF": "x"}):
         assert dict(os.environ) == {"A": "1", "SLURM_CONF": "x"}
     assert dict(os.environ) == before
