@@ -14,6 +14,7 @@ from pai_bench.cli import results
 from pai_bench.cli.context import Arguments, Context
 from pai_bench.cli.parser import build_parser
 from pai_bench.config import loader
+from pai_bench.config.overrides import with_launcher_options
 from pai_bench.core.environment import set_command_line
 from pai_bench.core.errors import BenchError
 from pai_bench.core.machine import machine_fault
@@ -34,8 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refused(error)
     except (OSError, MemoryError) as error:
         return _refused(machine_fault(error) or error)
-    except KeyboardInterrupt:
-        print("\ninterrupted: what is done is stored; the same command resumes", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        detail = str(interrupt) or "the same command resumes"
+        print(f"\ninterrupted: what is done is stored; {detail}", file=sys.stderr)
         return 130
 
 
@@ -48,6 +50,8 @@ def _context(parsed: Arguments) -> Context:
     plugins = tuple(path.resolve() for path in parsed.plugin)
     methods = registry.available(plugins)
     settings = extend(loader.load(parsed.config, methods), plugins)
+    if "launcher_options" in parsed:
+        settings = with_launcher_options(settings, parsed.launcher, parsed.launcher_options)
     runs = parsed.runs or [Path("runs")]
     if len(runs) > 1 and parsed.command is not results.claims:
         raise BenchError("--runs: only `pai-bench claims` reads several folders")

@@ -249,8 +249,14 @@ def _execution(sub: _Parser) -> None:
         help="networks trained as one; auto: on a CPU the same bit by bit (benchmark.yaml)",
     )  # fmt: skip
     sub.add_argument(
-        "--launcher", default=LOCAL, help="where cells run: local, or that of a package (local)"
-    )
+        "--launcher", default=LOCAL,
+        help="where cells run: local, slurm, ray, or that of a package (local)",
+    )  # fmt: skip
+    sub.add_argument(
+        "--launcher-option", dest="launcher_options", action="append", default=[],
+        metavar="KEY=VALUE",
+        help="another value of an option of the launcher (benchmark.yaml); may be given again",
+    )  # fmt: skip
     sub.add_argument(
         "--budget", type=_seconds, default=math.inf, metavar="TIME",
         help="stop in time, as 9m or 1h30m; what decides claims runs first",

@@ -92,7 +92,7 @@ def run_cells(
     deadline = time.time() + parsed.budget
     _check_network(context.settings, suite)
     request = replace(_run_request(context, parsed, suite, cells), deadline=deadline)
-    jobs = run.number_of_jobs(request, parsed.jobs)
+    jobs = run.number_of_jobs(request, parsed.jobs, parsed.launcher)
     context.console.print(f"{title}: {len(cells)} cells, {jobs} side by side", highlight=False)
     stack = parsed.stack or context.settings.stack
     tally = run.run(request, jobs, context.console, parsed.retry_failed, parsed.launcher, stack)

@@ -1,10 +1,11 @@
-"""What runs where."""
+"""What runs where, and what waits in the queues of clusters."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich.table import Table
+from rich.text import Text
 
 from pai_bench.cli.context import Arguments, Context, say
 from pai_bench.config.overrides import with_overrides
@@ -13,6 +14,8 @@ from pai_bench.experiment import grid
 from pai_bench.experiment.cell import Cell
 from pai_bench.launch import status as launch_status
 from pai_bench.launch.display import duration
+from pai_bench.launch.launcher import ClusterLauncher, launchers, load_launcher
+from pai_bench.launch.queued import QueuedJob
 from pai_bench.launch.status import Running, SuiteStatus
 
 
@@ -20,7 +23,8 @@ def status(context: Context, parsed: Arguments) -> int:
     """Show what is done, what runs where and what waits, while it runs or not."""
     found = launch_status.running(context.runs)
     suites = launch_status.suites_of(context.runs, found)
-    if not suites:
+    queued = list(_queued(context))
+    if not suites and not queued:
         say(context, "status", f"nothing has run in {context.runs}/, and nothing runs")
         return 0
     counted = [
@@ -30,7 +34,29 @@ def status(context: Context, parsed: Arguments) -> int:
     context.console.print(_table(counted))
     for one in found:
         say(context, "ended" if one.has_died else "running", _line(one))
+    if queued:
+        context.console.print(_queue(queued))
     return 0
+
+
+def _queued(context: Context) -> Iterator[QueuedJob]:
+    """Jobs of the launchers that have left something in this folder."""
+    for name in launchers():
+        if any(context.runs.glob(f"*/.{name}")):
+            launcher = load_launcher(name)
+            if isinstance(launcher, ClusterLauncher):
+                yield from launcher.queue(context.runs)
+
+
+def _queue(jobs: Sequence[QueuedJob]) -> Table:
+    table = Table(title=f"{len(jobs)} jobs in a queue", title_justify="left")
+    for heading in ("job", "state", "node", "for", "suite", "trains", "because"):
+        table.add_column(heading)
+    for job in jobs:
+        said = "" if job.reason == "None" else job.reason
+        words = job.id, job.state, job.node, job.elapsed, job.suite, str(job.bundle), said
+        table.add_row(*map(Text, words))
+    return table
 
 
 def _planned(context: Context, suite: str) -> Sequence[Cell] | None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
 
 from pai_bench.config.document import Loader
+from pai_bench.config.launchers import Launchers
 from pai_bench.config.scaling import scale_schedule
 from pai_bench.config.schema import Benchmark, Network, Recipe
+from pai_bench.config.settings import Settings
 from pai_bench.core import import_utils
 from pai_bench.core.errors import BenchError, check_name, first_line, unknown
+
+_Any = TypeVar("_Any", bound=Settings)
 
 
 def with_overrides(settings: Benchmark, name: str) -> Benchmark:
@@ -61,10 +65,14 @@ def _pair(name: str, change: str) -> tuple[str, Any]:
     key, equals, value = change.partition("=")
     if not (key and equals and value):
         raise BenchError(f'suite {name}: write changes as +KEY=VALUE, not "+{change}"')
+    return key, _value(name, key, value)
+
+
+def _value(where: str, key: str, text: str) -> Any:
     try:
-        return key, yaml.load(value, Loader)
+        return yaml.load(text, Loader)
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        raise BenchError(f"{name}: {key}: cannot be read: {first_line(error)}") from None
+        raise BenchError(f"{where}: {key}: cannot be read: {first_line(error)}") from None
 
 
 def changed_recipe(recipe: Recipe, changes: Mapping[str, Any], where: str) -> Recipe:
@@ -77,9 +85,37 @@ def changed_recipe(recipe: Recipe, changes: Mapping[str, Any], where: str) -> Re
                 ["network", "data", "validation", "length", *Recipe.model_fields],
                 f"{where}: ",
             )
-    fields = {**recipe.model_dump(mode="json"), **changes}
+    return _changed(recipe, changes, where)
+
+
+def with_launcher_options(settings: Benchmark, launcher: str, options: Sequence[str]) -> Benchmark:
+    """Change options of a launcher, each given as `KEY=VALUE`.
+
+    Raises BenchError for a launcher without options, an unknown key, or an impossible value.
+    """
+    if not options:
+        return settings
+    where = f"launcher {launcher}"
+    known = getattr(settings.launchers, launcher, None)
+    if launcher not in Launchers.model_fields or known is None:
+        names = " and ".join(Launchers.model_fields)
+        raise BenchError(f"{where}: it has no options; {names} have some")
+    changes: dict[str, Any] = {}
+    for option in options:
+        key, _, value = option.partition("=")
+        if key not in type(known).model_fields:
+            raise unknown("option", key, type(known).model_fields, f"{where}: ")
+        changes[key] = _value(where, key, value)
+    changed = {launcher: _changed(known, changes, where)}
+    launchers = settings.launchers.model_copy(update=changed)
+    return settings.model_copy(update={"launchers": launchers})
+
+
+def _changed(settings: _Any, changes: Mapping[str, Any], where: str) -> _Any:
+    """Change keys of settings; a wrong value is one line that begins with `where`."""
+    fields = {**settings.model_dump(mode="json"), **changes}
     try:
-        return Recipe.model_validate_json(json.dumps(fields, default=str))
+        return type(settings).model_validate_json(json.dumps(fields, default=str))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))

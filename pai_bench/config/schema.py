@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AliasChoices, Field, field_validator, model_validator
+
+from pai_bench.config.launchers import Launchers
+from pai_bench.config.settings import Settings
 
 Density = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
@@ -13,12 +16,6 @@ NonEmpty = Annotated[tuple[float, ...], Field(min_length=1)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Range = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
-
-
-class Settings(BaseModel):
-    """Base of all settings: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Data(Settings):
@@ -33,7 +30,7 @@ class Data(Settings):
     revision: str | None = None
     subset: str | None = None
     """Folder of the repository that holds the files (`cropped_digits` of SVHN)."""
-    files: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = {}
+    files: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(default_factory=dict)
     """SHA-256 of the hub's own files, where it is known: path in the repository -> digest."""
     gated: bool = False
     """True where the hub asks for an account that has accepted the data set's terms."""
@@ -91,7 +88,7 @@ class Network(Settings):
     version: Positive = 1
     papers: tuple[str, ...] = ()
     """Papers of the benchmark that use it."""
-    macs: dict[str, Positive] = {}
+    macs: dict[str, Positive] = Field(default_factory=dict)
     """Data set -> multiply-accumulates of one forward pass of one image, for cost estimates."""
 
 
@@ -257,10 +254,12 @@ class Benchmark(Settings):
     networks: dict[str, Network]
     recipes: dict[str, Recipe]
     suites: dict[str, Suite]
-    papers: dict[str, Paper] = {}
-    campaigns: dict[str, tuple[CampaignStep, ...]] = {}
+    papers: dict[str, Paper] = Field(default_factory=dict)
+    campaigns: dict[str, tuple[CampaignStep, ...]] = Field(default_factory=dict)
     """Runs in the order of what they may decide, for machines that are there for a short time."""
     wandb: Wandb = Wandb()
+    launchers: Launchers = Launchers()
+    """What a bundle is given on a cluster (`--launcher slurm`, `--launcher ray`)."""
 
     @field_validator("stack", mode="before")
     @classmethod

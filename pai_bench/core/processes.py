@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Collection
 from multiprocessing.connection import wait
 from threading import Event, Thread
 from typing import Any
@@ -31,6 +32,25 @@ def context() -> Any:
 def end_when_asked(*_signal: object) -> None:
     """Ask this process to end: its training writes a checkpoint first."""
     _asked_to_end.set()
+
+
+def end_on(signals: Collection[signal.Signals]) -> None:
+    """Ask this process to end as soon as one of these signals comes; to be called in main thread.
+
+    They are waited for in a thread, and blocked in all others. Lightning's handler of SIGTERM,
+    which would end a training between two evaluations, does not see them, and processes that load
+    data, which inherit what is blocked, outlive them.
+    """
+    for number in signals:  # For threads that were there before: nothing is blocked in these.
+        signal.signal(number, end_when_asked)
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    Thread(target=_wait_for, args=(signals,), daemon=True).start()
+
+
+def _wait_for(signals: Collection[signal.Signals]) -> None:
+    while True:
+        signal.sigwait(signals)
+        _asked_to_end.set()
 
 
 def is_asked_to_end() -> bool:

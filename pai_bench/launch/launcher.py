@@ -1,21 +1,27 @@
 """The protocol of launchers, and their registry.
 
 A launcher runs bundles where they are to be trained: in worker processes, or in the queue of a
-cluster. It calls `run_bundle` there and yields events. `local` is built in; installed packages add
-others by entry points of the group `pai_bench.launchers`, each naming a class `module:Class`.
+cluster. It calls `run_bundle` there and yields events. `local`, `slurm` and `ray` are built in;
+installed packages add others by entry points of the group `pai_bench.launchers`, each naming a
+class `module:Class`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, runtime_checkable
 
+from pai_bench.config.schema import Benchmark
 from pai_bench.core.errors import BenchError, first_line
+from pai_bench.core.hardware import Hardware
 from pai_bench.core.import_utils import resolve
 from pai_bench.core.registry import Registry
 from pai_bench.launch.events import Event
+from pai_bench.launch.queued import QueuedJob
 from pai_bench.launch.request import RunRequest
 
 GROUP = "pai_bench.launchers"
@@ -46,11 +52,47 @@ class Launcher(Protocol):
         """
 
 
+@runtime_checkable
+class ClusterLauncher(Launcher, Protocol):
+    """A launcher whose bundles run on other machines than this one."""
+
+    def hardware(self, settings: Benchmark, asked: Hardware) -> Hardware:
+        """Tell what bundles run on there, where any hardware was asked for.
+
+        Raises:
+            BenchError: What was asked for is not what they are given.
+        """
+
+    def number_of_jobs(self, settings: Benchmark, asked: int) -> int:
+        """Tell how many bundles run at a time, where `asked` is 0 if nothing was said."""
+
+    def detached(self) -> str:
+        """Say, after an interrupt, what goes on without this process."""
+
+    def queue(self, runs: Path) -> list[QueuedJob]:
+        """List the jobs of a folder of results that wait or run."""
+
+
+def hardware_of(launcher: str, gpus: int, asked: Hardware) -> Hardware:
+    """Choose GPUs or processors by what a bundle is given; raise BenchError if that is not asked.
+
+    >>> hardware_of("slurm", 1, Hardware()).accelerator
+    'gpu'
+    """
+    given = "gpu" if gpus else "cpu"
+    if asked.accelerator not in ("auto", given):
+        key = f"{launcher}.gpus is {gpus}"
+        raise BenchError(f"--accelerator {asked.accelerator}: a bundle gets none there ({key})")
+    return replace(asked, accelerator=given)
+
+
 @cache
 def launchers() -> Registry[str]:
     """Return the registry of launchers; listing them does not import them."""
     registry = Registry[str]("launcher")
     _declare(registry, LOCAL, "worker processes on this machine", "pai_bench.launch.local:Local")
+    _declare(registry, "slurm", "jobs of a Slurm cluster", "pai_bench.launch.slurm:Slurm")
+    _declare(registry, "ray", "tasks of a Ray cluster", "pai_bench.launch.ray:Ray")
     for point in entry_points(group=GROUP):
         _declare(registry, point.name, f"of {point.module}", point.value, required=False)
     return registry

@@ -49,12 +49,20 @@ class _Worker:
 
 
 class Local:
-    """Runs bundles in worker processes; on a machine with GPUs each uses one of them."""
+    """Runs bundles in worker processes; on a machine with GPUs each uses one of them.
+
+    Args:
+        logs: Folder that their output goes to; that of the suite's results unless given.
+    """
+
+    def __init__(self, logs: Path | None = None) -> None:
+        self._logs = logs
 
     def launch(self, request: RunRequest, jobs: int) -> Generator[Event]:
         """Run all bundles of `request` in `jobs` workers (see `launcher.Launcher`)."""
         waiting = deque(request.bundles)
-        workers = [_start(request, index) for index in range(min(max(1, jobs), len(waiting)))]
+        logs = self._logs or request.runs / request.suite
+        workers = [_start(request, index, logs) for index in range(min(max(1, jobs), len(waiting)))]
         try:
             while waiting or any(worker.bundle for worker in workers):
                 if time.time() >= request.deadline:
@@ -62,7 +70,7 @@ class Local:
                 for index, worker in enumerate(workers):
                     if worker.bundle is None and waiting:
                         if not worker.process.is_alive():
-                            workers[index] = worker = _start(request, index)
+                            workers[index] = worker = _start(request, index, logs)
                         worker.bundle = waiting.popleft()
                         worker.unfinished = len(worker.bundle)
                         worker.pipe.send(worker.bundle)
@@ -146,12 +154,13 @@ def _cause_of_death(code: int | None, log: Path) -> str:
     return f"the worker ended with exit code {code} before the cell did"
 
 
-def _start(request: RunRequest, index: int) -> _Worker:
+def _start(request: RunRequest, index: int, logs: Path) -> _Worker:
+    log = logs / f".worker-{index}.log"
     context = processes.context()
     pipe, worker_pipe = context.Pipe()
     own_request = replace(request, bundles=(), hardware=share(request.hardware, index))
     process = context.Process(
-        target=_work, args=(worker_pipe, own_request, index), name=f"worker-{index}"
+        target=_work, args=(worker_pipe, own_request, log), name=f"worker-{index}"
     )
     # Workers inherit that SIGINT is ignored: this process alone handles an interrupt.
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -160,7 +169,7 @@ def _start(request: RunRequest, index: int) -> _Worker:
     finally:
         signal.signal(signal.SIGINT, handler)
     worker_pipe.close()
-    return _Worker(process, pipe, log=_log(request, index))
+    return _Worker(process, pipe, log=log)
 
 
 def _stop(workers: list[_Worker]) -> None:
@@ -178,11 +187,11 @@ def _stop(workers: list[_Worker]) -> None:
             worker.process.kill()
 
 
-def _work(pipe: Connection, request: RunRequest, index: int) -> None:
+def _work(pipe: Connection, request: RunRequest, log: Path) -> None:
     """Main loop of a worker: receive a bundle, run it, send events; end when the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        _write_output_to(_log(request, index))
+        _write_output_to(log)
     except OSError as error:
         return pipe.send(Rejected(pipe.recv(), str(fault_of_writing(error, request.runs))))
     processes.exit_with_parent()
@@ -201,10 +210,6 @@ def _work(pipe: Connection, request: RunRequest, index: int) -> None:
         except (EOFError, OSError):
             return None
         run_bundle(request, bundle, request.hardware, emit)
-
-
-def _log(request: RunRequest, index: int) -> Path:
-    return request.runs / request.suite / f".worker-{index}.log"
 
 
 def _write_output_to(path: Path) -> None:

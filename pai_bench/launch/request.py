@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from pai_bench.config.schema import Benchmark
 from pai_bench.core import environment
@@ -24,6 +25,8 @@ class RunRequest:
     Workers take environment and command line from here, not from the process that starts them,
     which may be another program on another machine.
     """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"ser_json_inf_nan": "constants"}
 
     suite: str
     bundles: tuple[Bundle, ...]

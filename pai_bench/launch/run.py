@@ -19,7 +19,7 @@ from pai_bench.experiment.cost import assumed_seconds
 from pai_bench.launch.bundling import Stack, bundle_size, bundled, is_stacked
 from pai_bench.launch.display import ProgressDisplay
 from pai_bench.launch.events import Event, Finished
-from pai_bench.launch.launcher import LOCAL, load_launcher
+from pai_bench.launch.launcher import LOCAL, ClusterLauncher, Launcher, load_launcher
 from pai_bench.launch.pending import PendingCells
 from pai_bench.launch.request import RunRequest
 from pai_bench.registry import methods as registry
@@ -75,6 +75,10 @@ def run(
         BenchError: The data set cannot be loaded, the launcher is unknown, or the hardware is not
             available.
     """
+    way = load_launcher(launcher)
+    if isinstance(way, ClusterLauncher):
+        hardware = way.hardware(request.settings, request.hardware)
+        request = replace(request, hardware=hardware)
     if request.settings.portable:
         chosen = portable.choose(request.settings.threads)
         request = replace(request, environment={**request.environment, **chosen})
@@ -89,13 +93,24 @@ def run(
     done = Counter[bool]()
     if todo:
         _prepare_data(pending.cells[0], request.settings, console)
-        passes = _Passes(request, pending, jobs, launcher, stack)
-        with ProgressDisplay(console, pending.cells, passes.cost) as display:
+        passes = _Passes(request, pending, jobs, way, stack)
+        with ProgressDisplay(console, pending.cells, passes.cost) as display, _detachable(way):
             done.update(passes.run(display))
     failed = sum(status == "failed" for status in _statuses(request, store).values())
     stored, left = len(request.cells) - todo, todo - done.total()
     seconds = time.monotonic() - started
     return Tally(done[False], stored, copied, failed, seconds, left, done[True])
+
+
+@contextlib.contextmanager
+def _detachable(way: Launcher) -> Iterator[None]:
+    """Let an interrupt say what goes on elsewhere without this process."""
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        if isinstance(way, ClusterLauncher):
+            raise KeyboardInterrupt(way.detached()) from interrupt
+        raise
 
 
 def _statuses(request: RunRequest, store: Store) -> dict[str, str | None]:
@@ -111,10 +126,10 @@ class _Passes:
     """Launches the pending cells that nobody trains, as often as there are some."""
 
     def __init__(
-        self, request: RunRequest, pending: PendingCells, jobs: int, launcher: str, stack: Stack
+        self, request: RunRequest, pending: PendingCells, jobs: int, way: Launcher, stack: Stack
     ) -> None:
         self._request, self._pending, self._jobs = request, pending, jobs
-        self._launcher = load_launcher(launcher)
+        self._launcher = way
         self._stacked = is_stacked(stack, request.hardware)
         self._size = bundle_size(
             pending.cells[0], stack, request.hardware, request.settings, self._budget()
@@ -184,11 +199,16 @@ def _prepare_data(cell: Cell, settings: Benchmark, console: Console) -> None:
     sources.load(cell.data, data, settings.mirror)
 
 
-def number_of_jobs(request: RunRequest, asked: int = 0) -> int:
+def number_of_jobs(request: RunRequest, asked: int = 0, launcher: str = LOCAL) -> int:
     """Number of workers: what was asked for; else one per core, or one on other accelerators.
 
-    On GPUs at most one each: processes that share one take turns, and gain nothing.
+    On GPUs at most one each: processes that share one take turns, and gain nothing. A cluster has
+    its own number.
     """
+    if launcher != LOCAL:
+        way = load_launcher(launcher)
+        if isinstance(way, ClusterLauncher):
+            return way.number_of_jobs(request.settings, asked)
     if request.hardware.is_distributed and not asked:
         return 1
     if gpus := gpus_of(request.hardware):

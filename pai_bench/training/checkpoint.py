@@ -39,7 +39,8 @@ class Halt(Exception):
 
 
 class OutOfTime(Halt):
-    """The time budget of a run is spent; a checkpoint has been written."""
+    """The time budget of a run is spent, or a queue wants its machine back; a checkpoint has been
+    written."""
 
 
 class LeaseLost(Halt):

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import torch
 
-from pai_bench.core import environment
+from pai_bench.core import environment, processes
 from pai_bench.core.errors import BenchError, first_line
 from pai_bench.core.machine import machine_fault
 from pai_bench.store.result import Result
-from pai_bench.training.checkpoint import Halt
+from pai_bench.training.checkpoint import Halt, OutOfTime
 from pai_bench.training.outcome import Outcome
 
 
@@ -34,11 +34,15 @@ def failure_of(error: BaseException) -> Failure:
 
     Raises:
         KeyboardInterrupt: It was one: Lightning turns Ctrl-C into an exit.
-        Halt: It was that: nothing has failed.
+        Halt: It was that, or came when the training was to stop: nothing has failed.
         MachineFault: The machine failed, which says nothing about what was trained.
     """
     if isinstance(error, Halt):
         raise error
+    if (
+        processes.is_asked_to_end()
+    ):  # The queue has ended processes that it was loading data by, say.
+        raise OutOfTime from error
     if isinstance(error.__context__, KeyboardInterrupt):
         raise KeyboardInterrupt from error
     if fault := machine_fault(error):

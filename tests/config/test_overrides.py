@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from pai_bench.config.overrides import with_overrides
+from pai_bench.config.overrides import with_launcher_options, with_overrides
 from pai_bench.core.errors import BenchError
 from pai_bench.experiment import grid
 
@@ -90,3 +90,36 @@ def test_a_network_of_ones_own_is_known_by_its_file(settings, methods, own_netwo
     assert cells(settings, methods, "quick+network=mynets:build").id == cell.id
     own_network.write_text("def build(shape, classes): return None\n")
     assert cells(settings, methods, "quick+network=mynets:build").id != cell.id
+
+
+def test_options_of_a_launcher_are_changed_and_nothing_else_is(settings):
+    asked = ("partition=gpu", "minutes=5", "setup=[module load cuda]", "options={constraint: a}")
+    changed = with_launcher_options(settings, "slurm", asked)
+    slurm = changed.launchers.slurm
+    assert (slurm.partition, slurm.minutes, slurm.gpus) == ("gpu", 5, 0)
+    assert (slurm.setup, slurm.options) == (("module load cuda",), {"constraint": "a"})
+    assert changed.launchers.ray == settings.launchers.ray
+    assert with_launcher_options(settings, "local", ()) is settings
+
+
+@pytest.mark.parametrize(
+    ("launcher", "option", "said"),
+    [
+        ("local", "gpus=1", "launcher local: it has no options; slurm and ray have some"),
+        ("model_dump", "gpus=1", "launcher model_dump: it has no options"),
+        ("slurm", "partitoin=x", 'unknown option "partitoin"; did you mean "partition"'),
+        ("slurm", "minutes", "launcher slurm: minutes: input should be a valid integer"),
+        ("slurm", "minutes=soon", "launcher slurm: minutes: input should be a valid integer"),
+        ("slurm", "gpus=-1", "launcher slurm: gpus: input should be greater than or equal to 0"),
+        ("slurm", 'setup=["a\\nb"]', "launcher slurm: setup.0: string should match"),
+        ("slurm", "partition=a b", "launcher slurm: partition: string should match"),
+        ("slurm", "options={'a b': c}", "launcher slurm: options"),
+        ("slurm", "setup=[", "launcher slurm: setup: cannot be read"),
+        ("ray", "minutes=1", 'launcher ray: unknown option "minutes"'),
+    ],
+)
+def test_a_wrong_option_of_a_launcher_is_one_line(settings, launcher, option, said):
+    with pytest.raises(BenchError) as raised:
+        with_launcher_options(settings, launcher, [option])
+    assert said in str(raised.value)
+    assert "\n" not in str(raised.value)

@@ -110,6 +110,15 @@ campaigns:
 wandb:
   project: pai-bench
   mode: auto
+launchers:
+  slurm:
+    partition: gpu
+    minutes: 60
+    gpus: 1
+    memory_gb: 8
+    setup: [module load cuda]
+    options: {constraint: a100}
+  ray: {address: "10.0.0.1:6379", cpus: 2, jobs: 4}
 """
 
 
@@ -132,9 +141,9 @@ COMMANDS = (
 OPTIONS = (
     "--methods", "--densities", "--seeds", "--sanity-check", "--network", "--data", "--set",
     "--validation", "--precision", "--jobs", "--accelerator", "--devices", "--strategy",
-    "--accumulate", "--stack", "--launcher", "--budget", "--wandb", "--suite", "--paper",
-    "--format", "--output", "--runs", "--config", "--plugin", "--rerun", "--json", "--bibtex",
-    "--nothing", "-x", "--",
+    "--accumulate", "--stack", "--launcher", "--launcher-option", "--budget", "--wandb", "--suite",
+    "--paper", "--format", "--output", "--runs", "--config", "--plugin", "--rerun", "--json",
+    "--bibtex", "--nothing", "-x", "--",
 )  # fmt: skip
 ARGUMENTS = tuple(text for text in TEXTS if text not in ("\x00", "\ud800"))
 """What a system passes on to a command."""
@@ -145,7 +154,8 @@ OPTION_VALUES = (
     "holdout=.9999", "lenet-5", "digits", "gpu", "9m", "1h1h", "99999999999999h", "no.such:thing",
     "os.path:join", "json:loads", "nowhere.py", "a,b", "{}", "&a [*a]",
     "milestones=" + "[" * DEEP, "recipe=x", "clip_at=1", "warmup=-1", "schedule=step", "0.1e",
-    "runs",
+    "runs", "slurm", "ray", "minutes=5", "gpus=-1", "setup=[a\nb]", "options={a: b}",
+    "memory_gb=.inf",
 )  # fmt: skip
 
 

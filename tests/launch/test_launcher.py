@@ -58,7 +58,7 @@ def test_an_installed_package_offers_a_launcher(monkeypatch):
     monkeypatch.setattr(launcher, "entry_points", lambda group: [Point] * (group == launcher.GROUP))
     launchers.cache_clear()
     try:
-        assert set(launchers()) == {"local", "here"}
+        assert set(launchers()) == {"local", "slurm", "ray", "here"}
         assert launchers().origin("here").endswith(":InThisProcess")
     finally:
         launchers.cache_clear()
