@@ -228,11 +228,18 @@ class TrainingCheckpoint(Checkpoint):
         with contextlib.suppress(OSError, RuntimeError):
             if distributed.rank() == 0:
                 with atomic_write(self._path, sync=True) as beside:
-                    # Not `trainer.save_checkpoint`: it lets ranks wait within, also for a failure.
-                    checkpoint = trainer._checkpoint_connector.dump_checkpoint()
-                    trainer.strategy.save_checkpoint(checkpoint, beside)
+                    _save(trainer, beside)
                     checkpoint_files.note_cells(self._runs, self._bundle)
         distributed.wait_for_all()
+
+
+def _save(trainer: pl.Trainer, beside: Path) -> None:
+    """Save a checkpoint from this rank alone: in the Trainer's method all wait for each other, for
+    ever where writing has failed."""
+    if distributed.ranks() == 1:
+        return trainer.save_checkpoint(beside)
+    checkpoint = trainer._checkpoint_connector.dump_checkpoint()
+    return trainer.strategy.save_checkpoint(checkpoint, beside)
 
 
 def _digest(path: Path) -> str:

@@ -208,11 +208,11 @@ def test_a_truncated_checkpoint_is_not_resumed(content, cell, interrupted, setti
 
 @pytest.mark.parametrize("error", [OSError("no space left"), RuntimeError("file write failed")])
 def test_a_full_disk_ends_no_training(error, cell, settings, tmp_path, monkeypatch):
-    def fails(_strategy, _checkpoint, path, *_args, **_kwargs):
+    def fails(_trainer, path, *_args, **_kwargs):
         path.write_bytes(b"a part")
         raise error
 
-    monkeypatch.setattr(pl.strategies.Strategy, "save_checkpoint", fails)
+    monkeypatch.setattr(pl.Trainer, "save_checkpoint", fails)
     found = fit.fit_cell(cell("snip", epochs=2), settings, runs=tmp_path)
     assert found.result.status == "done"
     assert not any((tmp_path / checkpoint_files.FOLDER).iterdir())
