@@ -152,6 +152,8 @@ def suspend(request, folder, chance):
             break
         os.kill(first, signal.SIGCONT)
         time.sleep(0.02)
+        if ended(first):
+            sys.exit("it was never seen in the midst of a training with a checkpoint")
     others = [start(request, f"host-{number}") for number in (1, 2)]
     while not all([ended(other) for other in others]):
         time.sleep(0.05)
