@@ -95,14 +95,30 @@ class SlurmCluster:
         return log.read_text()[-300:] if log.is_file() else "not a word"
 
     def stop(self):
-        """End all jobs and daemons."""
-        self._run("scancel", "--user=root", check=False)
-        self._run("scancel", "--user=root", "--signal=KILL", "--full", check=False)
+        """End all jobs and daemons, in this order: what they leave would write into the folder."""
+        if self.configuration.is_file():
+            self._run("scancel", "--user=root", check=False)
+            self._run("scancel", "--user=root", "--signal=KILL", "--full", check=False)
+            _wait(lambda: not self._run("squeue", "--noheader", check=False))
         for name in ("slurmd", "slurmctld", "munged"):
             pid = self.folder / f"{name}.pid"
             if pid.is_file():
-                os.kill(int(pid.read_text()), 15)
+                process = int(pid.read_text())
+                os.kill(process, 15)
+                _wait(lambda process=process: not _is_alive(process))
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _wait(is_so):
+    deadline = time.monotonic() + 10
+    while not is_so() and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+def _is_alive(process):
+    """Whether it runs; one that has ended stays in the table where nobody waits for it."""
+    status = Path(f"/proc/{process}/stat")
+    return status.is_file() and status.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 def _free_ports(number):
