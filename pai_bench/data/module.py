@@ -226,6 +226,8 @@ class InMemoryData(pl.LightningDataModule):
 
         Whatever the number of ranks, each image is augmented in the same way.
         """
+        if distributed.ranks() == 1:
+            return self.images.batch(index, augment)
         own = distributed.part(len(index))
         if isinstance(augment, Tensor):
             return self.images.batch(index[own], augment[own])
