@@ -21,11 +21,14 @@ from pai_bench.core.machine import MachineFault
 from pai_bench.experiment.bundle import Bundle
 from pai_bench.experiment.cell import Cell
 from pai_bench.launch import journal
+from pai_bench.launch.cell_leases import CellLeases, store_result
 from pai_bench.launch.events import Event, Finished, PutOff, Rejected, Started, Stopped
 from pai_bench.launch.journal import JournalReader
 from pai_bench.launch.queued import JobEnd
 from pai_bench.launch.request import RunRequest
 from pai_bench.store import checkpoint_files
+from pai_bench.store.lease import Leases, held
+from pai_bench.store.lease_watch import acquire_or_wait
 from pai_bench.store.result import FINISHED, Result
 from pai_bench.store.store import Store
 from pai_bench.training.progress import Progress
@@ -225,6 +228,14 @@ class Follower:
         return False
 
     def _failed(self, cell: Cell, reason: str) -> Iterator[Event]:
-        self._store.put(cell, Result("failed", reason))
-        yield Started(Bundle((cell,)))
-        yield Finished(cell, "failed", reason)
+        """Store a cell whose job has died as failed, as soon as the lease of the dead is free."""
+        bundle, until = Bundle((cell,)), time.monotonic() + 2 * self._request.settings.take_over
+        yield Started(bundle)
+        leases = Leases(self._request.runs, self._request.settings.take_over, self._request.suite)
+        lease = acquire_or_wait(leases, cell.id, lambda: time.monotonic() > until)
+        if lease is None:  # By now another process has taken it over.
+            yield PutOff(bundle, (cell,))
+            return
+        with held(lease):
+            taken = CellLeases(self._request, self._store, bundle, {cell.id: lease})
+            yield store_result(taken, cell, Result("failed", reason))

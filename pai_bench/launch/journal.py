@@ -72,7 +72,8 @@ def _encoded(event: Event) -> dict[str, Any]:
     if isinstance(event, Progress):
         return {**fields, "epoch": event.epoch, "epochs": event.epochs, "message": event.message}
     if isinstance(event, Finished):
-        return {**fields, "cell": event.cell.id, "status": event.status, "reason": event.reason}
+        said = {"status": event.status, "reason": event.reason, "by_others": event.by_others}
+        return {**fields, "cell": event.cell.id, **said}
     if isinstance(event, PutOff):
         return {**fields, "cells": [cell.id for cell in event.cells]}
     return {**fields, "reason": event.reason} if isinstance(event, Rejected) else fields

@@ -2,6 +2,7 @@
 
 import os
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -9,12 +10,13 @@ from pai_bench.core.hardware import Hardware
 from pai_bench.core.machine import MachineFault
 from pai_bench.experiment.bundle import Bundle, bundles
 from pai_bench.launch import follow, journal
-from pai_bench.launch.events import Finished, Rejected, Started, Stopped
+from pai_bench.launch.events import Finished, PutOff, Rejected, Started, Stopped
 from pai_bench.launch.follow import FollowedJob, Follower
 from pai_bench.launch.journal import JournalWriter
 from pai_bench.launch.queued import JobEnd
 from pai_bench.launch.request import RunRequest
 from pai_bench.store import checkpoint_files
+from pai_bench.store.lease import Leases
 from pai_bench.store.result import Result
 from pai_bench.store.store import Store
 
@@ -210,3 +212,29 @@ def test_results_count_that_the_journal_does_not_tell_of(asked, tmp_path):
 
     events, fault, _ = played(asked, tmp_path, stores, work=work)
     assert (kinds(events), fault) == (["Started", "Finished", "Finished"], None)
+
+
+def test_what_others_train_is_left_to_them(asked, tmp_path):
+    first, second = work = asked.bundles[0]
+
+    def puts_off(bundle, tell):
+        tell(PutOff(bundle, (second,)))
+        return trains(Bundle((first,)), tell)
+
+    events, fault, cluster = played(asked, tmp_path, puts_off, work=(work,))
+    assert fault is None
+    assert PutOff(work, (second,)) in events
+    assert [e.cell.id for e in events if isinstance(e, Finished)] == [first.id]
+    assert cluster.submitted == [work]
+
+
+def test_a_cell_whose_job_died_is_left_to_who_holds_its_lease(asked, tmp_path, monkeypatch):
+    asked = replace(asked, settings=asked.settings.model_copy(update={"take_over": 0.2}))
+    cell = asked.bundles[0].cells[0]
+    lease = Leases(asked.runs, 60.0, "quick").acquire(cell.id)
+    work = (Bundle((cell,)),)
+    events, fault, _ = played(asked, tmp_path, ends("died"), work=work)
+    assert fault is None
+    assert events[-1] == PutOff(work[0], (cell,))
+    assert Store(asked.runs, "quick").ids() == []
+    lease.release()

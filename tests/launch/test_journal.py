@@ -4,7 +4,7 @@ import pytest
 
 from pai_bench.experiment.bundle import Bundle
 from pai_bench.launch import journal
-from pai_bench.launch.events import Finished, Rejected, Started, Stopped
+from pai_bench.launch.events import Finished, PutOff, Rejected, Started, Stopped
 from pai_bench.launch.journal import JournalReader, JournalWriter
 from pai_bench.training.progress import Progress
 
@@ -19,7 +19,9 @@ def test_events_come_back_as_they_were_told(bundle, tmp_path):
     reader, writer = JournalReader(place, bundle), JournalWriter(place)
     assert list(reader.events()) == []
     first = [Started(bundle), Progress(bundle, 0, 5, "round 1"), Stopped(bundle)]
-    then = [Finished(bundle.cells[0], "failed", "because ½"), Rejected(bundle, "no disk")]
+    put_off = PutOff(bundle, bundle.cells[1:])
+    then = [Finished(bundle.cells[0], "failed", "because ½", by_others=True), put_off]
+    then += [Rejected(bundle, "no disk")]
     for events in (first, then):
         for event in events:
             writer.tell(event)

@@ -7,6 +7,7 @@ from pai_bench.core.hardware import Hardware
 from pai_bench.experiment.bundle import bundles
 from pai_bench.launch.request import RunRequest
 from pai_bench.launch.submission import Submission, submissions
+from pai_bench.store.lease import Leases
 
 
 def test_a_request_comes_back_whole_but_for_the_environment(quick, settings, tmp_path, monkeypatch):
@@ -36,3 +37,16 @@ def test_jobs_are_noted_and_found(quick, settings, tmp_path):
     assert found.jobs() == {"7_0": work[0], "7_1": work[1]}
     found.discard()
     assert list(submissions(tmp_path / ".slurm")) == []
+
+
+def test_what_may_be_taken_over_and_run_again_is_handed_on(quick, settings, tmp_path):
+    (cell,) = quick(methods=("dense",), seeds=(1,))
+    work = tuple(bundles([cell]))
+    Leases(tmp_path, suite="quick").acquire(cell.id)
+    dead = Leases(tmp_path, suite="quick").entries({cell.id})
+    asked = RunRequest(
+        "quick", work, settings, tmp_path.resolve(), Hardware(), dead=dead, failed={cell.id: "x"}
+    )
+    read = Submission.new(tmp_path / ".slurm", asked, work).request()
+    assert (read.dead, read.failed) == (dead, {cell.id: "x"})
+    assert dead[cell.id].name == cell.id
