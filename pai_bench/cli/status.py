@@ -13,9 +13,9 @@ from pai_bench.core.errors import BenchError
 from pai_bench.experiment import grid
 from pai_bench.experiment.cell import Cell
 from pai_bench.launch import status as launch_status
+from pai_bench.launch.cluster.queued import QueuedJob
 from pai_bench.launch.display import duration
 from pai_bench.launch.launcher import ClusterLauncher, launchers, load_launcher
-from pai_bench.launch.queued import QueuedJob
 from pai_bench.launch.status import Running, SuiteStatus
 
 

@@ -27,7 +27,7 @@ class ClusterOptions(Settings):
 
 
 class SlurmOptions(ClusterOptions):
-    """Options of jobs in a queue of Slurm (launch/slurm.py)."""
+    """Options of jobs in a queue of Slurm (launch/cluster/slurm.py)."""
 
     jobs: Count = 16
     """Bundles that run at a time, unless `--jobs` says so."""
@@ -45,7 +45,7 @@ class SlurmOptions(ClusterOptions):
 
 
 class RayOptions(ClusterOptions):
-    """Options of tasks on a cluster of Ray (launch/ray.py)."""
+    """Options of tasks on a cluster of Ray (launch/cluster/ray.py)."""
 
     jobs: Count | None = None
     """Bundles that run at a time, unless `--jobs` says so; as many as there is room for."""

@@ -20,8 +20,8 @@ from pai_bench.core.errors import BenchError, first_line
 from pai_bench.core.hardware import Hardware
 from pai_bench.core.import_utils import resolve
 from pai_bench.core.registry import Registry
+from pai_bench.launch.cluster.queued import QueuedJob
 from pai_bench.launch.events import Event
-from pai_bench.launch.queued import QueuedJob
 from pai_bench.launch.request import RunRequest
 
 GROUP = "pai_bench.launchers"
@@ -91,8 +91,8 @@ def launchers() -> Registry[str]:
     """Return the registry of launchers; listing them does not import them."""
     registry = Registry[str]("launcher")
     _declare(registry, LOCAL, "worker processes on this machine", "pai_bench.launch.local:Local")
-    _declare(registry, "slurm", "jobs of a Slurm cluster", "pai_bench.launch.slurm:Slurm")
-    _declare(registry, "ray", "tasks of a Ray cluster", "pai_bench.launch.ray:Ray")
+    _declare(registry, "slurm", "jobs of a Slurm cluster", "pai_bench.launch.cluster.slurm:Slurm")
+    _declare(registry, "ray", "tasks of a Ray cluster", "pai_bench.launch.cluster.ray:Ray")
     for point in entry_points(group=GROUP):
         _declare(registry, point.name, f"of {point.module}", point.value, required=False)
     return registry

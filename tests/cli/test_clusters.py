@@ -6,9 +6,9 @@ from pai_bench.core.hardware import Hardware
 from pai_bench.experiment.bundle import Bundle
 from pai_bench.experiment.cell import Cell
 from pai_bench.launch import launcher
+from pai_bench.launch.cluster.queued import QueuedJob
 from pai_bench.launch.events import Started
 from pai_bench.launch.launcher import ClusterLauncher, launchers, load_launcher
-from pai_bench.launch.queued import QueuedJob
 from pai_bench.store.store import Store
 
 ONE = ("run", "quick", "--methods", "snip", "--densities", "0.1", "--seeds", "1,2",

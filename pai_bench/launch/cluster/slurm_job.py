@@ -14,10 +14,10 @@ from typing import Any
 
 from pai_bench.core import environment, processes
 from pai_bench.core.hardware import share
-from pai_bench.launch import journal, slurm_queue
+from pai_bench.launch.cluster import journal, slurm_queue
+from pai_bench.launch.cluster.journal import JournalWriter
+from pai_bench.launch.cluster.submission import Submission
 from pai_bench.launch.events import Event, Started, Stopped
-from pai_bench.launch.journal import JournalWriter
-from pai_bench.launch.submission import Submission
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 """By which a queue says that it will end a job."""

@@ -13,7 +13,7 @@ import subprocess
 from pathlib import Path
 
 from pai_bench.core.machine import AGAIN
-from pai_bench.launch.queued import JobEnd, QueuedJob
+from pai_bench.launch.cluster.queued import JobEnd, QueuedJob
 
 LOST = ("PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "REVOKED", "COMPLETED")
 """States of jobs that may be submitted again. What is completed, but for its results, has given

@@ -23,14 +23,14 @@ from pai_bench.config.schema import Benchmark
 from pai_bench.core.errors import BenchError
 from pai_bench.core.hardware import Hardware
 from pai_bench.experiment.bundle import Bundle
-from pai_bench.launch import slurm_queue
+from pai_bench.launch.cluster import slurm_queue
+from pai_bench.launch.cluster.follow import FollowedJob, Follower
+from pai_bench.launch.cluster.queued import JobEnd, QueuedJob
+from pai_bench.launch.cluster.slurm_job import BundleJob
+from pai_bench.launch.cluster.submission import Submission, submissions
 from pai_bench.launch.events import Event
-from pai_bench.launch.follow import FollowedJob, Follower
 from pai_bench.launch.launcher import hardware_of
-from pai_bench.launch.queued import JobEnd, QueuedJob
 from pai_bench.launch.request import RunRequest
-from pai_bench.launch.slurm_job import BundleJob
-from pai_bench.launch.submission import Submission, submissions
 
 ARRAY = 1000
 """Jobs of an array: Slurm's own limit, unless a cluster has another one."""

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pai_bench.launch import slurm_queue
-from pai_bench.launch.queued import QueuedJob
+from pai_bench.launch.cluster import slurm_queue
+from pai_bench.launch.cluster.queued import QueuedJob
 
 SHOWN = "JobId=5 ArrayJobId=4 JobState={} Reason=None Requeue=1 DerivedExitCode=0:0 ExitCode={} X=y"
 

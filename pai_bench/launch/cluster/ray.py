@@ -26,13 +26,13 @@ from pai_bench.core.errors import BenchError, first_line
 from pai_bench.core.hardware import Hardware, available_cores, gpus_of
 from pai_bench.core.machine import AGAIN
 from pai_bench.experiment.bundle import Bundle
-from pai_bench.launch import journal
+from pai_bench.launch.cluster import journal
+from pai_bench.launch.cluster.follow import FollowedJob, Follower
+from pai_bench.launch.cluster.journal import JournalWriter
+from pai_bench.launch.cluster.queued import JobEnd, QueuedJob
 from pai_bench.launch.events import Event, Rejected
-from pai_bench.launch.follow import FollowedJob, Follower
-from pai_bench.launch.journal import JournalWriter
 from pai_bench.launch.launcher import hardware_of
 from pai_bench.launch.local import Local
-from pai_bench.launch.queued import JobEnd, QueuedJob
 from pai_bench.launch.request import RunRequest
 
 _NO_CLUSTER = "launcher ray: no cluster at"

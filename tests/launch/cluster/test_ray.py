@@ -12,10 +12,10 @@ import pytest
 from pai_bench.core.errors import BenchError
 from pai_bench.core.hardware import Hardware
 from pai_bench.experiment.bundle import Bundle
-from pai_bench.launch import ray as ray_launcher
+from pai_bench.launch.cluster import ray as ray_launcher
+from pai_bench.launch.cluster.ray import Ray
 from pai_bench.launch.events import Finished, Started
 from pai_bench.launch.launcher import load_launcher
-from pai_bench.launch.ray import Ray
 from pai_bench.launch.request import RunRequest
 from pai_bench.store.store import Store
 from pai_bench.training import fit

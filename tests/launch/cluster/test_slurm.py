@@ -11,11 +11,11 @@ import pytest
 from pai_bench.core.errors import BenchError
 from pai_bench.core.hardware import Hardware
 from pai_bench.experiment.bundle import Bundle, bundles
-from pai_bench.launch import follow, slurm
+from pai_bench.launch.cluster import follow, slurm
+from pai_bench.launch.cluster.slurm import Slurm
 from pai_bench.launch.events import Finished, Started
 from pai_bench.launch.launcher import hardware_of, load_launcher
 from pai_bench.launch.request import RunRequest
-from pai_bench.launch.slurm import Slurm
 from pai_bench.store import checkpoint_files
 from pai_bench.store.store import Store
 from pai_bench.training import fit

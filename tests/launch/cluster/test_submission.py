@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pai_bench.core.hardware import Hardware
 from pai_bench.experiment.bundle import bundles
+from pai_bench.launch.cluster.submission import Submission, submissions
 from pai_bench.launch.request import RunRequest
-from pai_bench.launch.submission import Submission, submissions
 from pai_bench.store.lease import Leases
 
 

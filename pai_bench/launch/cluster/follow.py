@@ -20,11 +20,11 @@ from typing import Protocol
 from pai_bench.core.machine import MachineFault
 from pai_bench.experiment.bundle import Bundle
 from pai_bench.experiment.cell import Cell
-from pai_bench.launch import journal
 from pai_bench.launch.cell_leases import CellLeases, store_result
+from pai_bench.launch.cluster import journal
+from pai_bench.launch.cluster.journal import JournalReader
+from pai_bench.launch.cluster.queued import JobEnd
 from pai_bench.launch.events import Event, Finished, PutOff, Rejected, Started, Stopped
-from pai_bench.launch.journal import JournalReader
-from pai_bench.launch.queued import JobEnd
 from pai_bench.launch.request import RunRequest
 from pai_bench.store import checkpoint_files
 from pai_bench.store.lease import Leases, held

@@ -3,9 +3,9 @@
 import pytest
 
 from pai_bench.experiment.bundle import Bundle
-from pai_bench.launch import journal
+from pai_bench.launch.cluster import journal
+from pai_bench.launch.cluster.journal import JournalReader, JournalWriter
 from pai_bench.launch.events import Finished, PutOff, Rejected, Started, Stopped
-from pai_bench.launch.journal import JournalReader, JournalWriter
 from pai_bench.training.progress import Progress
 
 

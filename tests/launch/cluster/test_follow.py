@@ -9,11 +9,11 @@ import pytest
 from pai_bench.core.hardware import Hardware
 from pai_bench.core.machine import MachineFault
 from pai_bench.experiment.bundle import Bundle, bundles
-from pai_bench.launch import follow, journal
+from pai_bench.launch.cluster import follow, journal
+from pai_bench.launch.cluster.follow import FollowedJob, Follower
+from pai_bench.launch.cluster.journal import JournalWriter
+from pai_bench.launch.cluster.queued import JobEnd
 from pai_bench.launch.events import Finished, PutOff, Rejected, Started, Stopped
-from pai_bench.launch.follow import FollowedJob, Follower
-from pai_bench.launch.journal import JournalWriter
-from pai_bench.launch.queued import JobEnd
 from pai_bench.launch.request import RunRequest
 from pai_bench.store import checkpoint_files
 from pai_bench.store.lease import Leases

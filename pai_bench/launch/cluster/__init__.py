@@ -1,0 +1,1 @@
+"""Launchers of clusters, Slurm and Ray: bundles as jobs that are followed from elsewhere."""
