@@ -27,6 +27,7 @@ from pai_bench.config import schema
 from pai_bench.core.errors import BenchError, did_you_mean
 from pai_bench.core.project import SETTINGS
 from pai_bench.launch.launcher import LOCAL
+from pai_bench.leaderboard.figures.kinds import COLUMNS, KINDS
 from pai_bench.leaderboard.formats import FORMATS
 
 
@@ -101,6 +102,18 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("suite", help="a suite with results")
     sub.add_argument("--format", default="csv", choices=FORMATS, help="(csv)")
     sub.add_argument("--output", type=Path, help="file to write (default: print it)")
+    sub = add(results.plot, "plot mnist --kind ranks --columns 2 --output ranks.pdf")
+    sub.add_argument("suite", help="a suite with results")
+    sub.add_argument("--output", type=Path, required=True, help="file to write: .pdf, .svg or .png")
+    sub.add_argument("--kind", default="accuracy", choices=KINDS, help="(accuracy)")
+    sub.add_argument("--columns", type=int, default=1, choices=COLUMNS, help="of a page (1)")
+    sub.add_argument(
+        "--methods", type=_lines, default=(), help="only these lines, as 'snip,random (scope=erk)'"
+    )
+    sub.add_argument(
+        "--densities", type=_numbers(float), default=(), help="only these, as 0.1,0.01"
+    )
+    sub.add_argument("--layer", default="", help="of a path: whose units are drawn (the first)")
     sub = add(results.claims, "claims rigl --runs runs")
     sub.add_argument("paper", nargs="?", help="a paper (default: all of them)")
     sub.add_argument("--json", action="store_true", help="every claim with all that it rests on")
@@ -293,6 +306,11 @@ def _devices(text: str) -> str:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(part for part in re.split(r"[,\s]+", text) if part)
+
+
+def _lines(text: str) -> tuple[str, ...]:
+    """Names of lines of a board, whose hyper-parameters have commas between them too."""
+    return tuple(name for part in re.split(r",(?![^(]*\))", text) if (name := part.strip()))
 
 
 def _sanity_checks(text: str) -> tuple[str, ...]:
