@@ -25,7 +25,7 @@ from pai_bench.cli import (
 )
 from pai_bench.config import schema
 from pai_bench.core.errors import BenchError, did_you_mean
-from pai_bench.core.project import SETTINGS
+from pai_bench.core.project import settings_file
 from pai_bench.launch.launcher import LOCAL
 from pai_bench.leaderboard.figures.kinds import COLUMNS, KINDS
 from pai_bench.leaderboard.formats import FORMATS
@@ -178,7 +178,7 @@ _MODES = ("auto", "online", "offline", "disabled")
 
 def _common(sub: _Parser) -> None:
     sub.add_argument(
-        "--config", type=Path, default=_settings(), metavar="FILE.yaml",
+        "--config", type=Path, default=settings_file(), metavar="FILE.yaml",
         help="settings (benchmark.yaml in this folder, else PaI-Bench's own)",
     )  # fmt: skip
     sub.add_argument(
@@ -188,11 +188,6 @@ def _common(sub: _Parser) -> None:
         "--plugin", type=Path, action="append", default=[], metavar="FILE.py",
         help="a file with methods of your own; may be given again",
     )  # fmt: skip
-
-
-def _settings() -> Path:
-    local = Path("benchmark.yaml")
-    return local if local.is_file() else SETTINGS
 
 
 def _choice(sub: _Parser) -> None:

@@ -12,7 +12,7 @@ from pai_bench.config import loader
 from pai_bench.config.overrides import with_overrides
 from pai_bench.config.schema import Benchmark
 from pai_bench.core.errors import BenchError
-from pai_bench.core.project import SETTINGS
+from pai_bench.core.project import settings_file
 from pai_bench.experiment.cell import Cell
 from pai_bench.experiment.cost import ordinary_images
 from pai_bench.leaderboard import export
@@ -43,7 +43,8 @@ def load_results(runs: str | Path = "runs", config: str | Path | None = None) ->
 
     Args:
         runs: Folder of results, as `pai-bench run` writes it: a folder for each suite.
-        config: Settings that the suites are in; those that come with PaI-Bench unless given.
+        config: Settings that the suites are in; unless given, benchmark.yaml in this folder, else
+            those that come with PaI-Bench.
             `metric.training-flops` is empty for a suite that they do not have.
 
     Returns:
@@ -62,7 +63,7 @@ def load_results(runs: str | Path = "runs", config: str | Path | None = None) ->
     """
     pd = _pandas("load_results")
     folder = _folder(runs)
-    settings = loader.load(Path(config or SETTINGS), methods.available())
+    settings = loader.load(Path(config or settings_file()), methods.available())
     rows = list(_rows(folder, settings))
     of_some = {name for row in rows for name in row}
     hyper = sorted(name for name in of_some if name.startswith("hyper."))
@@ -76,7 +77,8 @@ def board(suite: str, runs: str | Path = "runs", config: str | Path | None = Non
     Args:
         suite: A suite of the settings, with changes as in `quick+length=2` if need be.
         runs: Folder of results, as `pai-bench run` writes it.
-        config: Settings that the suite is in; those that come with PaI-Bench unless given.
+        config: Settings that the suite is in; unless given, benchmark.yaml in this folder, else
+            those that come with PaI-Bench.
 
     Returns:
         The columns of `pai-bench export`: means over `n` seeds with the ends of their 95 %
@@ -111,7 +113,8 @@ def compare(
         theirs: Another one.
         suite: A suite of the settings.
         runs: Folder of results, as `pai-bench run` writes it.
-        config: Settings that the suite is in; those that come with PaI-Bench unless given.
+        config: Settings that the suite is in; unless given, benchmark.yaml in this folder, else
+            those that come with PaI-Bench.
 
     Returns:
         A row per density, and a last one over all of them, without a density, where some seed has
@@ -147,9 +150,9 @@ def _comparison(density: float | None, at: Comparison) -> dict[str, Any]:
 
 def _board(suite: str, runs: str | Path, config: str | Path | None) -> tuple[Benchmark, Board]:
     """Compute a board from a folder; its suite may have changes."""
-    available_methods = methods.available()
-    settings = with_overrides(loader.load(Path(config or SETTINGS), available_methods), suite)
-    computed, _ = stored_board(settings, available_methods, _folder(runs), suite)
+    known = methods.available()
+    settings = with_overrides(loader.load(Path(config or settings_file()), known), suite)
+    computed, _ = stored_board(settings, known, _folder(runs), suite)
     return settings, computed
 
 

@@ -7,6 +7,7 @@ import pytest
 import pai_bench
 from pai_bench.config.overrides import with_overrides
 from pai_bench.core.errors import BenchError
+from pai_bench.core.project import SETTINGS
 from pai_bench.experiment import grid
 from pai_bench.leaderboard import export
 from pai_bench.leaderboard.frame import COLUMNS, load_results
@@ -121,3 +122,12 @@ def test_what_is_not_there_is_one_line(runs, ask, says):
         ask(runs)
     assert says in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_settings_are_those_that_commands_use_here(runs, monkeypatch):
+    monkeypatch.chdir(runs)
+    assert pai_bench.board("quick", runs).n.sum() > 0
+    (runs / "benchmark.yaml").write_text("suites: {}\n")
+    with pytest.raises(BenchError, match=r"benchmark\.yaml:1"):
+        pai_bench.board("quick", runs)
+    assert pai_bench.board("quick", runs, SETTINGS).n.sum() > 0

@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.collections import LineCollection
+from matplotlib.ticker import MaxNLocator
 
 from pai_bench.core import import_utils
 from pai_bench.core.errors import BenchError
 from pai_bench.leaderboard.board import Board
 from pai_bench.leaderboard.figures.line_styles import COLOURS
-from pai_bench.leaderboard.figures.paper_figure import PALE, PaperFigure
+from pai_bench.leaderboard.figures.paper_figure import PaperFigure
 from pai_bench.registry.declaration import MethodInfo
 
+_OTHERS = "#c4c4c4"
+"""Lighter than what is selected, in grey print too."""
 PathOf = Callable[[Mapping[str, Any], str], tuple[str, list[tuple[list[float], bool]]]]
 """`path_of(state, layer)`: a title, and of each unit its norms and whether it is selected at the
 end, as in reproductions/dessilbi/path.py."""
@@ -31,15 +34,16 @@ def draw(
     title, units = path_of(search_cache.read(stored).state, layer)
     figure = PaperFigure(columns)
     axes = figure.add_subplot()
-    for selected, colour in ((False, PALE), (True, COLOURS[1])):
+    for selected, colour, thick in ((False, _OTHERS, 0.4), (True, COLOURS[1], 0.8)):
         lines = [list(enumerate(norms)) for norms, kept in units if kept == selected]
         name = "selected" if selected else "not selected"
         axes.add_collection(
-            LineCollection(lines, colors=colour, linewidths=0.6, alpha=0.7), autolim=bool(lines)
+            LineCollection(lines, colors=colour, linewidths=thick), autolim=bool(lines)
         )
-        axes.plot([], [], color=colour, label=name, linestyle="-" if selected else (0, (4, 1.2)))
+        axes.plot([], [], color=colour, label=name)
     axes.autoscale_view()
     axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch of the search")
     axes.set_ylabel("norm")
     axes.set_title(f"{which}\n{title}", fontsize=6.5)

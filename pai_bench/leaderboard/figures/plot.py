@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pai_bench.config import loader
-from pai_bench.core.project import SETTINGS
+from pai_bench.core.project import settings_file
 from pai_bench.leaderboard.figures.drawing import Request, drawn
 from pai_bench.registry import methods as registry
 
@@ -37,7 +37,8 @@ def plot(
         densities: Only these; all unless given.
         columns: Width: one column of a page of two, or both.
         layer: Of a path: the layer that is drawn; the first unless given.
-        config: Settings that the suite is in; those that come with PaI-Bench unless given.
+        config: Settings that the suite is in; unless given, benchmark.yaml in this folder, else
+            those that come with PaI-Bench.
 
     Returns:
         A figure of matplotlib, which a notebook shows where a cell ends with it; its
@@ -51,6 +52,6 @@ def plot(
     'test accuracy (%)'
     """
     known = registry.available()
-    settings = loader.load(Path(config or SETTINGS), known)
+    settings = loader.load(Path(config or settings_file()), known)
     request = Request(suite, kind, columns, tuple(methods), tuple(densities), layer)
     return drawn(request, settings, known, Path(runs))
