@@ -46,10 +46,6 @@ def plot(
 
     Raises:
         BenchError: matplotlib is not installed, a name is unknown, or there is nothing to draw.
-
-    >>> figure = plot("ntt-mnist", runs="reproductions/ntt/evidence")
-    >>> figure.axes[0].get_ylabel()
-    'test accuracy (%)'
     """
     known = registry.available()
     settings = loader.load(Path(config or settings_file()), known)

@@ -1,11 +1,8 @@
-"""A board with known numbers, and settings of figures; all of it is skipped without matplotlib."""
+"""A board with known numbers, and the settings that figures are drawn with."""
 
 import pytest
 
-pytest.importorskip("matplotlib", reason='figures need matplotlib: pip install "pai-bench[plot]"')
-
 from pai_bench.leaderboard.board import board
-from pai_bench.leaderboard.figures import paper_figure
 from pai_bench.leaderboard.figures.line_styles import line_styles
 from pai_bench.store.result import Accuracy, Flops, Layer, Result
 from pai_bench.store.store import Store
@@ -48,5 +45,8 @@ def styles(made):
 @pytest.fixture(autouse=True)
 def fonts():
     """What figures are drawn with."""
+    pytest.importorskip("matplotlib", reason="figures need matplotlib")
+    from pai_bench.leaderboard.figures import paper_figure
+
     with paper_figure.settings():
         yield

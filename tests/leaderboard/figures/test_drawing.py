@@ -6,6 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+pytest.importorskip("matplotlib", reason="figures need matplotlib")
+
 import pai_bench
 from pai_bench.claims.claim_tests import ClaimTest, Scatter
 from pai_bench.claims.metric_registry import available

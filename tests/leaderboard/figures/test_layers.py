@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+pytest.importorskip("matplotlib", reason="figures need matplotlib")
+
 from pai_bench.core.errors import BenchError
 from pai_bench.leaderboard.figures import layers
 from pai_bench.leaderboard.figures.selection import selected

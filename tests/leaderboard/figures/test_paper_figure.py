@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+pytest.importorskip("matplotlib", reason="figures need matplotlib")
+
 from pai_bench.leaderboard.figures import accuracy
 from pai_bench.leaderboard.figures.kinds import COLUMNS, FORMATS
 from pai_bench.leaderboard.figures.paper_figure import WIDTHS
