@@ -22,7 +22,7 @@ HOW    = $(call flag,JOBS,--jobs) $(call flag,ACCELERATOR,--accelerator) \
          $(call flag,STACK,--stack) $(call flag,BUDGET,--budget) \
          $(call flag,WANDB,--wandb) $(if $(RETRY_FAILED),--retry-failed)
 
-.PHONY: help install reproduce run gpu-evidence account replay plan status merge leaderboard compare export claims verify evidence-report methods new-method check networks datasets show data doctor bench test test-processors test-xla fuzz docs lint clean
+.PHONY: help install reproduce run gpu-evidence account replay plan status merge leaderboard compare export plot claims verify evidence-report methods new-method check networks datasets show data doctor bench test test-processors test-xla fuzz docs lint clean
 
 help: ## show this
 	@echo "make TARGET [VARIABLE=value ...]"
@@ -31,7 +31,7 @@ help: ## show this
 	@echo "           LAUNCHER=slurm LAUNCHER_OPTION=minutes=30"
 	@echo "           NETWORK DATA SET=key=value VALIDATION=0.1 SANITY_CHECK=layerwise-shuffle RERUN N SEED"
 	@echo "           WANDB PLUGIN RETRY_FAILED=1 CONFIG RUNS DATASET FOLDERS INTO PREFER PROGRAMS REPLICAS STEPS CELL NAME METHOD AGAINST FORMAT"
-	@echo "           OUTPUT PYTHON VENV"
+	@echo "           OUTPUT KIND COLUMNS LAYER PYTHON VENV"
 
 # The stamp is newer than what it was made from: a second call costs nothing.
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -79,6 +79,11 @@ compare: $(VENV)/.installed ## two methods, paired by seed: METHOD=ntk-sap AGAIN
 export: $(VENV)/.installed ## a leaderboard as a file: SUITE=mnist FORMAT=csv|parquet|latex|markdown [OUTPUT=]
 	@test -n "$(SUITE)" || { echo "make export needs SUITE=..., e.g. SUITE=quick FORMAT=latex" >&2; exit 2; }
 	@$(BENCH) export $(SUITE) $(call flag,FORMAT,--format) $(call flag,OUTPUT,--output) $(COMMON)
+
+plot: $(VENV)/.installed ## a figure for a paper: SUITE=mnist OUTPUT=ranks.pdf [KIND=ranks] [COLUMNS=2] [LAYER=]
+	@test -n "$(SUITE)" -a -n "$(OUTPUT)" || { echo "make plot needs SUITE=... OUTPUT=..., e.g. SUITE=quick OUTPUT=accuracy.pdf" >&2; exit 2; }
+	@$(BENCH) plot $(SUITE) --output "$(OUTPUT)" $(call flag,KIND,--kind) $(call flag,COLUMNS,--columns) \
+	  $(call flag,METHODS,--methods) $(call flag,DENSITIES,--densities) $(call flag,LAYER,--layer) $(COMMON)
 
 claims: $(VENV)/.installed ## what papers claim and what became of it here: [PAPER=ntk-sap]
 	@$(BENCH) claims $(PAPER) $(COMMON)

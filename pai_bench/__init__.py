@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pai_bench.claims.metric_registry import Tolerance as Tolerance
     from pai_bench.claims.metric_registry import metric as metric
+    from pai_bench.leaderboard.figures.plot import plot as plot
+    from pai_bench.leaderboard.frame import board as board
+    from pai_bench.leaderboard.frame import compare as compare
     from pai_bench.leaderboard.frame import load_results as load_results
     from pai_bench.methods.base import PruneAtInit as PruneAtInit
     from pai_bench.methods.conformance import assert_conforms as assert_conforms
@@ -32,11 +35,14 @@ _HOME = {
     "SparseClassifier": "pai_bench.training.module",
     "Tolerance": "pai_bench.claims.metric_registry",
     "assert_conforms": "pai_bench.methods.conformance",
+    "board": "pai_bench.leaderboard.frame",
+    "compare": "pai_bench.leaderboard.frame",
     "dataset": "pai_bench.registry.plugins",
     "empirical_ntk": "pai_bench.networks.ntk",
     "load_results": "pai_bench.leaderboard.frame",
     "metric": "pai_bench.claims.metric_registry",
     "network": "pai_bench.registry.plugins",
+    "plot": "pai_bench.leaderboard.figures.plot",
     "prunable": "pai_bench.sparsity.masks",
     "prune": "pai_bench.methods.functional",
     "register": "pai_bench.registry.methods",

@@ -25,8 +25,9 @@ from pai_bench.cli import (
 )
 from pai_bench.config import schema
 from pai_bench.core.errors import BenchError, did_you_mean
-from pai_bench.core.project import SETTINGS, VERSION
+from pai_bench.core.project import VERSION, settings_file
 from pai_bench.launch.launcher import LOCAL
+from pai_bench.leaderboard.figures.kinds import COLUMNS, KINDS
 from pai_bench.leaderboard.formats import FORMATS
 
 
@@ -104,6 +105,18 @@ def build_parser() -> argparse.ArgumentParser:
     asked.add_argument("--suite", dest="suite", metavar="SUITE", help="the same, as other commands")
     sub.add_argument("--format", default="csv", choices=FORMATS, help="(csv)")
     sub.add_argument("--output", type=Path, help="file to write (default: print it)")
+    sub = add(results.plot, "plot mnist --kind ranks --columns 2 --output ranks.pdf")
+    sub.add_argument("suite", help="a suite with results")
+    sub.add_argument("--output", type=Path, required=True, help="file to write: .pdf, .svg or .png")
+    sub.add_argument("--kind", default="accuracy", choices=KINDS, help="(accuracy)")
+    sub.add_argument("--columns", type=int, default=1, choices=COLUMNS, help="of a page (1)")
+    sub.add_argument(
+        "--methods", type=_lines, default=(), help="only these lines, as 'snip,random (scope=erk)'"
+    )
+    sub.add_argument(
+        "--densities", type=_numbers(float), default=(), help="only these, as 0.1,0.01"
+    )
+    sub.add_argument("--layer", default="", help="of a path: whose units are drawn (the first)")
     sub = add(results.claims, "claims rigl --runs runs")
     sub.add_argument("paper", nargs="?", help="a paper (default: all of them)")
     sub.add_argument("--json", action="store_true", help="every claim with all that it rests on")
@@ -169,7 +182,7 @@ _MODES = ("auto", "online", "offline", "disabled")
 
 def _common(sub: _Parser) -> None:
     sub.add_argument(
-        "--config", type=Path, default=_settings(), metavar="FILE.yaml",
+        "--config", type=Path, default=settings_file(), metavar="FILE.yaml",
         help="settings (benchmark.yaml in this folder, else PaI-Bench's own)",
     )  # fmt: skip
     sub.add_argument(
@@ -179,11 +192,6 @@ def _common(sub: _Parser) -> None:
         "--plugin", type=Path, action="append", default=[], metavar="FILE.py",
         help="a file with methods of your own; may be given again",
     )  # fmt: skip
-
-
-def _settings() -> Path:
-    local = Path("benchmark.yaml")
-    return local if local.is_file() else SETTINGS
 
 
 def _choice(sub: _Parser) -> None:
@@ -303,6 +311,11 @@ def _devices(text: str) -> str:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(part for part in re.split(r"[,\s]+", text) if part)
+
+
+def _lines(text: str) -> tuple[str, ...]:
+    """Names of lines of a board, whose hyper-parameters have commas between them too."""
+    return tuple(name for part in re.split(r",(?![^(]*\))", text) if (name := part.strip()))
 
 
 def _sanity_checks(text: str) -> tuple[str, ...]:

@@ -1,9 +1,10 @@
-"""Commands that read results: compare methods, export tables, judge claims, refresh reports."""
+"""Commands that read results: compare, export, plot, judge claims, refresh reports."""
 
 from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 from rich.text import Text
 
@@ -12,6 +13,7 @@ from pai_bench.cli.publish import suites_with_results
 from pai_bench.config.overrides import with_overrides
 from pai_bench.core.errors import BenchError
 from pai_bench.experiment.cost import ordinary_images
+from pai_bench.leaderboard.figures.kinds import FORMATS
 
 
 def compare(context: Context, parsed: Arguments) -> int:
@@ -56,6 +58,23 @@ def export(context: Context, parsed: Arguments) -> int:
         raise BenchError("parquet is not text: name a file with --output")
     else:
         print(content.decode(), end="")
+    return 0
+
+
+def plot(context: Context, parsed: Arguments) -> int:
+    """Draw a figure of a suite for a paper, as PDF, SVG or PNG."""
+    from pai_bench.leaderboard.figures.drawing import Request, drawn
+
+    output: Path = parsed.output
+    if output.suffix[1:] not in FORMATS:
+        raise BenchError(f"--output: {output} ends in none of .{', .'.join(FORMATS)}")
+    request = Request(
+        parsed.suite, parsed.kind, parsed.columns, parsed.methods, parsed.densities, parsed.layer
+    )
+    figure = drawn(request, context.settings, context.methods, context.runs)
+    output.write_bytes(figure.content(output.suffix[1:]))
+    width, height = figure.get_size_inches()
+    print(f"{output}: {width:.2f} × {height:.2f} inches", file=sys.stderr)
     return 0
 
 

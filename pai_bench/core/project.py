@@ -15,6 +15,12 @@ SETTINGS = PACKAGE / "benchmark.yaml"
 """The settings that come with the package."""
 
 
+def settings_file() -> Path:
+    """Find the settings that hold where none are named: benchmark.yaml here, else our own."""
+    local = Path("benchmark.yaml")
+    return local if local.is_file() else SETTINGS
+
+
 def at(path: Path, line: int) -> str:
     """Write file and line, the file relative to the project where it lies inside."""
     path = path.resolve()

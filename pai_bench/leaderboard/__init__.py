@@ -1,1 +1,1 @@
-"""Results as people read them: terminal, HTML, W&B, tables (imports claims and below)."""
+"""Results as people read them: terminal, HTML, W&B, tables, figures (imports claims and below)."""

@@ -1,4 +1,4 @@
-"""Stored results as a table of pandas, for analyses of one's own."""
+"""Results, boards and comparisons as tables of pandas, for analyses of one's own."""
 
 from __future__ import annotations
 
@@ -7,12 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pai_bench.claims.metric_registry import MetricContext, available, measured
+from pai_bench.claims.paired_tests import Comparison
 from pai_bench.config import loader
+from pai_bench.config.overrides import with_overrides
 from pai_bench.config.schema import Benchmark
 from pai_bench.core.errors import BenchError
-from pai_bench.core.project import SETTINGS
+from pai_bench.core.project import settings_file
 from pai_bench.experiment.cell import Cell
 from pai_bench.experiment.cost import ordinary_images
+from pai_bench.leaderboard import export
+from pai_bench.leaderboard.board import Board
+from pai_bench.leaderboard.comparison import compared
+from pai_bench.leaderboard.stored import stored_board
 from pai_bench.registry import methods
 from pai_bench.store.result import Result
 from pai_bench.store.store import Store, StoredResult
@@ -37,7 +43,8 @@ def load_results(runs: str | Path = "runs", config: str | Path | None = None) ->
 
     Args:
         runs: Folder of results, as `pai-bench run` writes it: a folder for each suite.
-        config: Settings that the suites are in; those that come with PaI-Bench unless given.
+        config: Settings that the suites are in; unless given, benchmark.yaml in this folder, else
+            those that come with PaI-Bench.
             `metric.training-flops` is empty for a suite that they do not have.
 
     Returns:
@@ -54,20 +61,115 @@ def load_results(runs: str | Path = "runs", config: str | Path | None = None) ->
     >>> pruned.groupby("label").accuracy.mean().idxmax()
     'snip'
     """
-    try:
-        import pandas as pd
-    except ImportError:
-        problem = 'load_results needs pandas: pip install "pai-bench[pandas]"'
-        raise BenchError(problem) from None
-    folder = Path(runs)
-    if not folder.is_dir():
-        raise BenchError(f"{folder}: no such folder of results")
-    settings = loader.load(Path(config or SETTINGS), methods.available())
+    pd = _pandas("load_results")
+    folder = _folder(runs)
+    settings = loader.load(Path(config or settings_file()), methods.available())
     rows = list(_rows(folder, settings))
     of_some = {name for row in rows for name in row}
     hyper = sorted(name for name in of_some if name.startswith("hyper."))
     metrics = [name for each in available() if (name := f"metric.{each}") in of_some]
     return pd.DataFrame(rows, columns=[*COLUMNS, *hyper, *metrics])
+
+
+def board(suite: str, runs: str | Path = "runs", config: str | Path | None = None) -> pd.DataFrame:
+    """Compute the leaderboard of a suite as a data frame, one row per method and density.
+
+    Args:
+        suite: A suite of the settings, with changes as in `quick+length=2` if need be.
+        runs: Folder of results, as `pai-bench run` writes it.
+        config: Settings that the suite is in; unless given, benchmark.yaml in this folder, else
+            those that come with PaI-Bench.
+
+    Returns:
+        The columns of `pai-bench export`: means over `n` seeds with the ends of their 95 %
+        intervals, and the difference to the best other baseline, paired by seed.
+
+    Raises:
+        BenchError: pandas is not installed, the folder is not there, the suite is unknown.
+
+    >>> table = board("ntt-mnist", runs="reproductions/ntt/evidence")
+    >>> table[table.density < 1].groupby("method").accuracy.mean().idxmax()
+    'snip'
+    """
+    pd = _pandas("board")
+    settings, computed = _board(suite, runs, config)
+    context = MetricContext(images=_images(settings, suite))
+    return pd.DataFrame(
+        export.records(computed, context), columns=list(export.columns(computed, context))
+    )
+
+
+def compare(
+    ours: str,
+    theirs: str,
+    suite: str,
+    runs: str | Path = "runs",
+    config: str | Path | None = None,
+) -> pd.DataFrame:
+    """Compare two methods by the seeds that both have: what `pai-bench compare` prints.
+
+    Args:
+        ours: A method, or a line of the board as `random (scope=erk)`.
+        theirs: Another one.
+        suite: A suite of the settings.
+        runs: Folder of results, as `pai-bench run` writes it.
+        config: Settings that the suite is in; unless given, benchmark.yaml in this folder, else
+            those that come with PaI-Bench.
+
+    Returns:
+        A row per density, and a last one over all of them, without a density, where some seed has
+        run at each. `difference` is the first minus the second, paired by seed, with the ends of
+        its 95 % t interval and of its bootstrap interval; `improvement` the probability that a run
+        of the first is above one of the second. Accuracies are fractions.
+
+    Raises:
+        BenchError: pandas is not installed, the folder is not there, a name is unknown, or the two
+            have no seed in common.
+
+    >>> compare("snip", "magnitude", "ntt-mnist", "reproductions/ntt/evidence").n.tolist()
+    [3]
+    """
+    pd = _pandas("compare")
+    _, computed = _board(suite, runs, config)
+    found = compared(computed, ours, theirs)
+    rows = [_comparison(density, at) for density, at in found.densities.items()]
+    if found.overall:
+        rows.append(_comparison(None, found.overall))
+    return pd.DataFrame(rows)
+
+
+def _comparison(density: float | None, at: Comparison) -> dict[str, Any]:
+    bootstrap = at.bootstrap or (None, None)
+    return {
+        "density": density, "ours": at.ours, "theirs": at.theirs,
+        "difference": at.difference.mean, "low": at.difference.low, "high": at.difference.high,
+        "bootstrap_low": bootstrap[0], "bootstrap_high": bootstrap[1],
+        "improvement": at.improvement, "n": len(at.seeds),
+    }  # fmt: skip
+
+
+def _board(suite: str, runs: str | Path, config: str | Path | None) -> tuple[Benchmark, Board]:
+    """Compute a board from a folder; its suite may have changes."""
+    known = methods.available()
+    settings = with_overrides(loader.load(Path(config or settings_file()), known), suite)
+    computed, _ = stored_board(settings, known, _folder(runs), suite)
+    return settings, computed
+
+
+def _pandas(needs: str) -> Any:
+    """Import pandas. Raises BenchError where it is not installed."""
+    try:
+        import pandas as pd
+    except ImportError:
+        problem = f'{needs} needs pandas: pip install "pai-bench[pandas]"'
+        raise BenchError(problem) from None
+    return pd
+
+
+def _folder(runs: str | Path) -> Path:
+    if not Path(runs).is_dir():
+        raise BenchError(f"{runs}: no such folder of results")
+    return Path(runs)
 
 
 def _rows(folder: Path, settings: Benchmark) -> Iterator[dict[str, Any]]:

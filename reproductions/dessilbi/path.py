@@ -60,20 +60,32 @@ def picture(state: Mapping[str, Any], layer: str) -> str:
 
     Those whose Gamma is not 0 at the end are in colour. Raises BenchError for an unknown layer.
     """
+    title, units = path_of(state, layer)
+    highest = max(1e-12, *(max(norms) for norms, _ in units))
+    lines = [_line(norms, highest, SELECTED if kept else OTHERS) for norms, kept in units]
+    return "\n".join([*_frame(title, len(units[0][0]) - 1, highest), *lines, "</svg>", ""])
+
+
+def path_of(
+    state: Mapping[str, Any], layer: str = ""
+) -> tuple[str, list[tuple[list[float], bool]]]:
+    """Read the path of a layer, the first unless named; `pai-bench plot --kind path` draws it too.
+
+    Returns:
+        A title; and of each filter (or row) its norms, before the first epoch and after each, and
+        whether its Gamma is not 0 at the end: those that are not selected first.
+
+    Raises:
+        BenchError: The layer is unknown.
+    """
     norms: Mapping[str, Tensor] = state["norms"]
-    name = layer if layer in norms else f"{layer}.weight"
-    if name not in norms:
+    name = next((key for key in norms if layer in ("", key, key.removesuffix(".weight"))), None)
+    if name is None:
         raise unknown("layer", layer, [key.removesuffix(".weight") for key in norms])
     shape = state["dual"][name].shape
-    in_support = unpacked(state["supports"][-1][name], shape).flatten(1).any(1).tolist()
-    highest = max(float(norms[name].max()), 1e-12)
-    columns = norms[name].T.tolist()
-    order = sorted(range(len(columns)), key=lambda unit: in_support[unit])
-    lines = [
-        _line(columns[unit], highest, SELECTED if in_support[unit] else OTHERS) for unit in order
-    ]
-    title = f"{name.removesuffix('.weight')}: {sum(in_support)} of {len(in_support)} selected"
-    return "\n".join([*_frame(title, len(norms[name]) - 1, highest), *lines, "</svg>", ""])
+    kept = unpacked(state["supports"][-1][name], shape).flatten(1).any(1).tolist()
+    units = sorted(zip(norms[name].T.tolist(), kept, strict=True), key=lambda unit: unit[1])
+    return f"{name.removesuffix('.weight')}: {sum(kept)} of {len(kept)} selected", units
 
 
 def _line(norms: Sequence[float], highest: float, colour: str) -> str:

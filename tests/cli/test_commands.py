@@ -70,6 +70,9 @@ CONFIG = ("--config", str(ROOT / "benchmark.yaml"))
         (("methods", "snipp"), 'did you mean "snip"?; --plugin FILE.py'),
         (("new-method", "snip"), "snip is taken (baselines/snip.py:"),
         (("export", "quick", "--format", "xls"), "argument --format: invalid choice"),
+        (("plot", "quick"), "the following arguments are required: --output"),
+        (("plot", "quick", "--output", "a.doc"), "a.doc ends in none of .pdf, .svg, .png"),
+        (("plot", "quick", "--output", "a.pdf", "--kind", "rank"), "argument --kind: invalid"),
         (("run",), "name a suite, or say --claims"),
         (("run", "quick", "--claims"), "name a suite, or say --claims"),
         (("run", "--claims", "rigel"), 'unknown paper with claims "rigel"'),
@@ -123,7 +126,7 @@ def test_commands_that_list_import_no_torch(command, tmp_path):
 
 def test_every_command_has_help_with_an_example(capsys):
     for command in ("reproduce", "run", "plan", "leaderboard", "evidence", "methods", "show",
-                    "data", "doctor", "bench", "compare", "export", "claims",
+                    "data", "doctor", "bench", "compare", "export", "plot", "claims",
                     "evidence-report"):  # fmt: skip
         with pytest.raises(SystemExit) as done:
             main([command, "--help"])
@@ -207,6 +210,21 @@ def test_exported_tables_go_to_a_file_or_to_the_screen(call, stored, tmp_path):
     code, _, err = call("export", "quick", "--format", "parquet")
     assert code == 2
     assert "name a file with --output" in err
+
+
+def test_a_figure_is_a_file_of_the_kind_that_its_name_says(call, stored, tmp_path):
+    pytest.importorskip("matplotlib")
+    code, out, err = call("plot", "quick", "--output", "figure.svg", "--methods", "snip")
+    assert (code, out) == (0, "")
+    assert err.startswith("figure.svg: 3.25 × ")
+    assert (tmp_path / "figure.svg").read_text().startswith("<?xml")
+
+
+def test_lines_with_commas_in_their_names_can_be_asked_for():
+    from pai_bench.cli.parser import build_parser
+
+    words = ["plot", "quick", "--output", "a.pdf", "--methods", "rigl (a=1, b=2),snip, set (c=3)"]
+    assert build_parser().parse_args(words).methods == ("rigl (a=1, b=2)", "snip", "set (c=3)")
 
 
 def test_two_methods_are_compared_wherever_both_have_results(call, stored, settings, methods):

@@ -1,0 +1,99 @@
+"""What is asked of a figure, and drawing it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pai_bench.config.overrides import with_overrides
+from pai_bench.config.schema import Benchmark
+from pai_bench.core.errors import BenchError, unknown
+from pai_bench.leaderboard.board import Board
+from pai_bench.leaderboard.figures.kinds import COLUMNS, KINDS
+from pai_bench.leaderboard.figures.line_styles import Styles, line_styles
+from pai_bench.leaderboard.figures.selection import selected
+from pai_bench.leaderboard.stored import stored_board
+from pai_bench.registry.declaration import MethodInfo
+
+if TYPE_CHECKING:
+    from pai_bench.leaderboard.figures.paper_figure import PaperFigure
+
+Draw = Callable[[Board, Styles, int], "PaperFigure"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A figure of one suite."""
+
+    suite: str
+    kind: str = "accuracy"
+    columns: int = 1
+    methods: tuple[str, ...] = ()
+    """Only these lines; all unless given."""
+    densities: tuple[float, ...] = ()
+    layer: str = ""
+    """Of a path: whose units are drawn; the first unless given."""
+
+
+def drawn(
+    request: Request, settings: Benchmark, methods: Mapping[str, MethodInfo], runs: Path
+) -> PaperFigure:
+    """Draw a figure of what `runs` holds of a suite.
+
+    Raises:
+        BenchError: matplotlib is not installed, the kind or a name is unknown, or there is no
+            result to draw.
+    """
+    if request.kind not in KINDS:
+        raise unknown("kind of figure", request.kind, KINDS)
+    if request.columns not in COLUMNS:
+        raise BenchError(f"a figure is 1 or 2 columns wide, not {request.columns}")
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        problem = 'figures need matplotlib: pip install "pai-bench[plot]"'
+        raise BenchError(problem) from None
+    from pai_bench.leaderboard.figures.paper_figure import settings as fonts
+
+    with fonts():
+        if request.kind == "claims":
+            return _claims(request, settings, methods, runs)
+        return _of_board(request, with_overrides(settings, request.suite), methods, runs)
+
+
+def _of_board(
+    request: Request, settings: Benchmark, methods: Mapping[str, MethodInfo], runs: Path
+) -> PaperFigure:
+    from pai_bench.leaderboard.figures import accuracy, layers, path, ranks
+
+    kinds: Mapping[str, Draw] = {
+        "accuracy": accuracy.over_density,
+        "flops": accuracy.over_flops,
+        "ranks": ranks.draw,
+        "layers": layers.draw,
+    }
+    board, _ = stored_board(settings, methods, runs, request.suite)
+    if not any(row.entries for row in board.rows):
+        raise BenchError(f"{runs / request.suite}: no result to draw")
+    styles = line_styles(row.label for row in board.rows)
+    shown = selected(board, request.methods, request.densities)
+    if request.kind == "path":
+        return path.draw(shown, methods, runs, request.layer, request.columns)
+    return kinds[request.kind](shown, styles, request.columns)
+
+
+def _claims(
+    request: Request, settings: Benchmark, methods: Mapping[str, MethodInfo], runs: Path
+) -> PaperFigure:
+    """Judge what the folder holds alone, as `pai-bench claims --runs FOLDER` does."""
+    from pai_bench.claims import verdicts
+    from pai_bench.claims.lookup import ResultLookup
+    from pai_bench.claims.parser import of_papers
+    from pai_bench.leaderboard.figures import claims
+
+    measured = ResultLookup(settings, methods, [runs])
+    of_suite = [c for c in of_papers(None) if request.suite in c.content.suites]
+    judged = [verdict for each in of_suite for verdict in verdicts.judge(each, measured)]
+    return claims.draw(request.suite, judged, request.columns)

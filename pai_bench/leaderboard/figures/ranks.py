@@ -1,0 +1,89 @@
+"""Mean ranks on a line, and bars over those that do not differ (Demšar 2006)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil
+
+from matplotlib.axes import Axes
+
+from pai_bench.core.errors import BenchError
+from pai_bench.leaderboard.board import Board
+from pai_bench.leaderboard.critical_difference import RankTest, alike, rank_test
+from pai_bench.leaderboard.figures.line_styles import Styles
+from pai_bench.leaderboard.figures.paper_figure import WIDTHS, PaperFigure
+from pai_bench.leaderboard.summary import Summary, summarise
+
+_ROW = 0.16
+"""Inches between two names."""
+_ABOVE = 0.48
+"""Inches above the line of ranks, for the critical difference."""
+_LETTER = 0.052
+"""Inches of a letter, on average."""
+_BAR = 0.09
+"""Inches between two bars."""
+
+
+def draw(board: Board, styles: Styles, columns: int) -> PaperFigure:
+    """Draw the diagram of the lines that prune, where all of them have results."""
+    found = summarise(board)
+    if found is None:
+        raise BenchError(
+            f"suite {board.suite}: no density and seed at which two methods or more all have "
+            "results; name those that do with --methods"
+        )
+    lines = found.lines
+    test = rank_test([line.rank for line in lines], found.runs)
+    groups = alike([line.rank for line in lines], test.critical)
+    half = -(-len(lines) // 2)
+    below = _BAR * (len(groups) + 1)
+    height = _ABOVE + below + _ROW * half + 0.25
+    figure = PaperFigure(columns, height)
+    axes = figure.add_subplot()
+    axes.set_axis_off()
+    axes.set_ylim(below + _ROW * half, -_ABOVE)
+    unit = _ranks_across(axes, lines, half, WIDTHS[columns])
+    _scale(axes, len(lines), test, unit)
+    for number, (first, last) in enumerate(groups, 1):
+        ends = [lines[first].rank - 0.02 / unit, lines[last].rank + 0.02 / unit]
+        axes.plot(ends, [_BAR * number] * 2, color="black", linewidth=2.4, solid_capstyle="butt")
+    for index, line in enumerate(lines):
+        row = index if index < half else len(lines) - 1 - index
+        _name(axes, line, below + _ROW * (row + 0.5), index < half, styles[line.label]["color"])
+    axes.set_title(
+        f"{found.runs} blocks (densities × seeds) · Friedman p = {test.p:.2g}", fontsize=6.5
+    )
+    return figure
+
+
+def _ranks_across(axes: Axes, lines: Sequence[Summary], half: int, width: float) -> float:
+    """Give the names room on both sides of the ranks; return inches between two ranks."""
+    left, right = (
+        0.6 + _LETTER * max((len(line.label) for line in side), default=0)
+        for side in (lines[:half], lines[half:])
+    )
+    unit = max(width - left - right, 0.3 * width) / (len(lines) - 1)
+    axes.set_xlim(1 - left / unit, len(lines) + right / unit)
+    return unit
+
+
+def _scale(axes: Axes, count: int, test: RankTest, unit: float) -> None:
+    """The line of ranks, and above it the length of the critical difference."""
+    axes.plot([1, count], [0, 0], color="black", linewidth=0.8)
+    step = ceil(0.14 / unit)
+    for rank in range(1, count + 1):
+        axes.plot([rank, rank], [0, -0.05], color="black", linewidth=0.8)
+        if (rank - 1) % step == 0:
+            axes.text(rank, -0.07, str(rank), ha="center", va="bottom")
+    length = min(test.critical, count - 1)
+    axes.plot([1, 1 + length], [-0.3, -0.3], color="black", linewidth=0.8, marker="|")
+    axes.text(1 + length / 2, -0.33, f"CD = {test.critical:.2f}", ha="center", va="bottom")
+
+
+def _name(axes: Axes, line: Summary, depth: float, left: bool, colour: str) -> None:
+    """A line down from the rank and out to the name, at the side of the better or the worse."""
+    edges = axes.dataLim.intervalx
+    edge = edges[0] if left else edges[1]
+    axes.plot([line.rank, line.rank, edge], [0, depth, depth], color=colour, linewidth=0.8)
+    text = f"{line.label}  {line.rank:.2f} " if left else f" {line.rank:.2f}  {line.label}"
+    axes.text(edge, depth, text, ha="right" if left else "left", va="center")
