@@ -12,6 +12,7 @@ from pai_bench.core.errors import BenchError
 from pai_bench.core.redact import redact_data, redact_text
 from pai_bench.leaderboard import html
 from pai_bench.leaderboard.board import board
+from pai_bench.leaderboard.colors import COLORS
 from pai_bench.leaderboard.page import PageHeading, page
 from pai_bench.leaderboard.page_cells import LONGEST, thinned
 from pai_bench.store import index
@@ -89,6 +90,21 @@ def test_rows_know_the_seeds_of_their_cells_and_of_their_checks(made):
     assert [known[i]["seed"] for i in checks["cells"]] == checks["seeds"]
     assert all(known[i]["ablation"] == "invert" for i in checks["cells"])
     assert "checked" in rows["dense"]
+
+
+def test_a_page_ranks_the_lines_of_a_board(made):
+    ranking = made[0].data["boards"][0]["ranking"]
+    assert ranking["densities"] == (0.1,)
+    assert ranking["runs"] == 2  # of ntk-sap, the network of seed 2 failed
+    lines = {line["label"]: line for line in ranking["lines"]}
+    assert {name: line["rank"] for name, line in lines.items()} == {"snip": 1.5, "ntk-sap": 1.5}
+    assert lines["snip"]["area"] is None
+
+
+def test_every_method_that_prunes_has_one_colour(methods):
+    named = [name for names in COLORS for name in names]
+    assert len(named) == len(set(named))
+    assert {"dense", *named} == set(methods)
 
 
 def test_every_sanity_check_is_explained(made):

@@ -109,7 +109,7 @@ function layersView(layers, collapsed) {
     h("td", {}, (layer.shape || []).join(" × ")), h("td", { class: "num" }, whole(layer.total)),
     fields.map(([, field, kind]) => density(layer, field, kind))));
   return [h("h3", {}, "Density of each layer"),
-    h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "layers" },
+    scrolling("layers",
       h("table", { class: "data layers" }, h("thead", {}, h("tr", {}, heads)), h("tbody", {}, rows))),
     h("p", { class: "note" }, "Weights kept at the start and end of training, and at the end those on a path from ",
       `input to output. Bars run from 0 to ${share(top)}.`)];

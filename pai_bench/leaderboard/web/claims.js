@@ -4,15 +4,27 @@
 const SIGNS = { reproduced: "✓", "not reproduced": "✗", inconclusive: "?", "not run": "·" };
 
 function papersPage() {
-  const heads = ["paper", ...Object.keys(SIGNS), ""].map((name) => h("th", { scope: "col" }, name));
+  return { title: "Claims", content: [
+    h("p", {}, "What papers print, held against results: those of this page, and the evidence kept with the code."),
+    papersTable()] };
+}
+
+function papersTable() {
+  const heads = ["paper", ...Object.keys(SIGNS), ""].map((name, i) => h("th", { scope: "col",
+    class: name in SIGNS ? "num" : null }, SIGNS[name] ? stateView(name) : name));
   const rows = papers.map((paper) => h("tr", {}, h("th", { scope: "row" },
     h("a", { href: address("claims", paper.paper) }, paper.title || paper.paper)),
     Object.keys(SIGNS).map((state) => h("td", { class: "num" }, h("a", {
       href: address("claims", paper.paper, { state }) }, whole(paper.states[state])))), h("td", {}, paper.venue)));
-  return { title: "Claims", content: [
-    h("p", {}, "What papers print, held against results: those of this page, and the evidence kept with the code."),
-    h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "papers" },
-      h("table", { class: "data" }, h("thead", {}, h("tr", {}, heads)), h("tbody", {}, rows)))] };
+  return scrolling("papers", h("table", { class: "data papers" }, h("thead", {}, h("tr", {}, heads)), h("tbody", {}, rows)));
+}
+
+/* First on a page of all suites: what became of what the papers say. */
+function whatHolds() {
+  return papers.length > 0 && boards.length > 1 && h("section", { "aria-label": "what holds" },
+    h("h2", {}, "What holds"), papersTable(),
+    h("p", { class: "note" }, "Printed values and orders, held against results of ours: replications, with new code. ",
+      "Numbers lead to the claims."));
 }
 
 function claimsPage(name, asked) {
@@ -49,7 +61,7 @@ function claimsPage(name, asked) {
     paper.missing.length > 0 && [h("h2", {}, "Not among them"), h("ul", {}, paper.missing.map((text) => h("li", {}, text)))],
     h("h2", {}, "Rules"), facts(Object.entries(paper.rules).map(([kind, rule]) =>
       [kind, `reproduced where ${rule}`]), "facts stack"),
-    h("h2", {}, "To cite the paper"), h("pre", { class: "scroll", tabindex: 0 }, paper.bibtex),
+    h("h2", {}, "To cite the paper"), citation(paper.bibtex),
   ] };
 }
 
@@ -82,9 +94,8 @@ function blockBody(paper, block, claims, asked) {
   return nodes([
     facts([["source", `${block.source.what} (${block.source.by}, ${block.source.reading})`],
       ["network", block.network], ["data", block.data], ["metric", quantity(block)], ["doubt", block.doubt]], "facts"),
-    h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `claims of ${block.about}` },
-      h("table", { class: "data claims" }, h("thead", {}, h("tr", {}, heads)),
-        h("tbody", {}, claims.map((claim) => claimRow(paper, claim, asked))))),
+    scrolling(`claims of ${block.about}`, h("table", { class: "data claims" }, h("thead", {}, h("tr", {}, heads)),
+      h("tbody", {}, claims.map((claim) => claimRow(paper, claim, asked))))),
     used.length > 0 && [h("p", { class: "note" }, "Our cells differ from the paper:"),
       h("ul", { class: "note" }, used.map((index) => h("li", {}, paper.deviations[index])))],
   ]);

@@ -1,18 +1,44 @@
-/* ---- one look per line, the same on every board: colour, marker and dash all differ ---- */
+/* ---- one look per line: the colour is that of its method on every page, marker and dash tell apart who shares it ---- */
 
 const MARKERS = ["circle", "square", "triangle", "diamond", "down", "cross"];
 const DASHES = ["", "7 3", "2 3", "9 3 2 3", "14 3"];
+const COLORS = 8;
+const PATTERNS = MARKERS.length * DASHES.length;
 const looks = assignLooks();
 
+/* A number from a name, for methods that no list has and for variants of a method. */
+function hashOf(text) {
+  let hash = 0;
+  for (const character of text) hash = (hash * 31 + character.codePointAt(0)) >>> 0;
+  return hash;
+}
+
+function lookOf(line, method) {
+  const color = (page.colors || []).findIndex((names) => names.includes(method));
+  if (color < 0) return [hashOf(method) % COLORS, hashOf(line) % PATTERNS];
+  const place = page.colors[color].indexOf(method);
+  return [color, line === method ? place * MARKERS.length + ((color + 2 * place) % MARKERS.length)
+    : MARKERS.length * 2 + (hashOf(line) % (PATTERNS - 2 * MARKERS.length))];
+}
+
 function assignLooks() {
-  const rows = boards.flatMap((board) => board.rows);
-  const kinds = new Map(rows.map((row) => [row.line, row.kind]));
+  const rows = new Map(boards.flatMap((board) => board.rows).map((row) => [row.line, row]));
   const rank = { paper: 0, baseline: 1, reference: 2 };
-  const lines = [...kinds.keys()].sort((a, b) => rank[kinds.get(a)] - rank[kinds.get(b)]);
-  return new Map(lines.map((line, i) => [line, kinds.get(line) === "reference"
-    ? { color: "var(--ink)", dash: "12 4", marker: null, width: 1.2 }
-    : { color: `var(--c${i % 7})`, dash: DASHES[i % 5], marker: MARKERS[i % 6],
-        width: kinds.get(line) === "paper" ? 2.6 : 1.6 }]));
+  /* Plain methods first: a variant gives way where a pattern of its colour is taken. */
+  const plain = (row) => row.line !== row.method;
+  const ordered = [...rows.values()].sort((a, b) => rank[a.kind] - rank[b.kind] || plain(a) - plain(b));
+  const taken = new Set();
+  return new Map(ordered.map((row) => [row.line, row.kind === "reference"
+    ? { color: "var(--ink)", dash: "12 4", marker: null, width: 1.2 } : distinctLook(row, taken)]));
+}
+
+function distinctLook(row, taken) {
+  const [color, first] = lookOf(row.line, row.method);
+  let pattern = first;
+  for (let tries = 0; tries < PATTERNS && taken.has(`${color} ${pattern}`); tries++) pattern = (pattern + 1) % PATTERNS;
+  taken.add(`${color} ${pattern}`);
+  return { color: `var(--c${color})`, marker: MARKERS[pattern % MARKERS.length],
+    dash: DASHES[Math.floor(pattern / MARKERS.length)], width: row.kind === "paper" ? 2.6 : 1.6 };
 }
 
 function marker(shape, x, y, look, hollow) {

@@ -1,0 +1,33 @@
+/* ---- names at the ends of lines, beside the frame ---- */
+
+const LETTER = 6.2;
+const LINE_HEIGHT = 13;
+
+/* Room for the longest name, but never more than a part of the plot: the rest of a name is in the legend. */
+function labelRoom(series, width) {
+  const longest = Math.max(0, ...series.map((s) => (s.label || "").length));
+  return longest ? Math.min(longest * LETTER + 16, width * 0.26) : 0;
+}
+
+/* Names are moved apart where lines end close together; a thin stroke leads to each. */
+function endLabels(series, X, Y, box, room) {
+  const ends = series.map((s) => [s, s.points.filter((p) => known(p.y)).at(-1)]).filter(([s, end]) => s.label && end)
+    .map(([s, end]) => ({ s, x: X(end.x), y: Math.min(box.bottom, Math.max(box.top, Y(end.y))) }))
+    .sort((a, b) => a.y - b.y);
+  const step = Math.min(LINE_HEIGHT, (box.bottom - box.top) / Math.max(1, ends.length - 1));
+  spread(ends, step, box.top, box.bottom).forEach((place, i) => { ends[i].at = place; });
+  const letters = Math.max(3, Math.floor((room - 12) / LETTER));
+  const text = (name) => (name.length > letters ? `${name.slice(0, letters - 1)}…` : name);
+  const from = box.right + 2;
+  return ends.map(({ s, y, at }) => svg("g", { class: "end" },
+    svg("path", { d: `M${from - 8} ${y}L${from + 6} ${at}`, stroke: s.look.color, fill: "none" }),
+    svg("text", { x: from + 9, y: at + 4, "data-line": s.label }, text(s.label))));
+}
+
+/* Sorted places, at least a step apart and inside of the frame, each as near to its own as that allows. */
+function spread(ends, step, top, bottom) {
+  const places = [];
+  ends.forEach(({ y }, i) => places.push(Math.max(y, i ? places[i - 1] + step : top)));
+  for (let i = places.length - 1, limit = bottom; i >= 0; i--, limit -= step) places[i] = Math.min(places[i], limit);
+  return places;
+}
