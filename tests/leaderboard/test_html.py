@@ -574,7 +574,7 @@ def test_a_page_of_several_suites_begins_with_what_holds(page, drawn, tmp_path):
     (tmp_path / "index.html").write_text(rendered(page), encoding="utf-8")
     text = drawn()
     assert text.index("What holds") < text.index('<details class="board"')
-    assert 'href="#/claims/made-up?state=reproduced">1</a>' in text
+    assert 'href="#/claims/made-up?state=reproduced" aria-label="1 reproduced">1</a>' in text
 
 
 SAVE = """<script>

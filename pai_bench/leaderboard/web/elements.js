@@ -23,5 +23,5 @@ function scrolling(label, ...content) {
   const watch = new ResizeObserver(look);
   [inner, ...inner.children].forEach((node) => watch.observe(node));
   inner.addEventListener("scroll", look, { passive: true });
-  return h("div", {}, hint, inner);
+  return h("div", { class: "sheet" }, hint, inner);
 }

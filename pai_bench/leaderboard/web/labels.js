@@ -1,12 +1,12 @@
 /* ---- names at the ends of lines, beside the frame ---- */
 
-const LETTER = 6.2;
+const LETTER = 6.3;
 const LINE_HEIGHT = 13;
 
 /* Room for the longest name, but never more than a part of the plot: the rest of a name is in the legend. */
 function labelRoom(series, width) {
   const longest = Math.max(0, ...series.map((s) => (s.label || "").length));
-  return longest ? Math.min(longest * LETTER + 16, width * 0.26) : 0;
+  return longest ? Math.min(longest * LETTER + 16, Math.max(90, width * 0.18)) : 0;
 }
 
 /* Names are moved apart where lines end close together; a thin stroke leads to each. */

@@ -13,29 +13,30 @@ function hashOf(text) {
   return hash;
 }
 
-function lookOf(line, method) {
+/* The colour of a method, and the pattern that tells it from others of that colour. */
+function lookOf(method) {
   const color = (page.colors || []).findIndex((names) => names.includes(method));
-  if (color < 0) return [hashOf(method) % COLORS, hashOf(line) % PATTERNS];
+  if (color < 0) return [hashOf(method) % COLORS, hashOf(method) % PATTERNS];
   const place = page.colors[color].indexOf(method);
-  return [color, line === method ? place * MARKERS.length + ((color + 2 * place) % MARKERS.length)
-    : MARKERS.length * 2 + (hashOf(line) % (PATTERNS - 2 * MARKERS.length))];
+  return [color, place * MARKERS.length + ((color + 2 * place) % MARKERS.length)];
 }
 
 function assignLooks() {
   const rows = new Map(boards.flatMap((board) => board.rows).map((row) => [row.line, row]));
   const rank = { paper: 0, baseline: 1, reference: 2 };
-  /* Plain methods first: a variant gives way where a pattern of its colour is taken. */
-  const plain = (row) => row.line !== row.method;
-  const ordered = [...rows.values()].sort((a, b) => rank[a.kind] - rank[b.kind] || plain(a) - plain(b));
+  /* A method itself comes before its variants, which get other patterns. */
+  const varied = (row) => row.line !== row.method;
+  const ordered = [...rows.values()].sort((a, b) => rank[a.kind] - rank[b.kind] || varied(a) - varied(b));
   const taken = new Set();
   return new Map(ordered.map((row) => [row.line, row.kind === "reference"
     ? { color: "var(--ink)", dash: "12 4", marker: null, width: 1.2 } : distinctLook(row, taken)]));
 }
 
 function distinctLook(row, taken) {
-  const [color, first] = lookOf(row.line, row.method);
-  let pattern = first;
-  for (let tries = 0; tries < PATTERNS && taken.has(`${color} ${pattern}`); tries++) pattern = (pattern + 1) % PATTERNS;
+  const [color, own] = lookOf(row.method);
+  const free = (pattern) => !taken.has(`${color} ${pattern}`);
+  let pattern = free(own) ? own : hashOf(row.line) % PATTERNS;
+  for (let tries = 0; tries < PATTERNS && !free(pattern); tries++) pattern = (pattern + 1) % PATTERNS;
   taken.add(`${color} ${pattern}`);
   return { color: `var(--c${color})`, marker: MARKERS[pattern % MARKERS.length],
     dash: DASHES[Math.floor(pattern / MARKERS.length)], width: row.kind === "paper" ? 2.6 : 1.6 };

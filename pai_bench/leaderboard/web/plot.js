@@ -103,6 +103,7 @@ function plot(spec) {
   const redraw = () => {
     if (!host.clientWidth) return;
     width = host.clientWidth;
+    tip.hidden = true;
     host.replaceChildren(drawPlot(spec(), width, tip), tip);
   };
   queueMicrotask(redraw); // the host is on the page by then: nobody sees an empty frame
@@ -187,11 +188,11 @@ function explore(picture, spec, X, box, cursor, tip, lineAt) {
     tip.replaceChildren(h("strong", {}, title), h("table", {}, rows.map(([look, name, ...texts]) =>
       h("tr", {}, h("td", {}, swatch(look), name), texts.map((text) => h("td", {}, text))))));
     const x = X(stops[at]);
-    /* Accuracy falls to the right, which leaves the lower left corner free. */
+    /* Accuracy falls to the right and error rises, which leaves the lower or the upper left corner free. */
     const left = x - 14 - tip.offsetWidth;
     tip.style.left = `${left >= 0 ? left : Math.max(0, Math.min(x + 14, box.right + 14 - tip.offsetWidth))}px`;
     /* On a phone there is no free corner: there it stands below the plot. */
-    tip.style.top = `${box.right < 480 ? box.bottom + 62 : Math.max(0, box.bottom - 6 - tip.offsetHeight)}px`;
+    tip.style.top = `${box.right < 480 ? box.bottom + 62 : spec.log ? box.top : Math.max(0, box.bottom - 6 - tip.offsetHeight)}px`;
   };
   let line = null;
   const nearest = (event) => {
