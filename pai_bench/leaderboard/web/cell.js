@@ -81,7 +81,7 @@ function curveSpec(epochs, lines, { yLabel, limits, scale, format }) {
   const ticks = niceTicks(first, Math.max(last, first + 1), 6).ticks.filter(Number.isInteger);
   return {
     series: lines.map(([, values, look]) => ({ look, points: epochs.map((x, i) => ({ x, y: values[i] })) })),
-    limits, scale, height: 250, labelWidth: 30, yLabel, xLabel: "epoch", label: `${yLabel} over the epochs`,
+    limits, scale, height: 250, yLabel, xLabel: "epoch", label: `${yLabel} over the epochs`,
     map: (x) => (last > first ? (x - first) / (last - first) : 0.5),
     ticks: ticks.map((x) => ({ x, label: String(x) })),
     tip: (x) => ({ title: `epoch ${x}`, rows: lines.filter(([, values]) => known(values[epochs.indexOf(x)]))

@@ -21,7 +21,7 @@ function svgText(picture) {
   return text.replace(/var\((--\w+)\)/g, (_, name) => style.getPropertyValue(name).trim());
 }
 
-const SVG_STYLE = "text { font: 12px sans-serif; fill: var(--ink) } .minor { fill: var(--soft); font-size: 11px } " +
+const SVG_STYLE = "text { font: 12px sans-serif; fill: var(--ink) } .minor { fill: var(--soft) } .minor, .end text { font-size: 11px } " +
   ".grid { stroke: var(--rule) } .axis { stroke: var(--heavy) }";
 
 /* BibTeX with a button; where the browser keeps its clipboard shut, the text is selected. */

@@ -9,18 +9,18 @@ function labelRoom(series, width) {
   return longest ? Math.min(longest * LETTER + 16, Math.max(90, width * 0.18)) : 0;
 }
 
-/* Names are moved apart where lines end close together; a thin stroke leads to each. */
-function endLabels(series, X, Y, box, room) {
+/* Names are moved apart where lines end close together; a thin stroke leads to each, but from a line that the frame cuts. */
+function endLabels(series, Y, box, room) {
   const ends = series.map((s) => [s, s.points.filter((p) => known(p.y)).at(-1)]).filter(([s, end]) => s.label && end)
-    .map(([s, end]) => ({ s, x: X(end.x), y: Math.min(box.bottom, Math.max(box.top, Y(end.y))) }))
+    .map(([s, end]) => ({ s, y: Math.min(box.bottom, Math.max(box.top, Y(end.y))), cut: Y(end.y) > box.bottom }))
     .sort((a, b) => a.y - b.y);
   const step = Math.min(LINE_HEIGHT, (box.bottom - box.top) / Math.max(1, ends.length - 1));
   spread(ends, step, box.top, box.bottom).forEach((place, i) => { ends[i].at = place; });
   const letters = Math.max(3, Math.floor((room - 12) / LETTER));
   const text = (name) => (name.length > letters ? `${name.slice(0, letters - 1)}…` : name);
   const from = box.right + 2;
-  return ends.map(({ s, y, at }) => svg("g", { class: "end" },
-    svg("path", { d: `M${from - 8} ${y}L${from + 6} ${at}`, stroke: s.look.color, fill: "none" }),
+  return ends.map(({ s, y, at, cut }) => svg("g", { class: "end" },
+    !cut && svg("path", { d: `M${from - 8} ${y}L${from + 6} ${at}`, stroke: s.look.color, fill: "none" }),
     svg("text", { x: from + 9, y: at + 4, "data-line": s.label }, text(s.label))));
 }
 

@@ -80,11 +80,13 @@ function drawSeries(s, X, Y, alone) {
 }
 
 /* Labels are dropped where they would touch the one before; their tick marks stay. */
-function drawXTicks(ticks, X, bottom, labelWidth) {
+function drawXTicks(ticks, X, bottom) {
+  const longest = Math.max(0, ...ticks.flatMap(({ label, below }) => [label.length, (below || "").length]));
+  const room = Math.max(26, longest * LETTER + 8);
   let edge = -Infinity;
   return ticks.map((tick) => {
     const x = X(tick.x);
-    const fits = x - edge >= labelWidth;
+    const fits = x - edge >= room;
     if (fits) edge = x;
     return svg("g", {}, svg("path", { class: "axis", d: `M${x} ${bottom}v5` }),
       fits && svg("text", { x, y: bottom + 18, "text-anchor": "middle" }, tick.label),
@@ -93,7 +95,7 @@ function drawXTicks(ticks, X, bottom, labelWidth) {
 }
 
 /* spec() gives: series [{look, points [{x, y, low, high, hollow}], band (shown?), label (at its end)}], map (x to the unit
-   interval), ticks [{x, label, below}], labelWidth, limits (of y), log (is y?), scale (of the y labels), xLabel, yLabel,
+   interval), ticks [{x, label, below}], limits (of y), log (is y?), scale (of the y labels), xLabel, yLabel,
    label, height, tip(x) -> {title, rows [[look, name, ...texts]]}, stops (where the tip may stand; default: every x),
    pick(label) (a line was clicked). The plot redraws itself at its own width, so that text keeps its size on a phone. */
 function plot(spec) {
@@ -112,16 +114,15 @@ function plot(spec) {
 }
 
 /* How far from its place on x each line stands: where all share one place, side by side. */
-function sideBySide(series, X, box) {
-  const places = new Set(series.flatMap((s) => s.points.map((p) => X(p.x))));
-  if (places.size > 1) return { shift: () => 0, alone: false };
-  const step = Math.min(40, (box.right - box.left - 20) / series.length);
-  return { shift: (s) => (series.indexOf(s) - (series.length - 1) / 2) * step, alone: true };
+function sideBySide(series, width) {
+  const step = Math.min(40, width / series.length);
+  return (s) => (series.indexOf(s) - (series.length - 1) / 2) * step;
 }
 
 function drawPlot(spec, width, tip) {
   const height = Math.round(Math.min(spec.height, Math.max(240, width * 0.72)));
-  const room = labelRoom(spec.series, width);
+  const alone = new Set(spec.series.flatMap((s) => s.points.map((p) => p.x))).size < 2;
+  const room = alone ? 0 : labelRoom(spec.series, width);
   const box = { left: 46, right: width - Math.max(14, room), top: 26, bottom: height - (spec.ticks.some((t) => t.below) ? 58 : 44) };
   const axis = yAxis(spec);
   const X = (x) => box.left + 10 + spec.map(x) * (box.right - box.left - 20);
@@ -131,25 +132,24 @@ function drawPlot(spec, width, tip) {
     svg("path", { class: "grid", d: `M${box.left} ${Y(tick / spec.scale)}H${box.right}` }),
     svg("text", { x: box.left - 7, y: Y(tick / spec.scale) + 4, "text-anchor": "end" }, known(digits) ? tick.toFixed(digits) : String(tick))));
   /* The first line, that of the paper, is drawn last and lies on top. */
-  const { shift, alone } = sideBySide(spec.series, X, box);
-  const layers = [...spec.series].reverse().map((s) => ({ s, X: (x) => X(x) + shift(s),
-    ...drawSeries(s, (x) => X(x) + shift(s), Y, alone) }));
+  const shift = alone ? sideBySide(spec.series, box.right - box.left - 20) : () => 0;
+  const layers = [...spec.series].reverse().map((s) => drawSeries(s, (x) => X(x) + shift(s), Y, alone));
   const cursor = svg("path", { class: "axis", "stroke-dasharray": "2 2" });
   const frame = { viewBox: `0 0 ${width} ${height}`, tabindex: 0, role: "group", "aria-label": spec.label };
   const picture = svg("svg", frame,
     svg("text", { class: "minor", x: 0, y: 12 }, spec.yLabel), lines,
     svg("path", { class: "axis", d: `M${box.left} ${box.bottom}H${box.right}` }),
-    drawXTicks(spec.ticks, X, box.bottom, Math.min(spec.labelWidth, width / 12)), cursor,
+    drawXTicks(spec.ticks, X, box.bottom), cursor,
     framed(box, layers.map((l) => l.bands), layers.map((l) => l.strokes), layers.map((l) => l.printed)),
-    !alone && endLabels(spec.series, X, Y, box, room),
+    !alone && endLabels(spec.series, Y, box, room),
     svg("text", { class: "minor", x: box.right, y: height - 6, "text-anchor": "end" }, spec.xLabel));
-  explore(picture, spec, X, box, cursor, tip, (x, at) => nearestLine(layers, x, at, Y));
+  explore(picture, spec, X, box, cursor, tip, (x, at) => (alone ? null : nearestLine(spec.series, x, at, Y)));
   return picture;
 }
 
 /* The line that runs closest to a height, at a place on x. */
-function nearestLine(layers, x, at, Y) {
-  const gaps = layers.flatMap(({ s }) => s.points.filter((p) => known(p.y) && (p.x === x || s.points.length < 3))
+function nearestLine(series, x, at, Y) {
+  const gaps = series.flatMap((s) => s.points.filter((p) => known(p.y) && (p.x === x || s.points.length < 3))
     .map((p) => [Math.abs(Y(p.y) - at), s.label]));
   return gaps.reduce((best, gap) => (gap[0] < best[0] ? gap : best), [40, null])[1];
 }
