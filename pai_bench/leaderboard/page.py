@@ -92,7 +92,9 @@ def _shown(board: Board, settings: Benchmark) -> dict[str, Any]:
 def _ranking(board: Board) -> dict[str, Any] | None:
     """The lines by mean rank, or None where too few share a part of the grid."""
     summaries = summarise(board)
-    return summaries and {
+    if summaries is None:
+        return None
+    return {
         "densities": summaries.densities,
         "runs": summaries.runs,
         "lines": [asdict(line) for line in summaries.lines],

@@ -491,6 +491,27 @@ def test_of_many_lines_eight_are_drawn_and_all_when_asked(page, drawn, tmp_path)
     assert set(lines(drawn("#/board?lines=snip%7Cmore-0"))) == {"more-0", "snip"}
 
 
+@pytest.mark.parametrize("colors", [(), (("ntk-sap", "snip"), ("set",))])
+def test_a_line_keeps_its_colour_whatever_stands_beside_it(page, drawn, tmp_path, colors):
+    def looks(rows):
+        page["colors"], page["boards"][0]["rows"] = colors, rows
+        (tmp_path / "index.html").write_text(rendered(page), encoding="utf-8")
+        strokes = r'<g class="line" data-line="([^"]*)">(.*?)</g>'
+        drawn_lines = dict(re.findall(strokes, drawn("#/board?lines=all"), re.S))
+        return {line: set(re.findall("--c[0-9]", shown)) for line, shown in drawn_lines.items()}
+
+    drawn()
+    rows = page["boards"][0]["rows"]
+    snip = [r for r in rows if r["line"] == "snip"]
+    variant = {**snip[0], "line": "snip (scope=erk)"}
+    alone, beside = looks(snip), looks([*rows, variant, row("set", "baseline", 0.1, 0.9)])
+    assert len(alone["snip"]) == 1
+    assert alone["snip"] == beside["snip"] == beside["snip (scope=erk)"]
+    if colors:
+        assert beside["snip"] == beside["ntk-sap"] == {"--c0"}
+        assert beside["set"] == {"--c1"}
+
+
 def test_what_a_paper_prints_is_a_ring_in_the_chart(drawn):
     text = drawn()
     assert text.count('class="printed"') == 1
@@ -605,6 +626,16 @@ def test_an_interval_is_shown_within_the_possible_and_written_as_it_is(page, dra
     assert latex in saved["quick.tex"]
     assert saved["quick.svg"].startswith("<svg")
     assert "var(" not in saved["quick.svg"]
+
+
+def test_the_curves_of_a_cell_are_files_too(page, drawn, tmp_path):
+    drawn()
+    file = tmp_path / "index.html"
+    file.write_text(rendered(page).replace("</body>", SAVE), encoding="utf-8")
+    text = drawn(f"#/cell/{CELL}")
+    saved = json.loads(unescape(re.search("<title>(.*)</title>", text, re.S).group(1)))
+    assert set(saved) == {f"{CELL}-loss.svg", f"{CELL}-validation-accuracy.svg"}
+    assert all(svg.startswith("<svg") and "var(" not in svg for svg in saved.values())
 
 
 def test_every_part_of_the_page_is_in_it(page):

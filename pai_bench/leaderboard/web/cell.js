@@ -34,7 +34,7 @@ function cellView(cell) {
       ["without masks", cell.left_out],
     ], "across"),
     cell.command && facts([["command", command(cell.command)]], "facts stack"),
-    cell.curves && curvesView(cell.curves, images), cell.layers && cell.layers.length > 0 && layersView(cell.layers, collapsed),
+    cell.curves && curvesView(cell, images), cell.layers && cell.layers.length > 0 && layersView(cell.layers, collapsed),
     h("div", { class: "columns" }, metricsView(cell.metrics || {}), costView(cell), section("Hyper-parameters", cell.hyper),
       section("Recipe", cell.recipe)),
     section("Environment", cell.environment),
@@ -52,7 +52,8 @@ function siblings(cell) {
   return [seedsOf("seeds", row), Object.entries(row.checked || {}).map(([name, group]) => seedsOf(name, group))];
 }
 
-function curvesView(curves, images) {
+function curvesView(cell, images) {
+  const { curves } = cell;
   const epochs = epochsOf(curves);
   const look = (i) => ({ color: `var(--c${i})`, dash: DASHES[i], marker: null, width: 1.8 });
   const charts = [
@@ -61,9 +62,11 @@ function curvesView(curves, images) {
     [`${images} accuracy, %`, [[images, curves.test_accuracy, look(1)]], [0, 1], 100, points],
   ].map(([yLabel, all, limits, scale, format]) => {
     const lines = all.filter(([, values]) => (values || []).some(known));
+    const { host } = plot(() => curveSpec(epochs, lines, { yLabel, limits, scale, format }));
+    const file = () => [`${cell.id}-${yLabel.replace(/\W+/g, "-").replace(/-$/, "")}.svg`, "image/svg+xml",
+      svgText(host.querySelector("svg"))];
     return lines.length > 0 && h("figure", {}, h("div", { class: "legend", style: "padding-left: .4rem; gap: 1rem" },
-      lines.map(([name, , style]) => h("span", { class: "note" }, swatch(style), name))),
-      plot(() => curveSpec(epochs, lines, { yLabel, limits, scale, format })).host);
+      lines.map(([name, , style]) => h("span", { class: "note" }, swatch(style), name)), saver("SVG", file)), host);
   });
   return charts.some(Boolean) && [h("h3", {}, "Training"),
     h("div", { class: "curves" }, charts),

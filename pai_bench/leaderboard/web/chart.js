@@ -108,7 +108,7 @@ function chartSpec(board, lines, asked, all, pick) {
     row.kind !== "reference" && known(row.mean)).map((row) => row.mean)));
   return {
     series, limits: measure.limits(best, asked.range === "all"), log: measure.log, scale: 100, height: 460,
-    stops: axis.stops, map: axis.map, ticks: axis.ticks, yLabel: measure.label(board.evaluated), xLabel: axis.label, pick,
+    stops: axis.stops, map: axis.map, ticks: axis.ticks, yLabel: measure.label(board.evaluated), xLabel: axis.label, pick, inline: costs,
     tip: (x) => ({ title: axis.title(x), rows: readings(x, placed, axis, measure, printed) }),
     label: `${board.suite}: ${board.evaluated} ${measure.name} against ${axis.name}. Arrow keys read the values; the table has them all.`,
   };

@@ -22,7 +22,7 @@ function svgText(picture) {
 }
 
 const SVG_STYLE = "text { font: 12px sans-serif; fill: var(--ink) } .minor { fill: var(--soft) } .minor, .end text { font-size: 11px } " +
-  ".grid { stroke: var(--rule) } .axis { stroke: var(--heavy) }";
+  ".end text { paint-order: stroke; stroke: var(--page); stroke-width: 3px } .grid { stroke: var(--rule) } .axis { stroke: var(--heavy) }";
 
 /* BibTeX with a button; where the browser keeps its clipboard shut, the text is selected. */
 function citation(text) {

@@ -97,7 +97,8 @@ function drawXTicks(ticks, X, bottom) {
 /* spec() gives: series [{look, points [{x, y, low, high, hollow}], band (shown?), label (at its end)}], map (x to the unit
    interval), ticks [{x, label, below}], limits (of y), log (is y?), scale (of the y labels), xLabel, yLabel,
    label, height, tip(x) -> {title, rows [[look, name, ...texts]]}, stops (where the tip may stand; default: every x),
-   pick(label) (a line was clicked). The plot redraws itself at its own width, so that text keeps its size on a phone. */
+   pick(label) (a line was clicked), inline (do lines end at places of their own?). The plot redraws itself at its own
+   width, so that text keeps its size on a phone. */
 function plot(spec) {
   const host = h("div", { class: "plot" });
   const tip = h("div", { class: "tip", role: "status", hidden: true });
@@ -122,7 +123,7 @@ function sideBySide(series, width) {
 function drawPlot(spec, width, tip) {
   const height = Math.round(Math.min(spec.height, Math.max(240, width * 0.72)));
   const alone = new Set(spec.series.flatMap((s) => s.points.map((p) => p.x))).size < 2;
-  const room = alone ? 0 : labelRoom(spec.series, width);
+  const room = alone || spec.inline ? 0 : labelRoom(spec.series, width);
   const box = { left: 46, right: width - Math.max(14, room), top: 26, bottom: height - (spec.ticks.some((t) => t.below) ? 58 : 44) };
   const axis = yAxis(spec);
   const X = (x) => box.left + 10 + spec.map(x) * (box.right - box.left - 20);
@@ -141,7 +142,7 @@ function drawPlot(spec, width, tip) {
     svg("path", { class: "axis", d: `M${box.left} ${box.bottom}H${box.right}` }),
     drawXTicks(spec.ticks, X, box.bottom), cursor,
     framed(box, layers.map((l) => l.bands), layers.map((l) => l.strokes), layers.map((l) => l.printed)),
-    !alone && endLabels(spec.series, Y, box, room),
+    !alone && (spec.inline ? inlineLabels(spec.series, X, Y, box) : endLabels(spec.series, Y, box, room)),
     svg("text", { class: "minor", x: box.right, y: height - 6, "text-anchor": "end" }, spec.xLabel));
   explore(picture, spec, X, box, cursor, tip, (x, at) => (alone ? null : nearestLine(spec.series, x, at, Y)));
   return picture;
