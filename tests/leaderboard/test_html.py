@@ -2,7 +2,6 @@ import copy
 import json
 import math
 import re
-from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -598,24 +597,16 @@ def test_a_page_of_several_suites_begins_with_what_holds(page, drawn, tmp_path):
     assert 'href="#/claims/made-up?state=reproduced" aria-label="1 reproduced">1</a>' in text
 
 
-SAVE = """<script>
-const saved = {};
-save = (name, type, text) => { saved[name] = text; };
-for (const button of document.querySelectorAll("button.option"))
-  if (button.textContent.startsWith("↓")) button.click();
-document.title = JSON.stringify(saved);
-</script></body>"""
-
-
-def test_an_interval_is_shown_within_the_possible_and_written_as_it_is(page, drawn, tmp_path):
+def test_an_interval_is_shown_within_the_possible_and_written_as_it_is(
+    page, drawn, tmp_path, saved_files
+):
     page["boards"][0]["rows"][1] |= {"low": -0.2851, "high": 1.1165}
     drawn()
-    file = tmp_path / "index.html"
-    file.write_text(rendered(page).replace("</body>", SAVE), encoding="utf-8")
+    (tmp_path / "index.html").write_text(rendered(page), encoding="utf-8")
     text = drawn()
     assert "[0.00, 100.00]" in text
     assert "111.65" not in re.search(r"<table.*</table>", text, re.S).group()
-    saved = json.loads(unescape(re.search("<title>(.*)</title>", text, re.S).group(1)))
+    saved = saved_files(rendered(page))
     header, *lines = saved["quick.csv"].splitlines()
     assert header == ",".join(COLUMNS)
     (snip,) = (line.split(",") for line in lines if ",snip,0.1," in line)
@@ -628,12 +619,8 @@ def test_an_interval_is_shown_within_the_possible_and_written_as_it_is(page, dra
     assert "var(" not in saved["quick.svg"]
 
 
-def test_the_curves_of_a_cell_are_files_too(page, drawn, tmp_path):
-    drawn()
-    file = tmp_path / "index.html"
-    file.write_text(rendered(page).replace("</body>", SAVE), encoding="utf-8")
-    text = drawn(f"#/cell/{CELL}")
-    saved = json.loads(unescape(re.search("<title>(.*)</title>", text, re.S).group(1)))
+def test_the_curves_of_a_cell_are_files_too(page, saved_files):
+    saved = saved_files(rendered(page), f"#/cell/{CELL}")
     assert set(saved) == {f"{CELL}-loss.svg", f"{CELL}-validation-accuracy.svg"}
     assert all(svg.startswith("<svg") and "var(" not in svg for svg in saved.values())
 
