@@ -10,8 +10,8 @@ from typing import Any
 
 _WEB = Path(__file__).with_name("web")
 _SCRIPTS = (
-    "elements", "numbers", "data", "looks", "plot", "board", "table", "cell", "method", "claims",
-    "filters", "route",
+    "elements", "numbers", "data", "looks", "labels", "plot", "download", "axes", "chart",
+    "ranking", "board", "table", "table_files", "cell", "method", "claims", "filters", "route",
 )  # fmt: skip
 """In the order in which they are run, as one program."""
 _JSON = json.JSONEncoder(allow_nan=False, separators=(",", ":"))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pai_bench.claims import metric_registry
+from pai_bench.claims import citation, metric_registry
 from pai_bench.claims.lookup import ResultLookup
 from pai_bench.claims.metric_registry import Metric, MetricContext
 from pai_bench.claims.parser import available
@@ -17,9 +17,11 @@ from pai_bench.core.redact import redact_data
 from pai_bench.experiment.cell import Cell
 from pai_bench.experiment.cost import ordinary_images
 from pai_bench.leaderboard.board import Board, Row
+from pai_bench.leaderboard.colors import COLORS
 from pai_bench.leaderboard.page_claims import Judged, judged
 from pai_bench.leaderboard.page_lines import lines
 from pai_bench.leaderboard.page_methods import CHECKS, kind, methods_data
+from pai_bench.leaderboard.summary import summarise
 from pai_bench.registry.declaration import MethodInfo
 from pai_bench.store.store import StoredResult
 
@@ -66,13 +68,15 @@ def page(
         "metrics": [_described(each) for each in metric_registry.available().values()],
         "methods": methods_data(methods, shown_methods, settings.methods_of_papers()),
         "checks": CHECKS,
+        "colors": COLORS,
+        "bibtex": citation.of_benchmark(),
     }
     return Page(data, shared, cells, papers)
 
 
 def _shown(board: Board, settings: Benchmark) -> dict[str, Any]:
     """A board as on the page: rows know the seeds of their cells, and their sanity checks."""
-    data = board_data(board, settings)
+    data = board_data(board, settings) | {"ranking": _ranking(board)}
     checked: dict[tuple[str, float], dict[str, Any]] = {}
     for row in board.sanity_checked:
         checked.setdefault((row.label, row.density), {})[row.sanity_check] = _seeds(row)
@@ -83,6 +87,18 @@ def _shown(board: Board, settings: Benchmark) -> dict[str, Any]:
         shown["best"] = board.best_at(row.density) == row.label
         del shown["sparsity"], shown["compression"]
     return data
+
+
+def _ranking(board: Board) -> dict[str, Any] | None:
+    """The lines by mean rank, or None where too few share a part of the grid."""
+    summaries = summarise(board)
+    if summaries is None:
+        return None
+    return {
+        "densities": summaries.densities,
+        "runs": summaries.runs,
+        "lines": [asdict(line) for line in summaries.lines],
+    }
 
 
 def _seeds(row: Row) -> dict[str, Any]:

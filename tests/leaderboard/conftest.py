@@ -3,11 +3,13 @@
 import fcntl
 import json
 import os
+import re
 import select
 import shutil
 import subprocess
 from collections import defaultdict
 from functools import partial
+from html import unescape
 from statistics import fmean
 
 import pytest
@@ -252,3 +254,25 @@ def browser(tmp_path_factory):
     one = Browser(program, tmp_path_factory.mktemp("profile"))
     yield one
     one.close()
+
+
+SAVE = """<script>
+const saved = {};
+save = (name, type, text) => { saved[name] = text; };
+for (const button of document.querySelectorAll("button.option"))
+  if (button.textContent.startsWith("↓")) button.click();
+document.title = JSON.stringify(saved);
+</script></body>"""
+
+
+@pytest.fixture
+def saved_files(browser, tmp_path):
+    """Give a function that presses all buttons of a page that save files, and returns the files."""
+
+    def press(text, anchor=""):
+        file = tmp_path / "saving.html"
+        file.write_text(text.replace("</body>", SAVE), encoding="utf-8")
+        shown = browser.html(file.as_uri() + anchor)
+        return json.loads(unescape(re.search("<title>(.*)</title>", shown, re.S).group(1)))
+
+    return press

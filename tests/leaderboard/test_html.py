@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pai_bench.leaderboard import html
+from pai_bench.leaderboard.export import COLUMNS
 from pai_bench.leaderboard.html import embed, render
 
 HOSTILE = "</script><script>alert(1)</script><!--"
@@ -328,12 +329,12 @@ def test_a_browser_draws_the_chart_and_the_table(drawn):
     assert "&lt;/script&gt;&lt;script&gt;alert(1)" in text  # the hostile string is shown as text
     assert "− invert" in text
     assert "+23.45" in text
-    assert "validation accuracy after the last epoch" in text
+    assert "validation error after the last epoch" in text
     assert "fc1.weight" not in text  # cells are built only when they are opened
 
 
 PRESS = """<script>
-for (const button of document.querySelectorAll("button.zoom"))
+for (const button of document.querySelectorAll("button.option"))
   if (button.textContent === "against training FLOPs") button.click();
 const right = new KeyboardEvent("keydown", { key: "ArrowRight" });
 document.querySelector(".plot svg").dispatchEvent(right);
@@ -342,13 +343,13 @@ document.querySelector(".plot svg").dispatchEvent(right);
 
 def test_the_chart_changes_from_density_to_training_flops(drawn, tmp_path):
     text = drawn()
-    assert "accuracy against density" in text
+    assert "error against density" in text
     assert "432 M" in text  # SNIP at density 0.1, in the table
     file = tmp_path / "index.html"
     file.write_text(file.read_text(encoding="utf-8").replace("</body>", PRESS), encoding="utf-8")
     pressed = drawn()
     chart = re.search(r'<div class="plot">.*?</figcaption>', pressed, re.S).group()
-    assert "accuracy against training FLOPs" in chart
+    assert "error against training FLOPs" in chart
     assert all(
         f">{tick}</text>" in chart for tick in ("50 M", "100 M", "200 M", "500 M", "1 G", "2 G")
     )
@@ -457,6 +458,59 @@ def test_what_is_clicked_goes_into_the_address(drawn, tmp_path):
     assert "2 of 5 rows" in text
 
 
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("x=flops", "validation error against training FLOPs"),
+        ("y=accuracy", "validation accuracy against density"),
+        ("bands=snip", '<g class="band on" data-line="snip">'),
+        ("columns=all", '<table class="data whole">'),
+    ],
+)
+def test_the_chart_and_the_columns_stand_in_the_address(drawn, query, said):
+    assert said in drawn(f"#/board?{query}")
+    assert said not in drawn()
+
+
+def test_of_many_lines_eight_are_drawn_and_all_when_asked(page, drawn, tmp_path):
+    def lines(text):
+        return re.findall('<g class="line" data-line="([^"]*)"', text)
+
+    assert len(lines(drawn())) == 3
+    rows = page["boards"][0]["rows"]
+    rows += [row(f"more-{i}", "baseline", 0.1, 0.5 + i / 100) for i in range(9)]
+    ranked = [
+        {"label": f"more-{i}", "rank": i, "area": None, "middle": 0.5} for i in range(8, -1, -1)
+    ]
+    page["boards"][0]["ranking"] = {"densities": [0.1], "runs": 1, "lines": ranked}
+    (tmp_path / "index.html").write_text(rendered(page), encoding="utf-8")
+    shown = {"ntk-sap", "dense", *(f"more-{i}" for i in range(8, 2, -1))}
+    assert set(lines(drawn())) == shown
+    assert len(lines(drawn("#/board?lines=all"))) == 12
+    assert set(lines(drawn("#/board?lines=snip%7Cmore-0"))) == {"more-0", "snip"}
+
+
+@pytest.mark.parametrize("colors", [(), (("ntk-sap", "snip"), ("set",))])
+def test_a_line_keeps_its_colour_whatever_stands_beside_it(page, drawn, tmp_path, colors):
+    def looks(rows):
+        page["colors"], page["boards"][0]["rows"] = colors, rows
+        (tmp_path / "index.html").write_text(rendered(page), encoding="utf-8")
+        strokes = r'<g class="line" data-line="([^"]*)">(.*?)</g>'
+        drawn_lines = dict(re.findall(strokes, drawn("#/board?lines=all"), re.S))
+        return {line: set(re.findall("--c[0-9]", shown)) for line, shown in drawn_lines.items()}
+
+    drawn()
+    rows = page["boards"][0]["rows"]
+    snip = [r for r in rows if r["line"] == "snip"]
+    variant = {**snip[0], "line": "snip (scope=erk)"}
+    alone, beside = looks(snip), looks([*rows, variant, row("set", "baseline", 0.1, 0.9)])
+    assert len(alone["snip"]) == 1
+    assert alone["snip"] == beside["snip"] == beside["snip (scope=erk)"]
+    if colors:
+        assert beside["snip"] == beside["ntk-sap"] == {"--c0"}
+        assert beside["set"] == {"--c1"}
+
+
 def test_what_a_paper_prints_is_a_ring_in_the_chart(drawn):
     text = drawn()
     assert text.count('class="printed"') == 1
@@ -529,9 +583,46 @@ def test_two_suites_are_folded_until_one_is_asked_for(page, drawn, tmp_path):
     (tmp_path / "index.html").write_text(rendered(page), encoding="utf-8")
     text = drawn()
     assert text.count('<details class="board"') == 2
-    assert text.count("<tbody>") == 1
+    assert text.count("<tbody>") == 2  # that of the papers, and that of the open board
     assert drawn("#/board?network=conv-6").count('<details class="board"') == 1
     assert '<details class="board"' not in drawn("#/board?suite=other")
+
+
+def test_a_page_of_several_suites_begins_with_what_holds(page, drawn, tmp_path):
+    assert "What holds" not in drawn()
+    page["boards"].append({**board(), "suite": "other"})
+    (tmp_path / "index.html").write_text(rendered(page), encoding="utf-8")
+    text = drawn()
+    assert text.index("What holds") < text.index('<details class="board"')
+    assert 'href="#/claims/made-up?state=reproduced" aria-label="1 reproduced">1</a>' in text
+
+
+def test_an_interval_is_shown_within_the_possible_and_written_as_it_is(
+    page, drawn, tmp_path, saved_files
+):
+    page["boards"][0]["rows"][1] |= {"low": -0.2851, "high": 1.1165}
+    drawn()
+    (tmp_path / "index.html").write_text(rendered(page), encoding="utf-8")
+    text = drawn()
+    assert "[0.00, 100.00]" in text
+    assert "111.65" not in re.search(r"<table.*</table>", text, re.S).group()
+    saved = saved_files(rendered(page))
+    header, *lines = saved["quick.csv"].splitlines()
+    assert header == ",".join(COLUMNS)
+    (snip,) = (line.split(",") for line in lines if ",snip,0.1," in line)
+    values = dict(zip(COLUMNS, snip, strict=True))
+    assert (values["low"], values["high"]) == ("-0.2851", "1.1165")
+    assert "| snip | 0.1 | 90 | 94.11 ± 17.54 | 2 |  | 0.1 |" in saved["quick.md"].splitlines()
+    latex = r"ntk-sap & 0.1 & 90 & 95.34 $\pm$ 1.00 & 2 & +1.23 & 0.1 \\"
+    assert latex in saved["quick.tex"]
+    assert saved["quick.svg"].startswith("<svg")
+    assert "var(" not in saved["quick.svg"]
+
+
+def test_the_curves_of_a_cell_are_files_too(page, saved_files):
+    saved = saved_files(rendered(page), f"#/cell/{CELL}")
+    assert set(saved) == {f"{CELL}-loss.svg", f"{CELL}-validation-accuracy.svg"}
+    assert all(svg.startswith("<svg") and "var(" not in svg for svg in saved.values())
 
 
 def test_every_part_of_the_page_is_in_it(page):

@@ -1,6 +1,8 @@
 """What a page is made of: only what may be published, and only what its plots need."""
 
+import csv
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -12,6 +14,8 @@ from pai_bench.core.errors import BenchError
 from pai_bench.core.redact import redact_data, redact_text
 from pai_bench.leaderboard import html
 from pai_bench.leaderboard.board import board
+from pai_bench.leaderboard.colors import COLORS
+from pai_bench.leaderboard.export import COLUMNS, export
 from pai_bench.leaderboard.page import PageHeading, page
 from pai_bench.leaderboard.page_cells import LONGEST, thinned
 from pai_bench.store import index
@@ -89,6 +93,42 @@ def test_rows_know_the_seeds_of_their_cells_and_of_their_checks(made):
     assert [known[i]["seed"] for i in checks["cells"]] == checks["seeds"]
     assert all(known[i]["ablation"] == "invert" for i in checks["cells"])
     assert "checked" in rows["dense"]
+
+
+def test_files_of_a_page_hold_what_is_exported(made, saved_files, tmp_path):
+    found, cells = made
+    exported = board(Store(tmp_path / "runs", "quick"), "quick", cells, {"ntk-sap"})
+    saved = saved_files("".join(html.render(found.data, found.shared, found.cells)))
+
+    def lines(text):  # in the order of the table; LaTeX sets methods of a board's order apart
+        return sorted(line for line in text.splitlines() if line != r"\addlinespace")
+
+    assert lines(saved["quick.md"]) == lines(export(exported, "markdown").decode())
+    assert lines(saved["quick.tex"]) == lines(export(exported, "latex").decode())
+
+    def values(text):
+        rows = csv.DictReader(text.splitlines())
+        return {row["method"]: [numbers(row[name]) for name in COLUMNS] for row in rows}
+
+    def numbers(text):
+        return float(text) if re.fullmatch(r"[-\d.e]+", text) else text
+
+    assert values(saved["quick.csv"]) == values(export(exported, "csv").decode())
+
+
+def test_a_page_ranks_the_lines_of_a_board(made):
+    ranking = made[0].data["boards"][0]["ranking"]
+    assert ranking["densities"] == (0.1,)
+    assert ranking["runs"] == 2  # of ntk-sap, the network of seed 2 failed
+    lines = {line["label"]: line for line in ranking["lines"]}
+    assert {name: line["rank"] for name, line in lines.items()} == {"snip": 1.5, "ntk-sap": 1.5}
+    assert lines["snip"]["area"] is None
+
+
+def test_every_method_that_prunes_has_one_colour(methods):
+    named = [name for names in COLORS for name in names]
+    assert len(named) == len(set(named))
+    assert {"dense", *named} == set(methods)
 
 
 def test_every_sanity_check_is_explained(made):

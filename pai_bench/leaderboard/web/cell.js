@@ -34,7 +34,7 @@ function cellView(cell) {
       ["without masks", cell.left_out],
     ], "across"),
     cell.command && facts([["command", command(cell.command)]], "facts stack"),
-    cell.curves && curvesView(cell.curves, images), cell.layers && cell.layers.length > 0 && layersView(cell.layers, collapsed),
+    cell.curves && curvesView(cell, images), cell.layers && cell.layers.length > 0 && layersView(cell.layers, collapsed),
     h("div", { class: "columns" }, metricsView(cell.metrics || {}), costView(cell), section("Hyper-parameters", cell.hyper),
       section("Recipe", cell.recipe)),
     section("Environment", cell.environment),
@@ -52,7 +52,8 @@ function siblings(cell) {
   return [seedsOf("seeds", row), Object.entries(row.checked || {}).map(([name, group]) => seedsOf(name, group))];
 }
 
-function curvesView(curves, images) {
+function curvesView(cell, images) {
+  const { curves } = cell;
   const epochs = epochsOf(curves);
   const look = (i) => ({ color: `var(--c${i})`, dash: DASHES[i], marker: null, width: 1.8 });
   const charts = [
@@ -61,9 +62,11 @@ function curvesView(curves, images) {
     [`${images} accuracy, %`, [[images, curves.test_accuracy, look(1)]], [0, 1], 100, points],
   ].map(([yLabel, all, limits, scale, format]) => {
     const lines = all.filter(([, values]) => (values || []).some(known));
+    const { host } = plot(() => curveSpec(epochs, lines, { yLabel, limits, scale, format }));
+    const file = () => [`${cell.id}-${yLabel.replace(/\W+/g, "-").replace(/-$/, "")}.svg`, "image/svg+xml",
+      svgText(host.querySelector("svg"))];
     return lines.length > 0 && h("figure", {}, h("div", { class: "legend", style: "padding-left: .4rem; gap: 1rem" },
-      lines.map(([name, , style]) => h("span", { class: "note" }, swatch(style), name))),
-      plot(() => curveSpec(epochs, lines, { yLabel, limits, scale, format })).host);
+      lines.map(([name, , style]) => h("span", { class: "note" }, swatch(style), name)), saver("SVG", file)), host);
   });
   return charts.some(Boolean) && [h("h3", {}, "Training"),
     h("div", { class: "curves" }, charts),
@@ -81,7 +84,7 @@ function curveSpec(epochs, lines, { yLabel, limits, scale, format }) {
   const ticks = niceTicks(first, Math.max(last, first + 1), 6).ticks.filter(Number.isInteger);
   return {
     series: lines.map(([, values, look]) => ({ look, points: epochs.map((x, i) => ({ x, y: values[i] })) })),
-    limits, scale, height: 250, labelWidth: 30, yLabel, xLabel: "epoch", label: `${yLabel} over the epochs`,
+    limits, scale, height: 250, yLabel, xLabel: "epoch", label: `${yLabel} over the epochs`,
     map: (x) => (last > first ? (x - first) / (last - first) : 0.5),
     ticks: ticks.map((x) => ({ x, label: String(x) })),
     tip: (x) => ({ title: `epoch ${x}`, rows: lines.filter(([, values]) => known(values[epochs.indexOf(x)]))
@@ -109,7 +112,7 @@ function layersView(layers, collapsed) {
     h("td", {}, (layer.shape || []).join(" × ")), h("td", { class: "num" }, whole(layer.total)),
     fields.map(([, field, kind]) => density(layer, field, kind))));
   return [h("h3", {}, "Density of each layer"),
-    h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "layers" },
+    scrolling("layers",
       h("table", { class: "data layers" }, h("thead", {}, h("tr", {}, heads)), h("tbody", {}, rows))),
     h("p", { class: "note" }, "Weights kept at the start and end of training, and at the end those on a path from ",
       `input to output. Bars run from 0 to ${share(top)}.`)];

@@ -18,7 +18,7 @@ function setter(asked, update) {
 
 /* A select of the values and all; null where there is no choice. */
 function choice(label, values, chosen, change, text = String) {
-  return h("label", {}, label, h("select", { change }, h("option", { value: "" }, "all"),
+  return (values.length > 1 || chosen) && h("label", {}, label, h("select", { change }, h("option", { value: "" }, "all"),
     values.map((value) => h("option", { value: String(value), selected: String(value) === chosen }, text(value)))));
 }
 
@@ -27,10 +27,11 @@ function boardPage(asked) {
   const several = boards.length > 1;
   const views = new Map();
   const root = h("div", {});
+  const changed = () => { remember(asked); views.forEach(({ refresh }) => refresh()); };
   const update = () => {
     const found = shown.filter((board) => (!asked.data || board.data === asked.data) &&
       (!asked.network || board.network === asked.network));
-    found.forEach((board) => views.has(board) || views.set(board, boardView(board, asked, several && shown.length > 1)));
+    found.forEach((board) => views.has(board) || views.set(board, boardView(board, asked, several && shown.length > 1, changed)));
     root.replaceChildren(...found.map((board) => views.get(board).view));
     if (!found.length) root.append(h("p", { class: "board" }, boards.length ? "No suite is left by these filters." : "No results yet."));
     found.forEach((board) => views.get(board).update());
@@ -39,9 +40,10 @@ function boardPage(asked) {
   update();
   if (views.size && ![...views.values()].some(({ view }) => view.tagName !== "DETAILS" || view.open))
     views.values().next().value.open();
-  return { title: page.title, content: [h("p", { class: "lead" }, page.about || ""),
+  return { title: page.title, content: [h("p", { class: "lead" }, page.about || ""), whatHolds(),
+    boards.length > 0 && filters(asked, update), root, h("h2", { class: "board" }, "Make it"),
     facts([["run it", command(page.command)], ["rebuild this page", command(page.rebuild)]], "facts stack"),
-    boards.length > 0 && filters(asked, update), root] };
+    page.bibtex && [h("h3", {}, "To cite PaI-Bench"), citation(page.bibtex)]] };
 }
 
 function filters(asked, update) {
@@ -51,7 +53,7 @@ function filters(asked, update) {
   const densities = distinct(boards.flatMap(densitiesOf)).sort((a, b) => b - a);
   const suite = (event) => { asked.suite = event.target.value; location.hash = address("board", "", asked).slice(1); };
   return h("form", { class: "tools", role: "search", submit: (event) => event.preventDefault() },
-    boards.length > 1 && choice("suite", of("suite"), asked.suite, suite),
+    choice("suite", of("suite"), asked.suite, suite),
     choice("data set", of("data"), asked.data, set("data")),
     choice("network", of("network"), asked.network, set("network")),
     choice("density", densities, asked.density, set("density"), both),

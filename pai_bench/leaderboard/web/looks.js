@@ -1,18 +1,45 @@
-/* ---- one look per line, the same on every board: colour, marker and dash all differ ---- */
+/* ---- one look per line: the colour is that of its method on every page, marker and dash tell apart who shares it ---- */
 
 const MARKERS = ["circle", "square", "triangle", "diamond", "down", "cross"];
 const DASHES = ["", "7 3", "2 3", "9 3 2 3", "14 3"];
+const COLORS = 8;
+const PATTERNS = MARKERS.length * DASHES.length;
 const looks = assignLooks();
 
+/* A number from a name, for methods that no list has and for variants of a method. */
+function hashOf(text) {
+  let hash = 0;
+  for (const character of text) hash = (hash * 31 + character.codePointAt(0)) >>> 0;
+  return hash;
+}
+
+/* The colour of a method, and the pattern that tells it from others of that colour. */
+function lookOf(method) {
+  const color = (page.colors || []).findIndex((names) => names.includes(method));
+  if (color < 0) return [hashOf(method) % COLORS, hashOf(method) % PATTERNS];
+  const place = page.colors[color].indexOf(method);
+  return [color, place * MARKERS.length + ((color + 2 * place) % MARKERS.length)];
+}
+
 function assignLooks() {
-  const rows = boards.flatMap((board) => board.rows);
-  const kinds = new Map(rows.map((row) => [row.line, row.kind]));
+  const rows = new Map(boards.flatMap((board) => board.rows).map((row) => [row.line, row]));
   const rank = { paper: 0, baseline: 1, reference: 2 };
-  const lines = [...kinds.keys()].sort((a, b) => rank[kinds.get(a)] - rank[kinds.get(b)]);
-  return new Map(lines.map((line, i) => [line, kinds.get(line) === "reference"
-    ? { color: "var(--ink)", dash: "12 4", marker: null, width: 1.2 }
-    : { color: `var(--c${i % 7})`, dash: DASHES[i % 5], marker: MARKERS[i % 6],
-        width: kinds.get(line) === "paper" ? 2.6 : 1.6 }]));
+  /* A method itself comes before its variants, which get other patterns. */
+  const varied = (row) => row.line !== row.method;
+  const ordered = [...rows.values()].sort((a, b) => rank[a.kind] - rank[b.kind] || varied(a) - varied(b));
+  const taken = new Set();
+  return new Map(ordered.map((row) => [row.line, row.kind === "reference"
+    ? { color: "var(--ink)", dash: "12 4", marker: null, width: 1.2 } : distinctLook(row, taken)]));
+}
+
+function distinctLook(row, taken) {
+  const [color, own] = lookOf(row.method);
+  const free = (pattern) => !taken.has(`${color} ${pattern}`);
+  let pattern = free(own) ? own : hashOf(row.line) % PATTERNS;
+  for (let tries = 0; tries < PATTERNS && !free(pattern); tries++) pattern = (pattern + 1) % PATTERNS;
+  taken.add(`${color} ${pattern}`);
+  return { color: `var(--c${color})`, marker: MARKERS[pattern % MARKERS.length],
+    dash: DASHES[Math.floor(pattern / MARKERS.length)], width: row.kind === "paper" ? 2.6 : 1.6 };
 }
 
 function marker(shape, x, y, look, hollow) {

@@ -8,7 +8,7 @@ function methodsPage() {
     h("th", { scope: "row" }, h("a", { href: address("method", name) }, name)), h("td", {}, method.kind),
     h("td", {}, WHEN[method.when] || method.when), h("td", { class: "num" }, whole(ran.get(name) || 0)),
     h("td", { class: "wide" }, method.about)));
-  return { title: "Methods", content: [h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "methods" },
+  return { title: "Methods", content: [scrolling("methods",
     h("table", { class: "data" }, h("thead", {}, h("tr", {}, heads)), h("tbody", {}, rows)))] };
 }
 
@@ -81,7 +81,7 @@ function lineView(board, rows) {
 }
 
 function grid(label, heads, rows) {
-  return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, h("table", { class: "data" },
+  return scrolling(label, h("table", { class: "data" },
     h("thead", {}, h("tr", {}, heads.map((text, i) => h("th", { scope: "col", class: i ? "num" : null }, text)))),
     h("tbody", {}, rows.map(([first, ...rest]) => h("tr", {}, h("th", { scope: "row" }, first),
       rest.map((cell) => h("td", { class: "num" }, cell)))))));

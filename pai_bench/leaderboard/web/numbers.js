@@ -11,6 +11,8 @@ const sparsityOf = (density) => `${Number((100 * (1 - density)).toFixed(Math.max
 const digitsOf = (value) => (value > 0 ? Math.min(8, 3 - Math.floor(Math.log10(value))) : 0);
 const whole = (value) => (known(value) ? Number(value).toLocaleString("en") : NONE);
 const interval = (low, high) => (known(low) && known(high) ? `[${points(low)}, ${points(high)}]` : NONE);
+/* A t interval knows no bounds; what is shown of an accuracy's or an error's ends where they do. Files have the whole. */
+const possible = (low, high) => interval(known(low) ? Math.max(0, low) : low, known(high) ? Math.min(1, high) : high);
 const times = (value) => (known(value) ? `${Number(Number(value).toPrecision(3))}×` : NONE);
 
 function short(value) {

@@ -1,11 +1,11 @@
-/* Columns: heading, sort key (null sorts last), cell, class of the cell. */
+/* Columns: heading, sort key (null sorts last), cell, class of the cell, whether it is shown only when asked for. */
 const COLUMNS = [
   { name: "line", key: (row) => row.line, ascending: true },
   { name: "density", key: (row) => row.density, cell: (row) => share(row.density) },
   { name: "sparsity", key: (row) => 1 - row.density, cell: (row) => sparsityOf(row.density) },
   { name: "accuracy\u00a0%", title: "mean accuracy after the last epoch", key: (row) => row.mean,
     cell: accuracyCell },
-  { name: "95% interval", key: (row) => row.low, cell: (row) => interval(row.low, row.high) },
+  { name: "95% interval", key: (row) => row.low, title: "of the mean, by t; shown from 0 to 100 only, in files as computed", cell: (row) => possible(row.low, row.high) },
   ...(boards.some((board) => board.rows.some((row) => row.bits)) ? [{ name: "bits per step",
     title: "of text: loss after the last epoch over ln 2, less is better", key: (row) => row.bits && row.bits.mean,
     cell: (row) => (row.bits ? row.bits.mean.toFixed(3) : NONE) }] : []),
@@ -27,11 +27,11 @@ const COLUMNS = [
   ...checksOf(boards).map((name) => ({ name: `− ${name}`,
     title: `sanity check: accuracy minus that of the same method under ${name}, in points, paired by seed`,
     key: (row) => (row.checks[name] ? row.checks[name].mean : null), cell: (row) => differenceCell(row.checks[name]) })),
-  { name: "best epoch\u00a0%", title: "mean over the seeds of each run's best accuracy (chosen on the images it is measured on)",
+  { name: "best epoch\u00a0%", more: true, title: "mean over the seeds of each run's best accuracy (chosen on the images it is measured on)",
     key: (row) => row.best_epoch, cell: (row) => points(row.best_epoch) },
-  { name: "achieved", title: "density of the final masks", key: (row) => row.achieved,
+  { name: "achieved", more: true, title: "density of the final masks", key: (row) => row.achieved,
     cell: (row) => share(row.achieved) },
-  { name: "compr.", title: "compression", key: (row) => 1 / row.density,
+  { name: "compr.", more: true, title: "compression", key: (row) => 1 / row.density,
     cell: (row) => times(1 / row.density) },
 ];
 
@@ -39,6 +39,8 @@ const COLUMNS = [
 function checksOf(boards) {
   return [...new Set(boards.flatMap((board) => board.rows.flatMap((row) => Object.keys(row.checks))))];
 }
+
+const classOf = (column) => [column.cell && "num", column.more && "extra"].filter(Boolean).join(" ") || null;
 
 function columnOf(name) {
   return COLUMNS.find((column) => column.name === name);
@@ -95,6 +97,10 @@ function boardTable(board, asked) {
   const count = h("output", { "aria-live": "polite" });
   const more = h("button", { type: "button", class: "more", click: () => { limit += STEP; update(false); } });
   let limit = STEP;
+  let found = [];
+  const sheet = h("table", { class: "data" });
+  const columns = h("button", { type: "button", class: "option",
+    click: () => { asked.columns = asked.columns ? "" : "all"; remember(asked); update(false); } }, "all columns");
   /* Ties are read best first; among densities, that ranks the lines within each. */
   const ranked = [...board.rows].sort(compare(columnOf("accuracy\u00a0%"), -1));
   const rowNodes = new Map();
@@ -105,7 +111,9 @@ function boardTable(board, asked) {
   const update = (anew = true) => {
     if (anew) limit = STEP;
     const { column, direction } = sortOf(asked);
-    const found = ranked.filter((row) => matches(row, asked)).sort(compare(column, direction));
+    sheet.classList.toggle("whole", asked.columns === "all");
+    columns.setAttribute("aria-pressed", String(asked.columns === "all"));
+    found = ranked.filter((row) => matches(row, asked)).sort(compare(column, direction));
     const shown = found.slice(0, limit);
     const grouped = COLUMNS.indexOf(column) < 4;
     shown.forEach((row, i) => nodesOf(row)[0].classList.toggle("group",
@@ -113,16 +121,17 @@ function boardTable(board, asked) {
     body.replaceChildren(...shown.flatMap(nodesOf));
     count.textContent = `${whole(found.length)} of ${whole(ranked.length)} rows`;
     more.hidden = found.length <= limit;
-    more.textContent = `show ${Math.min(STEP, found.length - limit)} more of ${whole(found.length - limit)} rows`;
+    const rest = Math.max(0, found.length - limit);
+    more.textContent = `show ${Math.min(STEP, rest)} more of ${whole(rest)} rows`;
     markSorted();
   };
   const [head, markSorted] = headView(asked, update);
-  const view = h("div", {}, h("p", { class: "note" }, count),
-    h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `${board.suite}: results` },
-      h("table", { class: "data" }, head, body)), more,
+  sheet.append(head, body);
+  const view = h("div", {}, h("div", { class: "options" }, count, columns, tableFiles(board, () => found)),
+    scrolling(`${board.suite}: results`, sheet), more,
     h("p", { class: "note" }, "★ is the highest mean at a density; intervals often overlap. Differences are in points ",
       "of accuracy, with a 95% interval, in bold where it leaves out zero. Headings sort; seed numbers lead to the ",
-      "single runs, names of lines to their methods."));
+      "single runs, names of lines to their methods. Intervals are shown within 0 and 100; files have them as computed."));
   return { view, update };
 }
 
@@ -144,7 +153,7 @@ function headView(asked, update) {
     remember(asked);
     update();
   };
-  const heads = COLUMNS.map((column) => h("th", { scope: "col", title: column.title, class: column.cell ? "num" : null },
+  const heads = COLUMNS.map((column) => h("th", { scope: "col", title: column.title, class: classOf(column) },
     h("button", { type: "button", click: sortBy(column) }, column.name)));
   const mark = () => {
     const now = sortOf(asked);
@@ -157,7 +166,7 @@ function headView(asked, update) {
 }
 
 function rowView(row, best) {
-  const cellsOf = COLUMNS.slice(1).map((column) => h("td", { class: "num" }, column.cell(row, best)));
+  const cellsOf = COLUMNS.slice(1).map((column) => h("td", { class: classOf(column) }, column.cell(row, best)));
   return [h("tr", {}, lineCell(row), cellsOf), missingRow(row)].filter(Boolean);
 }
 
