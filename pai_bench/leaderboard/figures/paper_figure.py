@@ -9,6 +9,8 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from pai_bench.leaderboard.figures.line_styles import readable
+
 WIDTHS = {1: 3.25, 2: 6.75}
 """Inches of one column and of two, as ICML and CVPR have them."""
 PALE = "#8a8a8a"
@@ -73,15 +75,16 @@ class PaperFigure(Figure):
         named: dict[str, Any] = {}
         for axes in self.axes:
             handles, labels = axes.get_legend_handles_labels()
-            named |= {label: handle for label, handle in zip(labels, handles, strict=True)}
+            named |= dict(zip(labels, handles, strict=True))
         if not named:
             return
         width, height = self.get_size_inches()
-        each = 0.45 + 0.05 * max(map(len, named))
+        labels = [readable(label) for label in named]
+        each = 0.45 + 0.05 * max(map(len, labels))
         columns = min(len(named), max(1, int(width / each)))
         rows = -(-len(named) // columns)
         self.set_size_inches(width, height + 0.13 * rows)
         self.legend(
-            list(named.values()), list(named), loc="outside lower center", ncols=columns,
+            list(named.values()), labels, loc="outside lower center", ncols=columns,
             borderpad=0, columnspacing=1.2,
         )  # fmt: skip
