@@ -13,6 +13,8 @@ from pai_bench.leaderboard.figures.line_styles import readable
 
 WIDTHS = {1: 3.25, 2: 6.75}
 """Inches of one column and of two, as ICML and CVPR have them."""
+_LETTERS = 52
+"""In a line of a name below the data: what fits one column."""
 PALE = "#8a8a8a"
 """Of what is beside the data: grid, references."""
 _SETTINGS: dict[Any, Any] = {
@@ -79,11 +81,13 @@ class PaperFigure(Figure):
         if not named:
             return
         width, height = self.get_size_inches()
-        labels = [readable(label) for label in named]
-        each = 0.45 + 0.05 * max(map(len, labels))
+        labels = [readable(label, _LETTERS) for label in named]
+        each = 0.45 + 0.05 * max(len(line) for label in labels for line in label.split("\n"))
         columns = min(len(named), max(1, int(width / each)))
         rows = -(-len(named) // columns)
-        self.set_size_inches(width, height + 0.13 * rows)
+        self.set_size_inches(
+            width, height + 0.13 * rows * (1 + max(label.count("\n") for label in labels))
+        )
         self.legend(
             list(named.values()), labels, loc="outside lower center", ncols=columns,
             borderpad=0, columnspacing=1.2,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from math import ceil
 
@@ -41,7 +40,7 @@ def draw(board: Board, styles: Styles, columns: int) -> PaperFigure:
     test = rank_test([line.rank for line in lines], found.runs)
     groups = alike([line.rank for line in lines], test.critical)
     half = -(-len(lines) // 2)
-    names = [_wrapped(line.label, _NAME[columns]) for line in lines]
+    names = [readable(line.label, _NAME[columns]) for line in lines]
     below = _BAR * (len(groups) + 1)
     depth = _ROW + _LINE * max(name.count("\n") for name in names)
     height = _ABOVE + below + depth * half + 0.25
@@ -62,10 +61,6 @@ def draw(board: Board, styles: Styles, columns: int) -> PaperFigure:
         f"{found.runs} blocks (densities × seeds) · Friedman p = {test.p:.2g}", fontsize=6.5
     )
     return figure
-
-
-def _wrapped(label: str, letters: int) -> str:
-    return "\n".join(textwrap.wrap(readable(label), letters))
 
 
 def _ranks_across(axes: Axes, names: Sequence[str], half: int, width: float) -> float:
