@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,6 +13,17 @@ MARKERS = "os^DvPX<>p*hd"
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.2)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 Styles = dict[str, dict[str, Any]]
 """Label of a line -> options of matplotlib's `plot`."""
+
+
+def readable(label: str, letters: int) -> str:
+    """Round the long numbers of a line's name, and break it into lines of so many letters.
+
+    >>> print(readable("rigl (end=0.4166666666666667, scope=erk)", 20))
+    rigl (end=0.417,
+    scope=erk)
+    """
+    rounded = re.sub(r"\d+\.\d{4,}", lambda number: f"{float(number[0]):.3g}", label)
+    return "\n".join(textwrap.wrap(rounded, letters))
 
 
 def line_styles(labels: Iterable[str]) -> Styles:

@@ -9,8 +9,12 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from pai_bench.leaderboard.figures.line_styles import readable
+
 WIDTHS = {1: 3.25, 2: 6.75}
 """Inches of one column and of two, as ICML and CVPR have them."""
+_LETTERS = 52
+"""In a line of a name below the data: what fits one column."""
 PALE = "#8a8a8a"
 """Of what is beside the data: grid, references."""
 _SETTINGS: dict[Any, Any] = {
@@ -73,15 +77,18 @@ class PaperFigure(Figure):
         named: dict[str, Any] = {}
         for axes in self.axes:
             handles, labels = axes.get_legend_handles_labels()
-            named |= {label: handle for label, handle in zip(labels, handles, strict=True)}
+            named |= dict(zip(labels, handles, strict=True))
         if not named:
             return
         width, height = self.get_size_inches()
-        each = 0.45 + 0.05 * max(map(len, named))
+        labels = [readable(label, _LETTERS) for label in named]
+        each = 0.45 + 0.05 * max(len(line) for label in labels for line in label.split("\n"))
         columns = min(len(named), max(1, int(width / each)))
         rows = -(-len(named) // columns)
-        self.set_size_inches(width, height + 0.13 * rows)
+        self.set_size_inches(
+            width, height + 0.13 * rows * (1 + max(label.count("\n") for label in labels))
+        )
         self.legend(
-            list(named.values()), list(named), loc="outside lower center", ncols=columns,
+            list(named.values()), labels, loc="outside lower center", ncols=columns,
             borderpad=0, columnspacing=1.2,
         )  # fmt: skip

@@ -1,6 +1,7 @@
 """Files have the size that was asked for, fonts that publishers take, and no dates."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -20,7 +21,10 @@ def test_the_same_board_is_the_same_file(made, styles, form):
 
 
 @pytest.mark.parametrize("columns", COLUMNS)
-def test_names_stand_below_the_data_and_inside_the_figure(made, styles, columns):
+@pytest.mark.parametrize("more", ["", f" (end={5 / 12}, frequency=500, scope=erk, momentum=0.9)"])
+def test_names_stand_below_the_data_and_inside_the_figure(made, styles, columns, more):
+    made = replace(made, rows=tuple(replace(row, label=row.label + more) for row in made.rows))
+    styles = {label + more: style for label, style in styles.items()}
     figure = accuracy.over_density(made, styles, columns)
     figure.draw_without_rendering()
     (axes,), (legend,) = figure.axes, figure.legends

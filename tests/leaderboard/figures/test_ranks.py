@@ -13,8 +13,9 @@ from pai_bench.leaderboard.figures import ranks
 
 def test_every_line_starts_at_its_rank_and_is_named_with_it(made, styles):
     (axes,) = ranks.draw(made, styles, 1).axes
-    texts = [text.get_text().strip() for text in axes.texts]
-    assert {"snip  1.00", "synflow  2.00", "3.00  magnitude"} <= set(texts)
+    texts = [text.get_text() for text in axes.texts]
+    named = list(zip(texts[-6::2], texts[-5::2], strict=True))
+    assert named == [("1.00", "snip"), ("2.00", "synflow"), ("3.00", "magnitude")]
     critical = rank_test([1, 2, 3], 6).critical  # 2.343 * sqrt(3 * 4 / (6 * 6))
     assert critical == pytest.approx(1.353, abs=1e-3)
     assert f"CD = {critical:.2f}" in texts
@@ -32,3 +33,17 @@ def test_nothing_in_common_is_one_line(made, styles):
     alone = replace(made, rows=tuple(row for row in made.rows if row.label == "snip"))
     with pytest.raises(BenchError, match="no density and seed at which two methods or more"):
         ranks.draw(alone, styles, 1)
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+def test_long_names_are_wrapped_and_stay_inside(made, styles, columns):
+    long = " (begin=0.25, end=0.4166666666666667, frequency=500, scope=erk)"
+    rows = tuple(replace(row, label=row.label + long) for row in made.rows)
+    named = {label + long: style for label, style in styles.items()}
+    figure = ranks.draw(replace(made, rows=rows), named, columns)
+    figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert min(box.x0 for box in boxes) >= 0
+    assert max(box.x1 for box in boxes) <= figure.bbox.x1
+    texts = [text.get_text() for text in figure.axes[0].texts if "snip" in text.get_text()]
+    assert "end=0.417," in texts[0]
