@@ -15,21 +15,36 @@ def data(context: Context, parsed: Arguments) -> int:
     """Fetch, decode, verify and cache data sets; `data export NAME FOLDER` writes a mirror."""
     if parsed.names[:1] == ["export"]:
         return _export(context, parsed.names[1:])
-    from pai_bench.data import files
-
-    for name in parsed.names or context.settings.data:
-        settings = _data_settings(context, name)
-        if settings.stream:
-            source = files.find(name, settings, context.settings.mirror)
-            say(context, name, f"{len(source.train) + len(source.test)} files in {source.folder}")
-            continue
-        from pai_bench.data import sources
-
-        arrays = sources.load(name, settings, context.settings.mirror)
-        sizes = f"{len(arrays.train_labels):,} training and {len(arrays.test_labels):,} test images"
-        pinned = "as pinned" if settings.digest else "(none is pinned)"
-        say(context, name, f"{sizes}, digest {arrays.digest} {pinned}")
+    names = parsed.names or list(context.settings.data)
+    if len(names) == 1:
+        _fetch(context, names[0])
+        return 0
+    missing = []
+    for name in names:
+        try:
+            _fetch(context, name)
+        except BenchError as error:
+            missing.append(name)
+            say(context, name, str(error))
+    if missing:
+        what = f"{len(missing)} of {len(names)} data sets are not ready: {', '.join(missing)}"
+        raise BenchError(f"{what}; the others are")
     return 0
+
+
+def _fetch(context: Context, name: str) -> None:
+    """Make one data set ready, and say what it is."""
+    from pai_bench.data import files, sources
+
+    settings = _data_settings(context, name)
+    if settings.stream:
+        source = files.find(name, settings, context.settings.mirror)
+        say(context, name, f"{len(source.train) + len(source.test)} files in {source.folder}")
+        return
+    arrays = sources.load(name, settings, context.settings.mirror)
+    sizes = f"{len(arrays.train_labels):,} training and {len(arrays.test_labels):,} test images"
+    pinned = "as pinned" if settings.digest else "(none is pinned)"
+    say(context, name, f"{sizes}, digest {arrays.digest} {pinned}")
 
 
 def _export(context: Context, names: list[str]) -> int:

@@ -526,3 +526,13 @@ def test_the_plan_of_all_suites_has_a_line_for_each(call, settings):
     assert all(
         any(line.startswith(suite) for line in out.splitlines()) for suite in settings.suites
     )
+
+
+def test_data_goes_on_after_a_set_that_cannot_be_had(call, monkeypatch, tmp_path):
+    monkeypatch.setenv("PAI_BENCH_MIRROR", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    code, out, err = call("data", "mnist", "digits")
+    assert code == 2
+    assert "digits   1,438 training and 359 test images" in " ".join(out.split("\n"))
+    assert "1 of 2 data sets are not ready: mnist; the others are" in err
+    assert call("data", "digits")[0] == 0
