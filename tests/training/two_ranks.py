@@ -3,6 +3,7 @@
 test_ranks.py starts two processes that run `save`, and calls `outcomes` in its own.
 """
 
+import signal
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -97,7 +98,11 @@ def save(number, port, path):
 
 
 def train_and_tell(pipe, cell, runs):
-    """Train on two ranks, and send the number of each epoch that is over."""
+    """Train on two ranks, and send the number of each epoch that is over.
+
+    As a command does: where tests run in the background of a shell, interrupts are ignored.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def report(progress):
         pipe.send(progress.epoch)
