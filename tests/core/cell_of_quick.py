@@ -32,4 +32,5 @@ def main(runs):
     print("curves", hashlib.sha256(curves.read_bytes()).hexdigest()[:16])
 
 
-main(Path(sys.argv[1]))
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pai_bench.core import portable
 
-if sys.argv[1] == "portable":
+if __name__ == "__main__" and sys.argv[1] == "portable":
     portable.choose(threads=1)
 
 import torch
@@ -74,4 +74,5 @@ def main():
     print("spectrum", bits([torch.linalg.eigvalsh(gram @ gram.T)]))
 
 
-main()
+if __name__ == "__main__":
+    main()
