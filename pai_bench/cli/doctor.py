@@ -46,6 +46,8 @@ def checks(settings: Benchmark, runs: Path) -> Iterator[MachineCheck]:
         yield MachineCheck("data", False, *str(error).split("; "))
     yield _wandb()
     yield _disk(runs)
+    yield from _speed(settings, runs)
+    yield MachineCheck("next", True, "`make reproduce PAPER=ntk-sap`, or `pai-bench claims --next`")
 
 
 def _python() -> MachineCheck:
@@ -109,7 +111,32 @@ def _data(settings: Benchmark) -> Iterator[MachineCheck]:
             )
 
 
+def _speed(settings: Benchmark, runs: Path) -> Iterator[MachineCheck]:
+    """Networks in an hour: of the papers' quick suites, and on CIFAR-10."""
+    from pai_bench.core.hardware import available_cores
+    from pai_bench.experiment import grid
+    from pai_bench.experiment.cost import estimate_cost
+    from pai_bench.launch.speed import measured_speed
+    from pai_bench.registry import methods
+
+    jobs = max(1, available_cores() // settings.threads)
+    speed = measured_speed(runs, settings)
+    quick = [paper.suites["quick"] for paper in settings.papers.values() if "quick" in paper.suites]
+    for suite in dict.fromkeys([*quick, *(name for name in _CIFAR if name in settings.suites)]):
+        cells = grid.cells(settings, methods.available(), suite)
+        cost = estimate_cost(cells, settings, speed, jobs)
+        rate = 3600 * len(cells) / cost.seconds
+        number = f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
+        found = f"{number} networks an hour with {jobs} workers, as fast as {cost.basis}"
+        yield MachineCheck(f"speed {suite}", True, found)
+
+
+_CIFAR = ("ntk-sap-cifar10", "rigl-cifar10")
+
+
 def _wandb() -> MachineCheck:
+    if version_of("wandb") is None:
+        return MachineCheck("W&B", None, "not installed: boards are in the terminal and on pages")
     import wandb
 
     os.environ["WANDB_SILENT"] = "true"

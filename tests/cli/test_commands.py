@@ -536,3 +536,20 @@ def test_data_goes_on_after_a_set_that_cannot_be_had(call, monkeypatch, tmp_path
     assert "digits   1,438 training and 359 test images" in " ".join(out.split("\n"))
     assert "1 of 2 data sets are not ready: mnist; the others are" in err
     assert call("data", "digits")[0] == 0
+
+
+def test_the_doctor_tells_the_speed_of_the_machine_and_what_comes_next(call):
+    _, out, _ = call("doctor")
+    rates = re.findall(r"speed ([\w-]+): ([\d,.]+) networks an hour", out)
+    assert {"quick", "ntk-sap-cifar10"} <= {suite for suite, _ in rates}
+    assert "next: `make reproduce PAPER=ntk-sap`" in out
+
+
+def test_the_doctor_does_without_the_client_of_wandb(call, monkeypatch):
+    from pai_bench.cli import doctor
+
+    found = doctor.version_of
+    monkeypatch.setattr(doctor, "version_of", lambda name: None if name == "wandb" else found(name))
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    _, out, _ = call("doctor")
+    assert "W&B: not installed" in out
