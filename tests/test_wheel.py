@@ -123,7 +123,7 @@ def test_it_plans_runs_and_judges_from_any_folder(installed):
     assert "failed" not in out
     assert "ntk-sap" in installed("claims")
     assert f"version = {{{VERSION}}}" in installed("claims", "--bibtex")
-    assert "baselines/snip.py:" in installed("methods")
+    assert "baselines/snip.py:" in installed("methods", "snip")
 
 
 @pytest.mark.slow

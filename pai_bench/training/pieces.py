@@ -23,11 +23,14 @@ class Pieces:
 
     def of(self, batch: Batch) -> Iterator[Batch]:
         """Yield the pieces of a batch, whose sizes differ by at most one."""
+        if self.count == 1:
+            yield batch
+            return
         images, labels = batch
         ends = [number * len(labels) // self.count for number in range(self.count + 1)]
         try:
             for number in range(self.count):
-                self.current = number if self.count > 1 else None
+                self.current = number
                 piece = slice(ends[number], ends[number + 1])
                 yield images[piece], labels[piece]
         finally:
