@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping
-from typing import Any
-
-import torch
-from torch import nn
-
 from pai_bench import Masks, SparseClassifier, prunable, register
 from pai_bench.core.errors import BenchError
-from pai_bench.sparsity.masks import PRUNABLE, Layer, layers, weight_name
-from pai_bench.sparsity.narrow import Narrowing, Units, is_depthwise
+from pai_bench.sparsity.masks import weight_name
+from pai_bench.sparsity.narrow import Narrowing, copy_units, narrow
 from pai_bench.sparsity.select import kept_count
 from pai_bench.training.restricted_batches import Batches
 
@@ -50,59 +43,3 @@ class SmallDense(SparseClassifier):
         weights = prunable(self.network)
         blocks = {weight_name(n): kept.block(narrowing.layers[n]) for n, kept in units.items()}
         return Masks({name: blocks[name].to(weight.device) for name, weight in weights})
-
-
-def narrow(
-    network: nn.Module, units: Mapping[str, Units], initialise: Callable[[nn.Module], None]
-) -> dict[str, Layer]:
-    """Build the layers of the narrow network, with weights drawn as in building it.
-
-    PyTorch's default initialisation comes first, in module order, then the network's.
-
-    Returns:
-        Layer name -> layer on the CPU, in float32.
-    """
-    scratch = copy.deepcopy(network).cpu().float()
-    for name, layer in layers(scratch):
-        parent, _, attribute = name.rpartition(".")
-        setattr(scratch.get_submodule(parent), attribute, _smaller(layer, units[name]))
-    initialise(scratch)
-    return dict(layers(scratch))
-
-
-def _smaller(layer: Layer, units: Units) -> Layer:
-    """Build a layer of the same kind between the units that are kept."""
-    outputs, inputs = int(units.outputs.sum()), int(units.inputs.sum())
-    if isinstance(layer, nn.Linear):
-        return nn.Linear(inputs, outputs, layer.bias is not None)
-    kind: Any = next(kind for kind in PRUNABLE if isinstance(layer, kind))
-    smaller: Layer = kind(
-        inputs,
-        outputs,
-        layer.kernel_size,
-        layer.stride,
-        layer.padding,
-        layer.dilation,
-        groups=outputs if is_depthwise(layer) else 1,
-        bias=layer.bias is not None,
-        padding_mode=layer.padding_mode,
-    )
-    return smaller
-
-
-@torch.no_grad()
-def copy_units(network: nn.Module, small: Mapping[str, Layer], units: Mapping[str, Units]) -> None:
-    """Copy the weights and biases of the layers in `small` to the units that are kept.
-
-    The other weights of layers without masks are set to 0, and stay 0: their inputs and the
-    gradients of their outputs are 0.
-    """
-    masked = {name for name, _ in prunable(network)}
-    for name, layer in layers(network):
-        block = units[name].block(layer).to(layer.weight.device)
-        if weight_name(name) not in masked:
-            layer.weight.zero_()
-        layer.weight[block] = small[name].weight.flatten().to(layer.weight)
-        bias, small_bias = layer.bias, small[name].bias
-        if bias is not None and small_bias is not None:
-            bias[units[name].outputs.to(bias.device)] = small_bias.to(bias)

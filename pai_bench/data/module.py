@@ -80,6 +80,10 @@ class TrainBatches:
         by_batch: Sequence[Tensor] = crops.split(self._module.recipe.batch_size)
         return by_batch
 
+    def extra_batch(self, number: int) -> Batch:
+        """Batch `number` of a separate order (see `InMemoryData.extra_batch`)."""
+        return self._module.extra_batch(number)
+
     def state_dict(self) -> dict[str, Any]:
         """Epoch, its batches yielded so far and in all, and the state of the augmentation's RNG."""
         epoch, batches = self._position

@@ -60,6 +60,10 @@ class StreamedTrainBatches:
             self._position = (epoch, done) if done < len(self) else (epoch + 1, 0)
             yield batch
 
+    def extra_batch(self, number: int) -> Batch:
+        """Batch `number` of a separate order (see `StreamedData.extra_batch`)."""
+        return self._data.extra_batch(number)
+
     def state_dict(self) -> dict[str, int]:
         """Epoch, and its batches yielded so far and in all."""
         epoch, batches = self._position

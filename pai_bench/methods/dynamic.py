@@ -53,11 +53,33 @@ class MovingMasks(SparseClassifier):
         self.set_masks(masks)
         distributed.check_same(f"{self.name}: masks", self.masks.digest)
         optimizer: Any = self.optimizers(use_pl_optimizer=False)
-        for name, weight in prunable(self.network):
-            reset = ~(previous[name] & self.masks[name])
-            for state in optimizer.state.get(weight, {}).values():
-                if isinstance(state, Tensor) and state.shape == weight.shape:
-                    state.masked_fill_(reset, 0)
+        reset_moved(optimizer, self.network, previous, self.masks)
+
+
+def moved(
+    network: nn.Module,
+    masks: Masks,
+    scores: Mapping[str, Tensor],
+    counts: Mapping[str, tuple[int, int]],
+) -> Masks:
+    """Drop the smallest weights of each layer and grow others; `counts` is (dropped, grown)."""
+    return Masks(
+        {
+            name: drop_and_grow(weight, masks[name], scores[name], *counts[name])
+            for name, weight in prunable(network)
+        }
+    )
+
+
+def reset_moved(
+    optimizer: torch.optim.Optimizer, network: nn.Module, before: Masks, after: Masks
+) -> None:
+    """Set the optimizer's state to 0, but for weights that are kept before and after a move."""
+    for name, weight in prunable(network):
+        reset = ~(before[name] & after[name])
+        for state in optimizer.state.get(weight, {}).values():
+            if isinstance(state, Tensor) and state.shape == weight.shape:
+                state.masked_fill_(reset, 0)
 
 
 class DynamicSparse(MovingMasks):
@@ -153,9 +175,10 @@ class DynamicSparse(MovingMasks):
     @property
     def schedule(self) -> Schedule:
         """When masks are updated, and which fraction of the kept weights is replaced."""
-        return self._schedule(self.total_steps)
+        return self.schedule_of(self.total_steps)
 
-    def _schedule(self, total_steps: int) -> Schedule:
+    def schedule_of(self, total_steps: int) -> Schedule:
+        """Return the schedule of a training of `total_steps` steps."""
         hyper = self.hyper
         end = max(1, round(hyper.end * total_steps))
         return Schedule(hyper.alpha, hyper.delta_t, end, hyper.anneal, hyper.power)
@@ -173,7 +196,7 @@ class DynamicSparse(MovingMasks):
         """
         if type(self).counts is not DynamicSparse.counts:
             raise BenchError(f"{self.name} moves density between layers by what it has trained")
-        schedule, after = self._schedule(length.steps), self.hyper.update == "after"
+        schedule, after = self.schedule_of(length.steps), self.hyper.update == "after"
         for step in range(length.steps):
             images = length.batch(step)
             self.training_cost.count(images)
@@ -197,11 +220,7 @@ class DynamicSparse(MovingMasks):
         if not bool(torch.stack([score.sum() for score in scores.values()]).isfinite().all()):
             return
         counts = self.counts(self.schedule.fraction(step))
-        masks = {
-            name: drop_and_grow(weight, self.masks[name], scores[name], *counts[name])
-            for name, weight in prunable(self.network)
-        }
-        self.change_masks(Masks(masks))
+        self.change_masks(moved(self.network, self.masks, scores, counts))
 
     def on_train_batch_start(self, batch: Any, _index: int) -> None:
         """Update the masks before the step, if `update` is `extra`; no step is skipped."""

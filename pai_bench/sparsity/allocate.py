@@ -97,12 +97,27 @@ def rigl_mnist(shapes: Shapes, density: float) -> dict[str, float]:
     sizes = [math.prod(shape) for shape in shapes.values()]
     if len(sizes) == 1:
         return dict.fromkeys(shapes, density)
-    factors = [1.0] + [0.9] * (len(sizes) - 2) + [0.0]
+    factors = _of_first_layer(len(sizes))
     sparsified = sum(factor * size for factor, size in zip(factors, sizes, strict=True))
     sparsity = (1 - density) * sum(sizes) / sparsified
     if sparsity > 1:
         raise BenchError(f"density {density:g} is impossible: rigl-mnist leaves more than that")
-    return {name: 1 - factor * sparsity for name, factor in zip(shapes, factors, strict=True)}
+    return rigl_mnist_at(shapes, sparsity)
+
+
+def rigl_mnist_at(names: Collection[str], sparsity: float) -> dict[str, float]:
+    """The same for a `sparsity` of the first layer.
+
+    >>> rigl_mnist_at(["fc1", "fc2", "fc3"], 0.5)
+    {'fc1': 0.5, 'fc2': 0.55, 'fc3': 1.0}
+    """
+    factors = _of_first_layer(len(names))
+    return {name: 1 - factor * sparsity for name, factor in zip(names, factors, strict=True)}
+
+
+def _of_first_layer(count: int) -> list[float]:
+    """Sparsities of RigL's LeNet as parts of that of the first layer."""
+    return [1.0] + [0.9] * (count - 2) + [0.0] * (count > 1)
 
 
 def _by_channels(shape: tuple[int, ...]) -> float:

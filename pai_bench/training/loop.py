@@ -28,6 +28,8 @@ class Effort:
     """Cost of a training."""
 
     steps: int
+    images: int
+    """Passed in all steps."""
     flops: float
     """Of the dense network: 2 per multiply-accumulate forward, and twice that backward."""
 
@@ -40,6 +42,7 @@ def train(
     after_step: Callable[[int], None] = lambda _step: None,
     by: torch.optim.Optimizer | None = None,
     loss: Callable[..., Tensor] = cross_entropy,
+    before_step: Callable[[int], Masks | None] = lambda _step: None,
 ) -> Effort:
     """Train the masked `network` in place, with the same steps as the training of a cell.
 
@@ -54,21 +57,24 @@ def train(
         after_step: Callback after each step, with the number of steps taken so far.
         by: Optimizer of the network's parameters to use instead of the recipe's.
         loss: Of outputs, labels and `label_smoothing`.
+        before_step: Callback before each step, with the same number. What it returns are the masks
+            from then on.
 
     Returns:
-        Number of steps, and FLOPs.
+        Number of steps, of images, and FLOPs.
     """
-    masks.apply(network)
     network.train()
     optimizer = build_optimizer(network, recipe) if by is None else by
     schedule = build_schedule(optimizer, recipe, len(batches))
     weights = prunable(network)
-    factors = [masks[name].to(weight.dtype) for name, weight in weights]
+    factors = _apply(masks, network)
     step = seen = macs = 0
     for _ in range(recipe.epochs):
         for images, labels in batches:
             if step == recipe.steps:
                 break
+            if (moved := before_step(step)) is not None:
+                factors = _apply(moved, network)
             optimizer.zero_grad()
             inputs = map_tensors(images, partial(_as_real, dtype=weights[0][1].dtype))
             macs = macs or macs_of_one(network, inputs)
@@ -84,12 +90,19 @@ def train(
                 schedule["scheduler"].step()
         if schedule["interval"] == "epoch":
             schedule["scheduler"].step()
-    return Effort(step, 6.0 * distributed.total(seen) * macs)
+    images_seen = int(distributed.total(seen))
+    return Effort(step, images_seen, 6.0 * images_seen * macs)
 
 
 def _as_real(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     """Numbers in the dtype of the weights; integers, such as symbols, stay."""
     return tensor.to(dtype) if tensor.is_floating_point() else tensor
+
+
+def _apply(masks: Masks, network: nn.Module) -> list[Tensor]:
+    """Set the weights that are not kept to 0; return the masks as factors of gradients."""
+    masks.apply(network)
+    return [masks[name].to(weight.dtype) for name, weight in prunable(network)]
 
 
 def _mask(weights: list[Tensor], factors: list[Tensor]) -> None:

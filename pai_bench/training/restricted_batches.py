@@ -37,6 +37,27 @@ def afresh(batches: Batches, number: int) -> Batches:
     return batches.afresh(number) if isinstance(batches, Redrawable) else batches
 
 
+@runtime_checkable
+class HasExtra(Protocol):
+    """Batches with others beside them."""
+
+    def extra_batch(self, number: int) -> tuple[Any, Any]:
+        """Batch `number` of an order that no epoch uses."""
+
+
+def extra_batch(batches: Batches, number: int) -> tuple[Any, Any]:
+    """A batch for gradients between steps; a list has none of its own, and starts anew.
+
+    Args:
+        batches: As a method gets them.
+        number: From 0.
+    """
+    if isinstance(batches, HasExtra):
+        return batches.extra_batch(number)
+    first: tuple[Any, Any] = batches[number % len(batches)]
+    return first
+
+
 @dataclass(frozen=True)
 class RestrictedBatches(Sequence[tuple[Any, Any]]):
     """Lazily restricted batches: all of them at once may not fit in memory."""
@@ -56,6 +77,10 @@ class RestrictedBatches(Sequence[tuple[Any, Any]]):
     def afresh(self, number: int) -> Batches:
         """The same batches drawn again, restricted alike."""
         return replace(self, batches=afresh(self.batches, number))
+
+    def extra_batch(self, number: int) -> tuple[Any, Any]:
+        """An extra batch, restricted alike."""
+        return self._restricted(*extra_batch(self.batches, number))
 
     def __len__(self) -> int:
         return len(self.batches)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from pai_bench.config.schema import CORRUPTING
 from pai_bench.core.rng import RandomStreams
 from pai_bench.sparsity.masks import Masks
+from pai_bench.training.restricted_batches import extra_batch
 
 if TYPE_CHECKING:
     from pai_bench.training.context import MethodContext
@@ -84,6 +85,10 @@ class Corrupted(Sequence[Batch]):
     def __iter__(self) -> Iterator[Batch]:
         for number, (images, labels) in enumerate(self._batches):
             yield self._corrupt(number, images, labels)
+
+    def extra_batch(self, number: int) -> Batch:
+        """An extra batch, corrupted too."""
+        return self._corrupt(number, *extra_batch(self._batches, number))
 
     def _corrupt(self, number: int, images: Tensor, labels: Tensor) -> Batch:
         generator = self._rng.generator(f"ablation/{number}")
