@@ -35,9 +35,9 @@ def pytest_configure(config):
 
 @pytest.fixture(autouse=True)
 def surroundings(tmp_path_factory, monkeypatch):
-    """A cache of the test run, W&B off the network, logs of one width, nothing of the user's."""
+    """A cache of the test run, no W&B, logs of one width, nothing of the user's."""
     monkeypatch.setenv("PAI_BENCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.delenv("COLUMNS", raising=False)
 

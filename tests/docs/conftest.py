@@ -27,7 +27,6 @@ def folder(tmp_path, monkeypatch):
     """A folder to run commands in: its benchmark.yaml trains on digits for one epoch."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Local, "launch", launch_here)
-    monkeypatch.setenv("WANDB_MODE", "disabled")
     settings = (ROOT / "benchmark.yaml").read_text()
     short, changes = re.subn(r"(  digits-20:[^\n]*\n    epochs:) 20\b", r"\1 1", settings)
     assert changes == 1

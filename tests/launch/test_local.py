@@ -139,7 +139,7 @@ def start(folder, *arguments):
     return subprocess.Popen(
         [*command, "--config", str(ROOT / "benchmark.yaml")],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "WANDB_MODE": "disabled"},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -263,6 +263,7 @@ def test_workers_go_with_the_command_in_the_midst_of_an_epoch(tmp_path, how):
     assert workers
     process.send_signal(how)
     process.communicate(timeout=30)
+    deadline = time.monotonic() + 60
     while any(Path(f"/proc/{w}").exists() for w in workers) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
@@ -282,7 +283,7 @@ def test_a_second_identical_call_trains_nothing_and_loads_no_torch(call, tmp_pat
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "WANDB_MODE": "disabled"},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=True,

@@ -25,6 +25,12 @@ from pai_bench.store.result import Accuracy, Result
 from pai_bench.store.store import Store
 
 
+@pytest.fixture(autouse=True)
+def wandb_offline(surroundings, monkeypatch):
+    """W&B writes its runs to the disk."""
+    monkeypatch.setenv("WANDB_MODE", "offline")
+
+
 @pytest.fixture(scope="module")
 def cells(settings, methods):
     chosen = grid.Selection(("dense", "snip"), (0.1,), (1, 2))
