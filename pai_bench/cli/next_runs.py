@@ -14,7 +14,7 @@ from pai_bench.claims.lookup import ResultLookup
 from pai_bench.claims.next_runs import NextRun, NextRuns, within
 from pai_bench.claims.parser import of_papers
 from pai_bench.cli.context import Arguments, Context, say
-from pai_bench.cli.run import print_searches, run_cells
+from pai_bench.cli.run import hardware_asked, print_searches, run_cells
 from pai_bench.config.overrides import with_overrides
 from pai_bench.config.schema import Benchmark
 from pai_bench.core.hardware import Hardware, gpus_of
@@ -54,9 +54,7 @@ def run_claims(context: Context, parsed: Arguments) -> int:
     """Run what decides claims, as much of it as fits into the budget; return the exit code."""
     deadline, failed = time.time() + parsed.budget, 0
     paper = parsed.claims if parsed.claims != "all" else None
-    hardware = Hardware(
-        parsed.accelerator, parsed.devices, parsed.strategy, accumulate=parsed.accumulate
-    )
+    hardware = hardware_asked(parsed)
     found, _ = _next_runs(context, paper, hardware, parsed.jobs, _speed(context, hardware))
     if not found:
         say(context, "claims", "nothing to run: what is undecided needs no cells, or too many")

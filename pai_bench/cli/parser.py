@@ -23,6 +23,7 @@ from pai_bench.cli import (
     status,
     verify,
 )
+from pai_bench.cli.nodes import on_all_nodes
 from pai_bench.config import schema
 from pai_bench.core.errors import BenchError, did_you_mean
 from pai_bench.core.project import VERSION, settings_file
@@ -62,7 +63,8 @@ def build_parser() -> argparse.ArgumentParser:
         )
         for group in (_common, *groups):
             group(sub)
-        sub.set_defaults(command=function)
+        trains_here = _execution in groups and function is not run.plan
+        sub.set_defaults(command=on_all_nodes(function) if trains_here else function)
         return sub
 
     sub = add(run.reproduce, "reproduce ntk-sap --suite mnist --jobs 2", _choice, _execution)
@@ -248,6 +250,10 @@ def _execution(sub: _Parser) -> None:
     sub.add_argument(
         "--strategy", default="auto", help="auto, or ddp: train each network on all devices"
     )
+    sub.add_argument(
+        "--nodes", type=_count_of("nodes"), default=1, metavar="N",
+        help="machines that train each network together, by ddp: the command runs on each (1)",
+    )  # fmt: skip
     sub.add_argument(
         "--accumulate", type=_count_of("pieces"), default=1, metavar="K",
         help="pass each batch in so many pieces, for want of memory (1)",

@@ -126,16 +126,17 @@ def _check_network(settings: Benchmark, suite: str) -> None:
 def _run_request(
     context: Context, parsed: Arguments, suite: str, cells: Sequence[Cell]
 ) -> RunRequest:
-    check_devices(_hardware(parsed))
+    check_devices(hardware_asked(parsed))
     work = tuple(bundles(cells))
     return RunRequest(
-        suite, work, context.settings, context.runs, _hardware(parsed), context.plugins
+        suite, work, context.settings, context.runs, hardware_asked(parsed), context.plugins
     )
 
 
-def _hardware(parsed: Arguments) -> Hardware:
+def hardware_asked(parsed: Arguments) -> Hardware:
+    """What the options of a command ask for."""
     return Hardware(
-        parsed.accelerator, parsed.devices, parsed.strategy, accumulate=parsed.accumulate
+        parsed.accelerator, parsed.devices, parsed.strategy, parsed.accumulate, parsed.nodes
     )
 
 
@@ -155,7 +156,7 @@ def plan(context: Context, parsed: Arguments) -> int:
         return simulate(
             context, parsed, suites if parsed.suite or parsed.paper else _of_papers(context)
         )
-    gpu = bool(gpus_of(_hardware(parsed)))
+    gpu = bool(gpus_of(hardware_asked(parsed)))
     speed = measured_speed(context.runs, context.settings, gpu)
     if not (parsed.suite or parsed.paper):
         _print_suites(context, selection, parsed, speed)
@@ -171,7 +172,7 @@ def _print_suites(
     """Print one line for each suite."""
     from pai_bench.launch import run
 
-    assumed = GPU if gpus_of(_hardware(parsed)) else CORE
+    assumed = GPU if gpus_of(hardware_asked(parsed)) else CORE
     table = Table(box=None, padding=(0, 2, 0, 0))
     for heading in ("suite", "network", "data"):
         table.add_column(heading, no_wrap=heading == "suite")
@@ -206,7 +207,7 @@ def _print_plan(
     todo = _unfinished(Store(context.runs, suite), cells)
     unfinished = {cell.id for cell in todo}
     jobs = run.number_of_jobs(_run_request(context, parsed, suite, cells), parsed.jobs)
-    assumed = GPU if gpus_of(_hardware(parsed)) else CORE
+    assumed = GPU if gpus_of(hardware_asked(parsed)) else CORE
     estimated = estimate_cost(todo, context.settings, speed, jobs, assumed)
     table = Table(title=f"{suite}: {context.settings.suites[suite].about}", title_justify="left")
     for heading in ("method", "densities", "seeds", "cells", "done"):
@@ -261,7 +262,7 @@ def _protocol_line(context: Context, parsed: Arguments, paper: str, jobs: int) -
     suite, selection = grid.suite_of_paper(context.settings, paper, short)
     cells = grid.cells(context.settings, context.methods, suite, selection)
     todo = [cell for cell in cells if Store(context.runs, suite).status(cell) is None]
-    gpu = bool(gpus_of(_hardware(parsed)))
+    gpu = bool(gpus_of(hardware_asked(parsed)))
     speed = measured_speed(context.runs, context.settings, gpu)
     estimated = estimate_cost(todo, context.settings, speed, jobs, GPU if gpu else CORE)
     return (

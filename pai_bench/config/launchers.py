@@ -33,6 +33,8 @@ class SlurmOptions(ClusterOptions):
     """Bundles that run at a time, unless `--jobs` says so."""
     minutes: Count = 60
     """Time limit of a job. It writes a checkpoint before, and queues again."""
+    nodes: Count = 1
+    """Nodes of a bundle, unless `--nodes` says so: with `--strategy ddp` they train together."""
     warning_seconds: Annotated[int, Field(ge=10, le=65_535)] = 90
     """Seconds before the time limit at which it does so."""
     partition: Name | None = None

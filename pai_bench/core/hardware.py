@@ -19,6 +19,8 @@ class Hardware:
     """`ddp`: each network is trained on all devices; else on one of them."""
     accumulate: int = 1
     """Pieces in which each device passes its part of a batch, for want of memory."""
+    nodes: int = 1
+    """Machines with such devices, which train each network together by `ddp`."""
 
     @property
     def trains_alone(self) -> bool:
@@ -28,11 +30,11 @@ class Hardware:
     @property
     def is_distributed(self) -> bool:
         """Whether one network is trained on several devices."""
-        return self.strategy == "ddp" and self.ranks > 1
+        return self.strategy == "ddp" and self.ranks * self.nodes > 1
 
     @property
     def ranks(self) -> int:
-        """Number of processes that train a network by `ddp`, one a device."""
+        """Number of processes of a machine that train a network by `ddp`, one a device."""
         devices = self.each_device
         return len(devices) if isinstance(devices, list) else devices
 
@@ -76,8 +78,7 @@ def check_devices(hardware: Hardware) -> None:
     counts them.
     """
     accelerator, devices = hardware.accelerator, hardware.devices
-    if hardware.strategy not in ("auto", "ddp"):
-        raise BenchError(f"--strategy {hardware.strategy}: networks are trained by auto or ddp")
+    check_strategy(hardware)
     if devices == "auto" or accelerator == "tpu":
         return
     count = 0 if accelerator == "cpu" else _gpu_count() or _torch_gpu_count()
@@ -95,6 +96,14 @@ def check_devices(hardware: Hardware) -> None:
     )
     if highest > count:
         raise BenchError(f"--devices {devices}: this machine has {count} GPUs that can be used")
+
+
+def check_strategy(hardware: Hardware) -> None:
+    """Raise BenchError for a strategy that there is not, or one of a single machine for several."""
+    if hardware.strategy not in ("auto", "ddp"):
+        raise BenchError(f"--strategy {hardware.strategy}: networks are trained by auto or ddp")
+    if hardware.nodes > 1 and hardware.strategy != "ddp":
+        raise BenchError(f"{hardware.nodes} nodes train each network together: add --strategy ddp")
 
 
 def _torch_gpu_count() -> int:

@@ -209,7 +209,7 @@ def number_of_jobs(request: RunRequest, asked: int = 0, launcher: str = LOCAL) -
         way = load_launcher(launcher)
         if isinstance(way, ClusterLauncher):
             return way.number_of_jobs(request.settings, asked)
-    if request.hardware.is_distributed and not asked:
+    if request.hardware.nodes > 1 or (request.hardware.is_distributed and not asked):
         return 1
     if gpus := gpus_of(request.hardware):
         return min(asked or len(gpus), len(gpus))

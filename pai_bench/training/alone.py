@@ -51,7 +51,7 @@ def _fit(bundle: Bundle, trainer: pl.Trainer, setup: TrainingSetup, reason: str)
     started = time.perf_counter()
     set_process(setup.settings)
     environment.peak_memory_reset()
-    (data,) = build_data(bundle, setup.settings)
+    (data,) = build_data(bundle, setup.settings, setup.ranks_here)
     loading_seconds = time.perf_counter() - started
     module = build_module(cell, setup.settings, setup.plugins, setup.runs)
     module.pieces = Pieces(setup.hardware.accumulate)
@@ -73,7 +73,9 @@ def _fit(bundle: Bundle, trainer: pl.Trainer, setup: TrainingSetup, reason: str)
     seconds["train"] -= data.seconds
     seconds["score"] += module.reused_seconds
     seconds["total"] = time.perf_counter() - started + module.reused_seconds
-    together = Together("alone", 1, reason, distributed.ranks(), module.pieces.count)
+    together = Together(
+        "alone", 1, reason, distributed.ranks(), module.pieces.count, setup.hardware.nodes
+    )
     result = result_of(cell, setup.settings, module, data, seconds, device, together)
     if checkpoint and checkpoint.times:
         result = checkpoint.noted(result)

@@ -12,7 +12,6 @@ from torch import nn
 
 from pai_bench import networks
 from pai_bench.config.schema import Benchmark, Recipe
-from pai_bench.core import distributed
 from pai_bench.core.errors import BenchError
 from pai_bench.core.hardware import Hardware, loader_workers
 from pai_bench.core.rng import RandomStreams
@@ -34,8 +33,13 @@ from pai_bench.training.rank import PATIENCE, Environment, Rank
 DataModule = InMemoryData | StreamedData
 
 
-def build_data(bundle: Bundle, settings: Benchmark) -> list[DataModule]:
+def build_data(bundle: Bundle, settings: Benchmark, ranks_here: int = 1) -> list[DataModule]:
     """Build a data module for each network of a bundle: each its own order, images shared.
+
+    Args:
+        bundle: The networks' cells.
+        settings: Data sets.
+        ranks_here: Number of processes that train the network on this machine.
 
     Raises:
         BenchError: The data set cannot be loaded, or is not the one that benchmark.yaml describes.
@@ -43,17 +47,18 @@ def build_data(bundle: Bundle, settings: Benchmark) -> list[DataModule]:
     name, recipe = bundle.cells[0].data, bundle.cells[0].recipe
     data, rngs = settings.data[name], [RandomStreams(cell.seed) for cell in bundle]
     if data.stream:
-        return [_streamed(name, settings, recipe, rng) for rng in rngs]
+        workers = loader_workers(ranks_here)
+        return [_streamed(name, settings, recipe, rng, workers) for rng in rngs]
     images = ImageTensors(_arrays(name, settings), data, recipe)
     return [InMemoryData(images, rng) for rng in rngs]
 
 
-def _streamed(name: str, settings: Benchmark, recipe: Recipe, rng: RandomStreams) -> StreamedData:
+def _streamed(
+    name: str, settings: Benchmark, recipe: Recipe, rng: RandomStreams, workers: int
+) -> StreamedData:
     data = settings.data[name]
     files_found = files.find(name, data, settings.mirror)
-    streamed = StreamedData(
-        files_found.splits(), data, recipe, rng, loader_workers(distributed.ranks())
-    )
+    streamed = StreamedData(files_found.splits(), data, recipe, rng, workers)
     if (streamed.train_size, streamed.test_size) != data.images:
         raise BenchError(
             f"data set {name} from {files_found.source}: {streamed.train_size} training and "
@@ -128,6 +133,7 @@ def build_trainer(
         max_steps=recipe.steps or -1,
         accelerator=hardware.accelerator,
         devices=_devices(hardware.devices) if rank is None else hardware.each_device,
+        num_nodes=hardware.nodes if rank is not None else 1,
         strategy="auto" if rank is None else DDPStrategy(timeout=PATIENCE),
         plugins=[] if rank is None else [Environment(rank)],
         use_distributed_sampler=False,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
-import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -24,7 +23,7 @@ from torch import Tensor
 
 from pai_bench.core import distributed, environment, processes, xla
 from pai_bench.core.files import atomic_write
-from pai_bench.core.machine import machine_fault
+from pai_bench.core.machine import MachineFault, machine_fault
 from pai_bench.experiment.bundle import Bundle
 from pai_bench.store import checkpoint_files
 from pai_bench.store.result import Result
@@ -107,7 +106,14 @@ class TrainingCheckpoint(Checkpoint):
     def join(self, trainer: pl.Trainer) -> Path | None:
         """Add this callback to a Trainer; return the checkpoint to resume from, if there is one."""
         trainer.callbacks.append(self)  # type: ignore[attr-defined]
-        return distributed.of_first(None if distributed.rank() else self._checkpoint())
+        path = distributed.of_first(None if distributed.rank() else self._checkpoint())
+        seen = distributed.gathered(path is None or path.is_file())
+        if not all(seen):
+            raise MachineFault(
+                f"{path} is not there for device {seen.index(False)}: all nodes need the same "
+                "folder of results (--runs)"
+            )
+        return path
 
     def noted(self, result: Result) -> Result:
         """Add to a result the seconds of earlier runs and the number of resumptions."""
@@ -156,9 +162,6 @@ class TrainingCheckpoint(Checkpoint):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Add the seconds that earlier runs spent on loading batches."""
-        if distributed.ranks() > 1:
-            # Lightning's own handler talks to other ranks, in the midst of what they talk about.
-            signal.signal(signal.SIGTERM, processes.end_when_asked)
         trainer.datamodule.seconds += self._data_seconds  # type: ignore[attr-defined]
         self._last = time.monotonic()
 

@@ -48,6 +48,8 @@ class Together:
     """Number of devices that trained the network together."""
     accumulate: int = 1
     """Number of pieces in which each of them passed its part of a batch."""
+    nodes: int = 1
+    """Number of machines that the devices belong to."""
 
 
 def result_of(
@@ -121,7 +123,7 @@ def _train_accuracy(module: SparseClassifier, batches: DataModule) -> float | No
 def _training(together: Together, device: torch.device) -> dict[str, Any]:
     """How the network was trained; the precision is part of the cell."""
     record = {key: value for key, value in asdict(together).items() if value}
-    for key in ("devices", "accumulate"):
+    for key in ("devices", "accumulate", "nodes"):
         if record[key] == 1:
             del record[key]
     if together.devices > 1:

@@ -23,7 +23,15 @@ class Rank:
     number: int
     size: int
     port: int
-    """Where rank 0 is met on this machine."""
+    """Where rank 0 is met."""
+    host: str = LOCALHOST
+    nodes: int = 1
+    """Machines that the ranks are spread over, in their order, as many to each."""
+
+    @property
+    def here(self) -> int:
+        """Number of ranks on this machine."""
+        return self.size // self.nodes
 
     @contextmanager
     def joined(self, device: torch.device) -> Iterator[None]:
@@ -36,7 +44,7 @@ class Rank:
         backend = "gloo" if device.type == "cpu" else f"cpu:gloo,{device.type}:nccl"
         dist.init_process_group(
             backend,
-            init_method=f"tcp://{LOCALHOST}:{self.port}",
+            init_method=f"tcp://{self.host}:{self.port}",
             rank=self.number,
             world_size=self.size,
             timeout=PATIENCE,
@@ -62,5 +70,9 @@ class Environment(LightningEnvironment):
         return True
 
     def local_rank(self) -> int:
-        """Number of the rank."""
-        return self._rank.number
+        """Number of the rank on its machine."""
+        return self._rank.number % self._rank.here
+
+    def node_rank(self) -> int:
+        """Number of its machine."""
+        return self._rank.number // self._rank.here

@@ -76,6 +76,11 @@ class TrainingSetup:
             trainer.strategy.checkpoint_io = XLACheckpoints()
         return trainer
 
+    @property
+    def ranks_here(self) -> int:
+        """Number of processes that train the network on this machine."""
+        return self.rank.here if self.rank else 1
+
     def joined(self, device: torch.device) -> AbstractContextManager[None]:
         """Join the other processes that train the network, if there are any."""
         return self.rank.joined(device) if self.rank else nullcontext()

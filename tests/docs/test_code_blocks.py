@@ -20,7 +20,7 @@ from pai_bench.cli.parser import build_parser
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "pages").rglob("*.md"))]
 FENCE = re.compile(r'^```(\w+)(?: title="([^"]+)")?\n(.*?)^```$', re.DOTALL | re.MULTILINE)
-OTHERS = ("export", "source", "wandb", "hf", "pip", "git", "docker", "jupyter")
+OTHERS = ("export", "source", "wandb", "hf", "pip", "git", "docker", "jupyter", "srun", "torchrun")
 """Programs that are not ours."""
 CHECKOUT = "in the checkout"
 """Title of commands that need a folder beside the papers': tests/test_new_paper.py runs them."""

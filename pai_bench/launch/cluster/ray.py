@@ -56,6 +56,8 @@ class Ray:
 
     def hardware(self, settings: Benchmark, asked: Hardware) -> Hardware:
         """What bundles run on: GPUs if the options ask for some, whatever this machine has."""
+        if asked.nodes > 1:
+            raise BenchError("--nodes: a task of Ray trains on one; launcher slurm uses several")
         return hardware_of("ray", settings.launchers.ray.gpus, asked)
 
     def number_of_jobs(self, settings: Benchmark, asked: int) -> int:

@@ -21,7 +21,7 @@ from typing import Any
 from pai_bench.config.launchers import SlurmOptions
 from pai_bench.config.schema import Benchmark
 from pai_bench.core.errors import BenchError
-from pai_bench.core.hardware import Hardware
+from pai_bench.core.hardware import Hardware, check_strategy
 from pai_bench.experiment.bundle import Bundle
 from pai_bench.launch.cluster import slurm_queue
 from pai_bench.launch.cluster.follow import FollowedJob, Follower
@@ -56,7 +56,11 @@ class Slurm:
 
     def hardware(self, settings: Benchmark, asked: Hardware) -> Hardware:
         """What bundles run on: GPUs if the options ask for some, whatever this machine has."""
-        return hardware_of("slurm", settings.launchers.slurm.gpus, asked)
+        options = settings.launchers.slurm
+        nodes = asked.nodes if asked.nodes > 1 else options.nodes
+        hardware = replace(hardware_of("slurm", options.gpus, asked), nodes=nodes)
+        check_strategy(hardware)
+        return hardware
 
     def number_of_jobs(self, settings: Benchmark, asked: int) -> int:
         """Number of bundles that run at a time."""
@@ -196,6 +200,7 @@ def _parameters(options: SlurmOptions, request: RunRequest, jobs: int) -> dict[s
         "mem": options.memory_gb,
         "cpus_per_task": options.cpus or request.settings.threads,
         "gpus_per_node": options.gpus or None,
+        "nodes": request.hardware.nodes,
         "ntasks_per_node": 1,
         "array_parallelism": jobs,
         "setup": list(options.setup) or None,

@@ -14,10 +14,12 @@ from typing import Any
 
 from pai_bench.core import environment, processes
 from pai_bench.core.hardware import share
+from pai_bench.core.node import this_node
 from pai_bench.launch.cluster import journal, slurm_queue
 from pai_bench.launch.cluster.journal import JournalWriter
 from pai_bench.launch.cluster.submission import Submission
 from pai_bench.launch.events import Event, Started, Stopped
+from pai_bench.launch.request import RunRequest
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 """By which a queue says that it will end a job."""
@@ -52,6 +54,19 @@ class BundleJob:
         processes.end_on(SIGNALS)
         request = Submission(Path(self.folder)).request()
         environment.adopt(dict(os.environ), request.command)
+        if request.hardware.nodes == 1:
+            return self._trained(request)
+        from pai_bench.training.follower import follow
+        from pai_bench.training.meeting import served
+
+        node = this_node(request.hardware.nodes)
+        if node.number:
+            follow(node, print)
+            return False
+        with served(node, print):
+            return self._trained(request)
+
+    def _trained(self, request: RunRequest) -> bool:
         from pai_bench.launch.run_bundle import run_bundle
 
         bundle = request.bundles[self.index]

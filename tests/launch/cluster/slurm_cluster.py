@@ -1,4 +1,4 @@
-"""A real Slurm of one node, in a folder: controller, node and munge, started in about a second."""
+"""A real Slurm of two nodes, in a folder: controller, node and munge, started in about a second."""
 
 import os
 import shutil
@@ -11,21 +11,21 @@ from pathlib import Path
 import pytest
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol")
+NODES = ("n1", "n2")
 CONFIGURATION = """\
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={ports[0]}
-SlurmdPort={ports[1]}
 SlurmUser=root
 AuthType=auth/munge
 AuthInfo=socket={folder}/munge.socket,cred_expire=5
 CredType=cred/munge
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool-%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
+SlurmdLogFile={folder}/slurmd-%n.log
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
@@ -38,7 +38,8 @@ ReturnToService=2
 KillWait=2
 SchedulerParameters=batch_sched_delay=0,sched_interval=1,sched_min_interval=0,bf_interval=1
 SlurmdParameters=config_overrides
-NodeName={host} NodeAddr=127.0.0.1 CPUs=4 RealMemory=4000 State=UNKNOWN
+NodeName=n[1-2] NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]},{ports[2]} \
+    CPUs=4 RealMemory=4000 State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -68,20 +69,24 @@ class SlurmCluster:
         folder, host = self.folder, socket.gethostname().split(".")[0]
         (folder / "munge.key").write_bytes(os.urandom(1024))
         (folder / "munge.key").chmod(0o400)
-        for name in ("state", "spool"):
+        for name in ("state", *(f"spool-{node}" for node in NODES)):
             (folder / name).mkdir()
         files = {"key-file": "munge.key", "socket": "munge.socket", "pid-file": "munged.pid",
                  "seed-file": "munge.seed", "log-file": "munged.log"}  # fmt: skip
         self._run("munged", "--force", *(f"--{key}={folder / v}" for key, v in files.items()))
-        text = CONFIGURATION.format(folder=folder, host=host, ports=_free_ports(2))
+        text = CONFIGURATION.format(folder=folder, host=host, ports=_free_ports(3))
         self.configuration.write_text(text)
         self._run("slurmctld", "-c")
-        self._run("slurmd", "-c")
+        for node in NODES:
+            self._run("slurmd", "-c", "-N", node)
         deadline = time.monotonic() + 15
-        while "idle" not in self._run("sinfo", "--noheader", "--format=%T", check=False):
+        while self._states() != ["idle"] * len(NODES):
             if time.monotonic() > deadline:
                 pytest.skip(f"Slurm does not start here: {self._said()}")
             time.sleep(0.1)
+
+    def _states(self):
+        return self._run("sinfo", "--noheader", "--Node", "--format=%T", check=False).split()
 
     def _run(self, *command, check=True):
         variables = {**os.environ, "PATH": _path(), "SLURM_CONF": str(self.configuration)}
@@ -100,7 +105,7 @@ class SlurmCluster:
             self._run("scancel", "--user=root", check=False)
             self._run("scancel", "--user=root", "--signal=KILL", "--full", check=False)
             _wait(lambda: not self._run("squeue", "--noheader", check=False))
-        for name in ("slurmd", "slurmctld", "munged"):
+        for name in (*(f"slurmd-{node}" for node in NODES), "slurmctld", "munged"):
             pid = self.folder / f"{name}.pid"
             if pid.is_file():
                 process = int(pid.read_text())

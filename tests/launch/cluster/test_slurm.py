@@ -156,6 +156,33 @@ def test_jobs_that_are_signalled_and_requeued_end_with_the_same_bits(
     assert numbers(store, cells) == numbers(whole, cells)
 
 
+def test_a_network_is_trained_by_two_nodes_and_goes_on_after_a_signal(
+    impatient, tmp_path, quick, settings
+):
+    (cell,) = quick(methods=("snip",), densities=(0.1,), seeds=(1,), epochs=20)[-1:]
+    cell = replace(cell, precision="64-true")
+    # The names of these nodes are Slurm's alone.
+    two = with_options(settings, nodes=2, setup=("export MASTER_ADDR=127.0.0.1",))
+    asked = Hardware("cpu", "1", "ddp")
+    hardware = Slurm().hardware(two, asked)
+    assert hardware == replace(asked, nodes=2)
+    request = RunRequest("quick", (Bundle((cell,)),), two, tmp_path / "runs", hardware)
+    signalled = False
+    for event in Slurm().launch(request, 1):
+        if isinstance(event, Progress) and event.epoch and not signalled:
+            (job,) = Slurm().queue(tmp_path / "runs")
+            signalled = not ask("scancel", "--signal=USR2", job.id)
+    (entry,) = Store(tmp_path / "runs", "quick").entries()
+    assert signalled
+    assert entry.result.status == "done", entry.result.reason
+    assert entry.result.environment["resumed"] == 1
+    trained = entry.result.environment["training"]
+    assert (trained["devices"], trained["nodes"]) == (2, 2)
+    alone = fit.fit_cell(cell, settings, CPU)
+    assert alone.result.accuracy == entry.result.accuracy
+    assert alone.masks.digest() == entry.masks().digest()
+
+
 def test_a_job_that_somebody_cancels_fails_no_cell_and_is_submitted_again(
     queue, tmp_path, quick, settings
 ):
