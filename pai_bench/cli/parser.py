@@ -20,6 +20,7 @@ from pai_bench.cli import (
     replay,
     results,
     run,
+    spectrum,
     status,
     verify,
 )
@@ -74,6 +75,8 @@ def build_parser() -> argparse.ArgumentParser:
     sub = add(campaign.campaign, "campaign gpu --budget 9m --wandb disabled", _choice, _execution)
     sub.add_argument("name", help="a campaign of benchmark.yaml")
     sub = add(account.account, "account rigl-imagenet --methods rigl", _choice)
+    sub.add_argument("suite", help="a suite of benchmark.yaml")
+    sub = add(spectrum.spectrum, "spectrum ntk-sap-cifar10 --densities 0.262144", _choice)
     sub.add_argument("suite", help="a suite of benchmark.yaml")
     sub = add(replay.replay, "replay ntt --programs lenet-300-100 --replicas 8 --steps 2000")
     sub.add_argument("paper", help="a paper whose folder has a replay.py")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from pai_bench.experiment.cell import Cell
 from pai_bench.registry.declaration import MethodInfo
+from pai_bench.store import spectra
 from pai_bench.store.index import updated_index
 from pai_bench.store.integrity import Altered
 from pai_bench.store.store import Store, StoredResult
@@ -51,6 +53,14 @@ def stored_cells(
     others = [entry.cell for cell_id, entry in entries.items() if cell_id not in planned_ids]
     stale = len(index.entries) + len(index.unreadable) - len(entries)
     return Stored([*planned, *others], entries, stale)
+
+
+def stored_spectra(
+    runs: Path, suite: str, planned: Sequence[Cell], methods: Mapping[str, MethodInfo]
+) -> list[StoredResult]:
+    """Read the spectra of a suite that may stand beside one another, as `stored_cells` has it."""
+    comparable = _Comparable(planned, methods)
+    return [entry for entry in spectra.read(runs, suite) if comparable(entry.cell)]
 
 
 class _Comparable:
