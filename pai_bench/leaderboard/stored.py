@@ -30,3 +30,16 @@ def stored_board(
     on_board = comparable.stored_cells(store, planned, methods)
     of_papers = settings.methods_of_papers()
     return board_of(on_board.entries, suite, on_board.cells, of_papers), on_board.stale
+
+
+def spectra_board(
+    settings: Benchmark, methods: Mapping[str, MethodInfo], runs: Path, suite: str
+) -> Board:
+    """Arrange the spectra of a suite as a board: without accuracies, in each row's `stored`.
+
+    Raises BenchError for an unknown suite.
+    """
+    planned = grid.cells(settings, methods, suite)
+    found = {e.cell.id: e for e in comparable.stored_spectra(runs, suite, planned, methods)}
+    cells = {cell.id: cell for cell in (*planned, *(entry.cell for entry in found.values()))}
+    return board_of(found, suite, cells.values(), ())

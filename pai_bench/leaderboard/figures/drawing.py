@@ -14,7 +14,7 @@ from pai_bench.leaderboard.board import Board
 from pai_bench.leaderboard.figures.kinds import COLUMNS, KINDS
 from pai_bench.leaderboard.figures.line_styles import Styles, line_styles
 from pai_bench.leaderboard.figures.selection import selected
-from pai_bench.leaderboard.stored import stored_board
+from pai_bench.leaderboard.stored import spectra_board, stored_board
 from pai_bench.registry.declaration import MethodInfo
 
 if TYPE_CHECKING:
@@ -66,16 +66,20 @@ def drawn(
 def _of_board(
     request: Request, settings: Benchmark, methods: Mapping[str, MethodInfo], runs: Path
 ) -> PaperFigure:
-    from pai_bench.leaderboard.figures import accuracy, layers, path, ranks
+    from pai_bench.leaderboard.figures import accuracy, layers, path, ranks, spectra
 
     kinds: Mapping[str, Draw] = {
         "accuracy": accuracy.over_density,
         "flops": accuracy.over_flops,
         "ranks": ranks.draw,
         "layers": layers.draw,
+        "spectra": spectra.draw,
     }
-    board, _ = stored_board(settings, methods, runs, request.suite)
-    if not any(row.entries for row in board.rows):
+    if request.kind == "spectra":
+        board = spectra_board(settings, methods, runs, request.suite)
+    else:
+        board, _ = stored_board(settings, methods, runs, request.suite)
+    if request.kind != "spectra" and not any(row.entries for row in board.rows):
         raise BenchError(f"{runs / request.suite}: no result to draw")
     styles = line_styles(row.label for row in board.rows)
     shown = selected(board, request.methods, request.densities)

@@ -30,8 +30,8 @@ def plot(
     Args:
         suite: A suite of the settings, with changes as in `quick+length=2` if need be.
         kind: `accuracy` over density, `flops` (accuracy over those of training), mean `ranks` with
-            critical differences, densities by `layers`, the `path` of a search, or `claims` (what
-            papers print against what was measured).
+            critical differences, densities by `layers`, the `path` of a search, `claims` (what
+            papers print against what was measured), or `spectra` of tangent kernels.
         runs: Folder of results, as `pai-bench run` writes it.
         methods: Only these methods or lines; all unless given.
         densities: Only these; all unless given.
