@@ -19,7 +19,7 @@ from pai_bench.store.stored_result import StoredResult
 
 
 def spectrum(context: Context, parsed: Arguments) -> int:
-    """Measure the tangent kernels' spectra of a suite's networks, untrained; what is there stays."""
+    """Measure spectra of tangent kernels of a suite's networks, untrained; what is there stays."""
     if context.settings.portable:
         portable.choose(context.settings.threads)  # before torch is loaded
     from pai_bench.training.spectra import Spectra

@@ -240,7 +240,10 @@ def test_impossible_values_raise():
 def test_the_kernel_of_images_with_each_other_is_that_of_two_equal_batches(name, tangent):
     net, images, _ = made(name)
     masks = dropped(net)
-    near(ntk.gram(net, images, tangent, masks), ntk.empirical_ntk(net, images, images, tangent, masks))
+    near(
+        ntk.gram(net, images, tangent, masks),
+        ntk.empirical_ntk(net, images, images, tangent, masks),
+    )
 
 
 def test_eigenvalues_are_squared_singular_values_of_the_jacobian_of_the_kept_weights():

@@ -56,7 +56,9 @@ def _density(board: Board) -> float:
         )
     if len(densities) > 1:
         known = ", ".join(f"{density:.4g}" for density in densities)
-        raise BenchError(f"a figure of spectra is of one density; name it with --densities: {known}")
+        raise BenchError(
+            f"a figure of spectra is of one density; name it with --densities: {known}"
+        )
     return densities[0]
 
 

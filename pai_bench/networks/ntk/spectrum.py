@@ -42,7 +42,8 @@ def eigenvalues(
         kernel = gram(scratch, images, "dense" if masks is None else "masked", kept)
         n, _, k, _ = kernel.shape
         matrix = kernel.transpose(1, 2).reshape(n * k, n * k)
-        return torch.linalg.eigvalsh(matrix).flip(0)
+        values: Tensor = torch.linalg.eigvalsh(matrix)
+        return values.flip(0)
 
 
 def _normalise_by(network: nn.Module, images: Tensor) -> None:
