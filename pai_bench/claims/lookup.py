@@ -19,7 +19,7 @@ from pai_bench.registry.declaration import MethodInfo
 from pai_bench.store import comparable, replayed
 from pai_bench.store.replayed import Replica
 from pai_bench.store.result import Result
-from pai_bench.store.store import Store, StoredResult
+from pai_bench.store.store import StoredResult
 
 NOT_YET = "its cells have not run"
 NOT_REPLAYED = "not every printed run has been replayed so far"
@@ -118,18 +118,10 @@ class ResultLookup:
         """Read a suite, or remember it."""
         if suite not in self._suites:
             planned = grid.cells(with_overrides(self.settings, suite), self.methods, suite)
-            entries: dict[str, StoredResult] = {}
-            spectra: dict[str, StoredResult] = {}
-            for folder in self.folders:
-                of_folder = comparable.stored_cells(Store(folder, suite), planned, self.methods)
-                for cell_id, entry in of_folder.entries.items():
-                    earlier = entries.get(cell_id)
-                    if earlier is None or earlier.numbers.status == "counted":
-                        entries[cell_id] = entry
-                for entry in comparable.stored_spectra(folder, suite, planned, self.methods):
-                    spectra.setdefault(entry.cell.id, entry)
-            found = [*entries.values(), *spectra.values()]
-            self._suites[suite] = _Suite.of(planned, found)
+            asked = self.folders, suite, planned, self.methods
+            trained = comparable.of_folders(*asked).entries.values()
+            spectra = comparable.stored_spectra(*asked)
+            self._suites[suite] = _Suite.of(planned, [*trained, *spectra])
         return self._suites[suite]
 
     def _images(self, suite: str) -> int | None:

@@ -135,7 +135,7 @@ def show(context: Context, parsed: Arguments) -> int:
     """Show everything about one stored cell."""
     from pai_bench.claims.metric_registry import MetricContext, measured
 
-    entry = find(context.runs, parsed.cell)
+    entry = find(context.folders, parsed.cell)
     wrong = Store(entry.folder.parent.parent, entry.folder.parent.name).verify(entry.folder.name)
     images = ordinary_images(context.settings, entry.folder.parent.name)
     metrics = measured(entry.result, MetricContext(images=images))

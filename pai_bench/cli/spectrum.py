@@ -26,7 +26,7 @@ def spectrum(context: Context, parsed: Arguments) -> int:
 
     context, suite = changed(context, parsed, parsed.suite)
     cells = grid.cells(context.settings, context.methods, suite, selection_of(context, parsed))
-    earlier = comparable.stored_spectra(context.runs, suite, cells, context.methods)
+    earlier = comparable.stored_spectra([context.runs], suite, cells, context.methods)
     by_id = {entry.cell.id: entry for entry in earlier}
     measure, left_out = Spectra(context.settings, context.plugins), Counter[str]()
     for cell in cells:

@@ -109,7 +109,7 @@ def refresh(text: str, settings: Benchmark, methods: Methods, root: Path = ROOT)
 def rendered(folder: Path, suite: str, settings: Benchmark, methods: Methods) -> list[str]:
     """Lines of the leaderboard of a suite, as the terminal shows it."""
     console = Console(file=io.StringIO(), width=110)
-    board, _ = stored_board(with_overrides(settings, suite), methods, folder, suite)
+    board, _ = stored_board(with_overrides(settings, suite), methods, [folder], suite)
     print_board(console, board, suite)
     assert isinstance(console.file, io.StringIO)
     return [line.rstrip() for line in console.file.getvalue().splitlines()]

@@ -20,7 +20,7 @@ from pai_bench.registry.declaration import MethodInfo
 from pai_bench.store.index import cell_ids
 from pai_bench.store.integrity import record_digest
 from pai_bench.store.replayed import read_replay
-from pai_bench.store.result import FINISHED
+from pai_bench.store.result import precedence
 from pai_bench.store.spectra import read_spectrum
 from pai_bench.store.stored_result import CURVES, MASKS, RESULT, read_json, read_record
 from pai_bench.store.verification import suites_of, verify_suite
@@ -142,12 +142,9 @@ def _choose(plan: MergePlan, place: str, found: Sequence[Path], prefer: Path | N
         plan.copies[plan.target / place] = chosen
 
 
-def _rank(path: Path) -> tuple[bool, bool]:
-    """Order of what is kept: finished, failed, counted."""
-    if not path.is_dir():
-        return (True, True)
-    status = read_record(str(path))["result"]["status"]
-    return (status in FINISHED, status == "failed")
+def _rank(path: Path) -> int:
+    """Order of what is kept; of files there is one kind."""
+    return precedence(read_record(str(path))["result"]["status"]) if path.is_dir() else 0
 
 
 def _difference(one: Path, other: Path) -> str:

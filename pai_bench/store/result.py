@@ -32,6 +32,11 @@ def _with_sources(environment: Mapping[str, Any]) -> Mapping[str, Any]:
     return environment
 
 
+def precedence(status: Status) -> int:
+    """Order of what stays of two results of a cell: finished, then failed, then counted ones."""
+    return 2 if status in FINISHED else int(status == "failed")
+
+
 @dataclass(frozen=True, slots=True)
 class Layer:
     """One prunable weight tensor: numbers of weights."""

@@ -53,7 +53,7 @@ def test_spectra_of_other_versions_stand_beside_no_others(tmp_path, quick, metho
     (cell,) = quick(methods=("snip",), densities=(0.1,), seeds=(1,))
     spectra.write(tmp_path, "quick", cell, RESULT)
     spectra.write(tmp_path, "quick", replace(cell, method_version=99), RESULT)
-    found = comparable.stored_spectra(tmp_path, "quick", [cell], methods)
+    found = comparable.stored_spectra([tmp_path], "quick", [cell], methods)
     assert [entry.cell for entry in found] == [cell]
 
 

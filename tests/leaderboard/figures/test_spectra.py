@@ -24,7 +24,7 @@ def runs(tmp_path, settings, methods):
 
 def test_lines_are_geometric_means_and_a_second_panel_divides_them(runs, settings, methods):
     request = Request("quick", "spectra", 2, densities=(0.1,))
-    left, right = drawn(request, settings, methods, runs).axes
+    left, right = drawn(request, settings, methods, [runs]).axes
     lines = {line.get_label(): list(line.get_ydata()) for line in left.get_lines()}
     assert lines["dense"] == pytest.approx([100, 10, 1])
     assert lines["snip"][:2] == pytest.approx([10 * 2**0.5, 2**0.5])
@@ -35,6 +35,6 @@ def test_lines_are_geometric_means_and_a_second_panel_divides_them(runs, setting
 
 def test_one_density_is_named_and_what_to_do_without_spectra(runs, settings, methods):
     with pytest.raises(BenchError, match=r"name it with --densities: 0\.01, 0\.1$"):
-        drawn(Request("quick", "spectra"), settings, methods, runs)
+        drawn(Request("quick", "spectra"), settings, methods, [runs])
     with pytest.raises(BenchError, match="`pai-bench spectrum mnist` measures them"):
-        drawn(Request("mnist", "spectra"), settings, methods, runs)
+        drawn(Request("mnist", "spectra"), settings, methods, [runs])
