@@ -22,7 +22,7 @@ HOW    = $(call flag,JOBS,--jobs) $(call flag,ACCELERATOR,--accelerator) \
          $(call flag,STACK,--stack) $(call flag,BUDGET,--budget) \
          $(call flag,WANDB,--wandb) $(if $(RETRY_FAILED),--retry-failed)
 
-.PHONY: help install reproduce run gpu-evidence account replay plan status merge leaderboard compare export plot claims verify evidence-report methods new-method check networks datasets show data doctor bench test test-processors test-xla fuzz docs lint clean
+.PHONY: help install reproduce run gpu-evidence account spectrum replay plan status merge leaderboard compare export plot claims verify evidence-report methods new-method check networks datasets show data doctor bench test test-processors test-xla fuzz docs lint clean
 
 help: ## show this
 	@echo "make TARGET [VARIABLE=value ...]"
@@ -60,6 +60,10 @@ gpu-evidence: $(VENV)/.installed ## evidence for claims on CIFAR-10, on a GPU: [
 account: $(VENV)/.installed ## FLOPs of a suite's cells, counted without training: SUITE=rigl-imagenet
 	@test -n "$(SUITE)" || { echo "make account needs SUITE=..., e.g. SUITE=rigl-imagenet" >&2; exit 2; }
 	@$(BENCH) account $(SUITE) $(COMMON) $(CHOICE)
+
+spectrum: $(VENV)/.installed ## tangent kernels' spectra, untrained: SUITE=ntk-sap-cifar10 [DENSITIES=0.262144]
+	@test -n "$(SUITE)" || { echo "make spectrum needs SUITE=..., e.g. SUITE=ntk-sap-cifar10" >&2; exit 2; }
+	@$(BENCH) spectrum $(SUITE) $(COMMON) $(CHOICE)
 
 replay: $(VENV)/.installed ## run programs of a paper's authors again: PAPER=ntt [STEPS=100]
 	@test -n "$(PAPER)" || { echo "make replay needs PAPER=..., e.g. PAPER=ntt" >&2; exit 2; }

@@ -92,7 +92,7 @@ def _build(runs: Path, settings: Benchmark, methods: Mapping[str, MethodInfo]) -
     """Seconds of a page, made as by a process that has read nothing yet."""
     clear_cache()
     started = time.perf_counter()
-    board, _ = stored_board(settings, methods, runs, stored.SUITE)
+    board, _ = stored_board(settings, methods, [runs], stored.SUITE)
     measured = ResultLookup(settings, methods, [runs])
     built = page(HEADING, [board], settings, methods, measured)
     write_page(built, runs / stored.SUITE)

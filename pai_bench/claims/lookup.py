@@ -19,7 +19,7 @@ from pai_bench.registry.declaration import MethodInfo
 from pai_bench.store import comparable, replayed
 from pai_bench.store.replayed import Replica
 from pai_bench.store.result import Result
-from pai_bench.store.store import Store, StoredResult
+from pai_bench.store.store import StoredResult
 
 NOT_YET = "its cells have not run"
 NOT_REPLAYED = "not every printed run has been replayed so far"
@@ -54,11 +54,12 @@ class ResultLookup:
         images = self._images(suite)
         context = MetricContext(claim.epoch, images, claim.printed_name, claim.column)
         by_seed = {
-            entry.cell.seed: claim.metric(entry.result, context)
+            entry.cell.seed: value
             for entry in of_suite.results.get(label, ())
             if claim.is_at(entry.cell.density)
+            and (value := claim.metric(entry.result, context)) is not None
         }
-        return {seed: v for seed, v in by_seed.items() if v is not None} or NOT_YET
+        return by_seed or NOT_YET
 
     def replays(self, claim: Claim) -> dict[int, dict[int, float]] | str:
         """What replays give for a claim, by the authors' run and our replica, or why nothing.
@@ -95,7 +96,7 @@ class ResultLookup:
             for entry in of_suite.results.get(label, ())
             if claim.is_at(entry.cell.density)
         }
-        return statuses == {"counted"}
+        return statuses - {"spectrum"} == {"counted"}
 
     def label(self, method: MethodSpec, suite: str) -> str | None:
         """Name the line that a method of a claims file is in a suite; None without that suite."""
@@ -117,14 +118,10 @@ class ResultLookup:
         """Read a suite, or remember it."""
         if suite not in self._suites:
             planned = grid.cells(with_overrides(self.settings, suite), self.methods, suite)
-            entries: dict[str, StoredResult] = {}
-            for folder in self.folders:
-                of_folder = comparable.stored_cells(Store(folder, suite), planned, self.methods)
-                for cell_id, entry in of_folder.entries.items():
-                    earlier = entries.get(cell_id)
-                    if earlier is None or earlier.numbers.status == "counted":
-                        entries[cell_id] = entry
-            self._suites[suite] = _Suite.of(planned, entries.values())
+            asked = self.folders, suite, planned, self.methods
+            trained = comparable.of_folders(*asked).entries.values()
+            spectra = comparable.stored_spectra(*asked)
+            self._suites[suite] = _Suite.of(planned, [*trained, *spectra])
         return self._suites[suite]
 
     def _images(self, suite: str) -> int | None:

@@ -24,7 +24,7 @@ from pai_bench.core.registry import Registry
 from pai_bench.store.result import Result
 
 Epoch = Literal["last", "best"]
-Kind = Literal["absolute", "ordering", "flops", "size", "replay"]
+Kind = Literal["absolute", "ordering", "flops", "size", "spectrum", "replay"]
 """Of claims: the wording of the rule that judges them (verdicts.py)."""
 Scale = Literal["accuracy", "error"]
 GROUP = "pai_bench.metrics"

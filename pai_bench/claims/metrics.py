@@ -1,6 +1,9 @@
-"""Metrics of any trained network: accuracy, and FLOPs over those of the dense one."""
+"""Metrics of any network: accuracy, FLOPs over those of the dense one, spectra before training."""
 
 from __future__ import annotations
+
+from math import log10
+from statistics import fmean
 
 from pai_bench.claims.metric_registry import MetricContext, Tolerance, metric
 from pai_bench.store.result import Result
@@ -9,6 +12,10 @@ RATES = Tolerance(points=0.5, of_error=0.1, spreads=2.0)
 """Half a point, or a tenth of the error rate where that is less: 98.5 % is no 98.0 %."""
 FLOPS = Tolerance(share=0.02)
 """For what one counts or not: biases, activations, padding."""
+SPECTRA = Tolerance(share=0.1, spreads=2.0)
+"""A tenth, or two spreads over seeds: networks of two seeds have other kernels."""
+_ROUNDING = 1e-13
+"""Eigenvalues below this part of the largest are rounding errors of float64."""
 
 
 @metric("accuracy", unit="%", decimals=2, tolerance=RATES, scale="accuracy")
@@ -57,3 +64,23 @@ def inference_flops(result: Result) -> float | None:
     """FLOPs of one image, over those of the dense network."""
     flops = result.flops
     return None if flops is None else flops.inference / flops.inference_dense
+
+
+@metric("largest-eigenvalue", decimals=0, tolerance=SPECTRA, kind="spectrum")
+def largest_eigenvalue(result: Result) -> float | None:
+    """Largest eigenvalue of the tangent kernel before training."""
+    return None if result.spectrum is None else result.spectrum.eigenvalues[0]
+
+
+@metric("spectrum-distance", unit="decades", decimals=3, tolerance=SPECTRA, kind="spectrum")
+def spectrum_distance(result: Result) -> float | None:
+    """Mean distance of eigenvalues from the dense network's of the same rank, before training."""
+    if result.spectrum is None:
+        return None
+    ours, dense = map(_decades, (result.spectrum.eigenvalues, result.spectrum.dense))
+    return fmean(abs(a - b) for a, b in zip(ours, dense, strict=True))
+
+
+def _decades(eigenvalues: tuple[float, ...]) -> list[float]:
+    least = _ROUNDING * max(eigenvalues[0], 1e-300)
+    return [log10(max(value, least)) for value in eigenvalues]

@@ -61,7 +61,7 @@ class NextRuns:
         """List runs by how long they take, each without the cells of those before it.
 
         An inconclusive claim asks for as many seeds as would probably decide it; one that no number
-        of seeds would decide asks for none. Replays and accounting runs are not among them.
+        of seeds would decide asks for none. Replays, spectra and accounting runs are not listed.
         """
         by_cells: dict[frozenset[str], NextRun] = {}
         for claims in papers:
@@ -99,7 +99,11 @@ class NextRuns:
         """Cells that the claim needs and nothing is known of, by suite."""
         claim = verdict.claim
         few = verdict.state == "inconclusive" and (verdict.needed or verdict.adjusted is None)
-        if claim.replay or not (few or (verdict.state == "not run" and verdict.reason == NOT_YET)):
+        if (
+            claim.replay
+            or claim.of_untrained
+            or not (few or (verdict.state == "not run" and verdict.reason == NOT_YET))
+        ):
             return {}
         missing: dict[str, list[Cell]] = {}
         for method, suite in ((claim.method, claim.suite), (claim.against, claim.against_suite)):

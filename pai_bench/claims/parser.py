@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from itertools import product
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -26,7 +27,6 @@ from pydantic import ValidationError
 from pai_bench.claims import metric_registry
 from pai_bench.claims.metric_registry import Metric
 from pai_bench.claims.schema import (
-    DEFAULT_METRIC,
     OTHER,
     Claim,
     Claims,
@@ -93,7 +93,8 @@ def _expand(content: ClaimsFile, document: Document, root: Path) -> Iterator[Cla
         metric = _metric(table, ("tables", name), document, root)
         yield from _of_table(content, name, table, metric, document)
     for name, ordering in content.orderings.items():
-        yield from _of_ordering(content, name, ordering, document)
+        metric = _measured(ordering.metric, ("orderings", name), document, root)
+        yield from _of_ordering(content, name, ordering, metric, document)
     for name, statement in content.statements.items():
         source = _source(content, statement.source, ("statements", name, "source"), document)
         fields = content.paper, name, statement.kind, source, statement.text
@@ -147,8 +148,12 @@ def _metric(table: ClaimTable, at: Location, document: Document, root: Path) -> 
         if not table.quantity:
             raise document.error(at, "metric other needs a quantity")
         return None
+    return _measured(table.metric, at, document, root)
+
+
+def _measured(name: str, at: Location, document: Document, root: Path) -> Metric:
     try:
-        return metric_registry.find(table.metric, root)
+        return metric_registry.find(name, root)
     except BenchError as error:
         raise document.error((*at, "metric"), str(error)) from None
 
@@ -254,21 +259,22 @@ def _printed(
 
 
 def _of_ordering(
-    content: ClaimsFile, name: str, ordering: Ordering, document: Document
+    content: ClaimsFile, name: str, ordering: Ordering, metric: Metric, document: Document
 ) -> Iterator[Claim]:
     at: Location = ("orderings", name)
     common = _common(content, name, ordering, at, document)
-    above, why = _method(content, ordering, ordering.above, (*at, "above"), document)
-    for index, below in enumerate(ordering.below):
+    firsts = (ordering.above,) if isinstance(ordering.above, str) else ordering.above
+    for above, (index, below) in product(firsts, enumerate(ordering.below)):
+        over, why = _method(content, ordering, above, (*at, "above"), document)
         under, other = _method(content, ordering, below, (*at, "below", index), document)
         for density in _densities(ordering.densities, at, document):
             yield Claim(
                 **{**common, "untestable": common["untestable"] or why or other},
                 kind="ordering",
-                metric=metric_registry.find(DEFAULT_METRIC),
-                suite=_suite(ordering, ordering.above),
-                printed_name=ordering.above,
-                method=above,
+                metric=metric,
+                suite=_suite(ordering, above),
+                printed_name=above,
+                method=over,
                 against_name=below,
                 against=under,
                 against_suite=_suite(ordering, below),

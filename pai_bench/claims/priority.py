@@ -41,7 +41,7 @@ def _undecided(
 
 def _lines(verdict: Verdict, suite: str, measured: ResultLookup) -> Iterable[tuple[str, float]]:
     claim = verdict.claim
-    if verdict.state not in UNDECIDED or claim.untestable:
+    if verdict.state not in UNDECIDED or claim.untestable or claim.of_untrained:
         return
     of_claim = ((claim.method, claim.suite), (claim.against, claim.against_suite))
     for method, of_method in of_claim:

@@ -102,10 +102,11 @@ class ClaimTable(_About):
 
 
 class Ordering(_About):
-    """One method above others at each of some densities."""
+    """Each of some methods above each of others, at each of some densities."""
 
+    metric: str = DEFAULT_METRIC
     densities: str
-    above: str
+    above: str | tuple[str, ...] = Field(min_length=1)
     below: tuple[str, ...] = Field(min_length=1)
 
 
@@ -212,6 +213,11 @@ class Claim:
     def column(self) -> str:
         """The column of its table, where that is no density."""
         return self.at if self.at_density else ""
+
+    @property
+    def of_untrained(self) -> bool:
+        """Whether it is about networks before their training, so that no training tests it."""
+        return self.metric is not None and self.metric.kind == "spectrum"
 
     def is_at(self, density: float) -> bool:
         """Tell whether `density` is that of the claim, as exactly as papers print densities."""

@@ -55,6 +55,7 @@ RULES: Mapping[Kind, str] = {
     "absolute": "the 95 % t interval of our mean minus the printed value lies inside the tolerance",
     "flops": "the 95 % t interval of our ratio minus the printed one lies inside the tolerance",
     "size": "the 95 % t interval of our mean minus the printed size lies inside the tolerance",
+    "spectrum": "the 95 % t interval of our mean minus the printed value lies inside the tolerance",
     "replay": "for each printed run, the 95 % t interval of its replicas' mean minus the printed"
     " value lies inside the tolerance (numbers are of the run that agrees least)",
     "ordering": "the 95 % t interval of the differences, paired by seed, lies above 0",
@@ -129,11 +130,11 @@ def _alone(claim: Claim, claims: Claims, measured: ResultLookup) -> Verdict:
     measurements = [measured.values(claim, method, suite) for method, suite in compared]
     reasons = [values for values in measurements if isinstance(values, str)]
     if reasons:
-        again = command(claim) if set(reasons) == {NOT_YET} else ""
+        again = command(claim, _verb(claim)) if set(reasons) == {NOT_YET} else ""
         return Verdict(claim, "not run", reasons[0], deviations=deviations, command=again)
     test, n = _tested(claim, [values for values in measurements if not isinstance(values, str)])
     by_counting = all(measured.is_counted(claim, method, suite) for method, suite in compared)
-    again = command(claim, "account" if by_counting else "run")
+    again = command(claim, _verb(claim, by_counting))
     settled = "" if by_counting else settled_after(suites[suite] for _, suite in compared)
     verdict = Verdict(claim, "inconclusive", "", n, test, None, deviations, again, settled)
     few = f"{n} seed{'s' * (n != 1)}, a verdict needs {SEEDS}"
@@ -195,8 +196,13 @@ def _where(claim: Claim, test: ClaimTest, inside: bool, clear: bool) -> str:
     return f"the interval of the difference lies {side} the tolerance"
 
 
+def _verb(claim: Claim, by_counting: bool = False) -> str:
+    """The command of `pai-bench` that makes what a claim is tested by."""
+    return "spectrum" if claim.of_untrained else "account" if by_counting else "run"
+
+
 def command(claim: Claim, verb: str = "run") -> str:
-    """The command that runs the cells of a claim again, or counts them."""
+    """The command that runs the cells of a claim again, counts them or measures their spectra."""
     by_suite: dict[str, list[str]] = {}
     for entry, suite in ((claim.method, claim.suite), (claim.against, claim.against_suite)):
         if entry is not None and suite:

@@ -25,8 +25,14 @@ class Context:
     methods: Mapping[str, MethodInfo]
     plugins: tuple[Path, ...]
     runs: Path
+    """Folder of results: what a command writes goes there."""
     named: tuple[Path, ...] = ()
-    """Folders of results that were asked for by name."""
+    """Folders of results that were asked for by name, or as evidence."""
+
+    @property
+    def folders(self) -> list[Path]:
+        """Folders that results are read from, `runs` first."""
+        return list(self.named) or [self.runs]
 
     @property
     def judged(self) -> list[Path]:

@@ -13,6 +13,7 @@ from rich.text import Text
 from pai_bench.cli.context import Arguments, Context, say
 from pai_bench.config.schema import Data
 from pai_bench.data.locations import readiness
+from pai_bench.experiment import network_sizes
 from pai_bench.experiment.cost import ordinary_images
 from pai_bench.experiment.grid import unknown_method
 from pai_bench.store.store import Store, find
@@ -71,14 +72,11 @@ WHEN = {
 
 def networks(context: Context, parsed: Arguments) -> int:
     """List the networks: their sizes, counted, on each data set that they are used with."""
-    from pai_bench.networks.describe import describe
-
     rows: list[dict[str, Any]] = []
-    for name, network in context.settings.networks.items():
-        for data_name in network.macs:
-            data = context.settings.data[data_name]
-            sizes = asdict(describe(network, data.shape, data.classes))
-            rows.append({"name": name, "data": data_name, **sizes, "papers": network.papers})
+    for name, data in network_sizes.used(context.settings):
+        network = context.settings.networks[name]
+        sizes = network_sizes.sizes(network, context.settings.data[data])
+        rows.append({"name": name, "data": data, **sizes, "papers": network.papers})
     if parsed.json:
         context.console.print_json(json.dumps(rows))
         return 0
@@ -135,7 +133,7 @@ def show(context: Context, parsed: Arguments) -> int:
     """Show everything about one stored cell."""
     from pai_bench.claims.metric_registry import MetricContext, measured
 
-    entry = find(context.runs, parsed.cell)
+    entry = find(context.folders, parsed.cell)
     wrong = Store(entry.folder.parent.parent, entry.folder.parent.name).verify(entry.folder.name)
     images = ordinary_images(context.settings, entry.folder.parent.name)
     metrics = measured(entry.result, MetricContext(images=images))

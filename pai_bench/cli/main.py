@@ -10,9 +10,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pai_bench.cli import results
 from pai_bench.cli.context import Arguments, Context
-from pai_bench.cli.parser import build_parser
+from pai_bench.cli.parser import READING, build_parser
 from pai_bench.config import loader
 from pai_bench.config.overrides import with_launcher_options
 from pai_bench.core.environment import set_command_line
@@ -52,14 +51,25 @@ def _context(parsed: Arguments) -> Context:
     settings = extend(loader.load(parsed.config, methods), plugins)
     if "launcher_options" in parsed:
         settings = with_launcher_options(settings, parsed.launcher, parsed.launcher_options)
-    runs = parsed.runs or [Path("runs")]
-    if len(runs) > 1 and parsed.command is not results.claims:
-        raise BenchError("--runs: only `pai-bench claims` reads several folders")
-    for folder in runs:
+    runs, named = _folders(parsed)
+    return Context(_console(), settings, methods, plugins, runs, named)
+
+
+def _folders(parsed: Arguments) -> tuple[Path, tuple[Path, ...]]:
+    """The folder that results go to, and all that were asked for."""
+    named = parsed.runs or []
+    if len(named) > 1 and "evidence" not in parsed:
+        several = ", ".join(READING)
+        raise BenchError(f"--runs: this command takes one folder; {several} read several")
+    for folder in named:
         if folder.exists() and not folder.is_dir():
             raise BenchError(f"--runs: {folder} is a file, and no folder")
-    named = tuple(parsed.runs or ())
-    return Context(_console(), settings, methods, plugins, runs[0], named)
+    runs = named[0] if named else Path("runs")
+    if "evidence" in parsed and parsed.evidence:
+        from pai_bench.claims.lookup import evidence_folders
+
+        named = list(dict.fromkeys([runs, *named, *evidence_folders()]))
+    return runs, tuple(named)
 
 
 def _write_what_can_be_written() -> None:

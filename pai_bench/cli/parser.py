@@ -20,6 +20,7 @@ from pai_bench.cli import (
     replay,
     results,
     run,
+    spectrum,
     status,
     verify,
 )
@@ -77,6 +78,8 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("name", help="a campaign of benchmark.yaml")
     sub = add(account.account, "account rigl-imagenet --methods rigl", _choice)
     sub.add_argument("suite", help="a suite of benchmark.yaml")
+    sub = add(spectrum.spectrum, "spectrum ntk-sap-cifar10 --densities 0.262144", _choice)
+    sub.add_argument("suite", help="a suite of benchmark.yaml")
     sub = add(replay.replay, "replay ntt --programs lenet-300-100 --replicas 8 --steps 2000")
     sub.add_argument("paper", help="a paper whose folder has a replay.py")
     sub.add_argument("--programs", type=_names, default=(), help="only these, as a,b")
@@ -91,23 +94,23 @@ def build_parser() -> argparse.ArgumentParser:
         "--gpus", type=_gpus, default=(), metavar="N,M",
         help="simulate clusters of so many GPUs instead (default: the suites of all papers)",
     )  # fmt: skip
-    sub = add(publish.leaderboard, "leaderboard --suite quick --wandb")
+    sub = add(publish.leaderboard, "leaderboard --suite quick --wandb", _reading)
     sub.add_argument("--suite", help="a suite (default: all with results)")
     sub.add_argument("--wandb", nargs="?", const="auto", choices=_MODES, help="mirror to W&B too")
     sub = add(publish.evidence, "evidence mnist baselines/evidence")
     sub.add_argument("suite", help="a suite with results")
     sub.add_argument("folder", type=Path, help="where to; read it with --runs FOLDER")
-    sub = add(results.compare, "compare ntk-sap snip --suite mnist")
+    sub = add(results.compare, "compare ntk-sap snip --suite mnist", _reading)
     sub.add_argument("ours", metavar="METHOD_A", help="a method, or a line as 'random (scope=erk)'")
     sub.add_argument("theirs", metavar="METHOD_B", help="another one")
     sub.add_argument("--suite", help="a suite (default: all with results of both)")
-    sub = add(results.export, "export mnist --format latex --output table.tex")
+    sub = add(results.export, "export mnist --format latex --output table.tex", _reading)
     asked = sub.add_mutually_exclusive_group(required=True)
     asked.add_argument("suite", nargs="?", help="a suite with results")
     asked.add_argument("--suite", dest="suite", metavar="SUITE", help="the same, as other commands")
     sub.add_argument("--format", default="csv", choices=FORMATS, help="(csv)")
     sub.add_argument("--output", type=Path, help="file to write (default: print it)")
-    sub = add(results.plot, "plot mnist --kind ranks --columns 2 --output ranks.pdf")
+    sub = add(results.plot, "plot mnist --kind ranks --columns 2 --output ranks.pdf", _reading)
     sub.add_argument("suite", help="a suite with results")
     sub.add_argument("--output", type=Path, required=True, help="file to write: .pdf, .svg or .png")
     sub.add_argument("--kind", default="accuracy", choices=KINDS, help="(accuracy)")
@@ -119,7 +122,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--densities", type=_numbers(float), default=(), help="only these, as 0.1,0.01"
     )
     sub.add_argument("--layer", default="", help="of a path: whose units are drawn (the first)")
-    sub = add(results.claims, "claims rigl --runs runs")
+    sub = add(results.claims, "claims rigl --runs runs", _reading)
     sub.add_argument("paper", nargs="?", help="a paper (default: all of them)")
     sub.add_argument("--json", action="store_true", help="every claim with all that it rests on")
     sub.add_argument("--next", action="store_true", help="what to run for the undecided ones")
@@ -159,7 +162,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--json", action="store_true", help="as JSON")
     sub = add(listing.datasets, "datasets --json")
     sub.add_argument("--json", action="store_true", help="as JSON")
-    sub = add(listing.show, "show 1a2b3c")
+    sub = add(listing.show, "show 1a2b3c", _reading)
     sub.add_argument("cell", help="the id of a stored cell, or the start of it")
     sub.add_argument("--json", action="store_true", help="as JSON")
     sub = add(data.data, "data mnist\n  pai-bench data export mnist /media/mirror")
@@ -168,6 +171,10 @@ def build_parser() -> argparse.ArgumentParser:
     sub = add(authoring.bench, "bench --accelerator gpu")
     sub.add_argument("--accelerator", default="cpu", choices=("cpu", "gpu"), help="(cpu)")
     return parser
+
+
+READING = ("leaderboard", "compare", "export", "plot", "claims", "show")
+"""Commands that read results of several folders."""
 
 
 _ACCELERATORS = ("auto", "cpu", "gpu", "tpu")
@@ -193,6 +200,13 @@ def _common(sub: _Parser) -> None:
     sub.add_argument(
         "--plugin", type=Path, action="append", default=[], metavar="FILE.py",
         help="a file with methods of your own; may be given again",
+    )  # fmt: skip
+
+
+def _reading(sub: _Parser) -> None:
+    sub.add_argument(
+        "--evidence", action="store_true",
+        help="read the results that are kept with the code too; --runs may be given again as well",
     )  # fmt: skip
 
 

@@ -44,7 +44,7 @@ def _publish_all(context: Context, suites: Sequence[str]) -> None:
     settings = context.settings
     for suite in suites:
         settings = with_overrides(settings, suite)
-    boards = [stored_board(settings, context.methods, context.runs, s)[0] for s in suites]
+    boards = [stored_board(settings, context.methods, context.folders, s)[0] for s in suites]
     heading = PageHeading(
         title="PaI-Bench",
         about="All suites that have results. Each has its own recipe: their rows do not compare.",
@@ -57,11 +57,13 @@ def _publish_all(context: Context, suites: Sequence[str]) -> None:
 
 
 def suites_with_results(context: Context) -> list[str]:
-    """Name the suites of the folder of results. Raises BenchError where there is none."""
-    names = [*context.settings.suites, *sorted(p.name for p in context.runs.glob("*+*"))]
-    with_results = [name for name in names if Store(context.runs, name).ids()]
+    """Name the suites of the folders of results. Raises BenchError where there is none."""
+    changed = {path.name for folder in context.folders for path in folder.glob("*+*")}
+    names = [*context.settings.suites, *sorted(changed)]
+    with_results = [n for n in names if any(Store(f, n).ids() for f in context.folders)]
     if not with_results:
-        raise BenchError(f"{context.runs}/ holds no results yet; `pai-bench run quick` makes some")
+        where = ", ".join(f"{folder}/" for folder in context.folders)
+        raise BenchError(f"{where} holds no results yet; `pai-bench run quick` makes some")
     return with_results
 
 
@@ -86,7 +88,7 @@ def publish_suite(
 
     store, settings = Store(context.runs, suite), context.settings
     precision = selected[0].precision if selected else "32-true"
-    whole, stale = stored_board(settings, context.methods, context.runs, suite, precision)
+    whole, left_out = stored_board(settings, context.methods, context.folders, suite, precision)
     heading = PageHeading(
         title=title,
         about=settings.suites[suite].about,
@@ -98,8 +100,11 @@ def publish_suite(
     measured = ResultLookup(settings, context.methods, context.judged)
     whole_page = page(heading, [whole], settings, context.methods, measured)
     path = publish(context.console, shown, whole_page, store)
-    if stale:
-        say(context, "left out", f"{stale} stored cells of other versions or settings")
+    if left_out.stale:
+        say(context, "left out", f"{left_out.stale} stored cells of other versions or settings")
+    if left_out.differing:
+        differing = f"{left_out.differing} cells have other numbers in a further folder"
+        say(context, "differ", f"{differing}; the first stands, `pai-bench merge` names them")
     say(context, "page", f"{path} (one file; open it in a browser)")
     for topic, line in summary:
         say(context, topic, line)

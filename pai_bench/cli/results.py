@@ -25,7 +25,7 @@ def compare(context: Context, parsed: Arguments) -> int:
     for suite in [parsed.suite] if parsed.suite else suites_with_results(context):
         try:
             settings = with_overrides(context.settings, suite)
-            board, _ = stored_board(settings, context.methods, context.runs, suite)
+            board, _ = stored_board(settings, context.methods, context.folders, suite)
             comparison = compared(board, parsed.ours, parsed.theirs)
         except BenchError as error:
             problems.append(error)
@@ -44,11 +44,12 @@ def export(context: Context, parsed: Arguments) -> int:
     from pai_bench.leaderboard.stored import stored_board
 
     settings = with_overrides(context.settings, parsed.suite)
-    board, _ = stored_board(settings, context.methods, context.runs, parsed.suite)
+    board, _ = stored_board(settings, context.methods, context.folders, parsed.suite)
     if not any(row.entries for row in board.rows):
-        where = context.runs / parsed.suite
-        problem = "no result to export" if where.is_dir() else "no such folder of results"
-        raise BenchError(f"{where}: {problem} (--runs names another)")
+        places = [folder / parsed.suite for folder in context.folders]
+        is_there = any(place.is_dir() for place in places)
+        problem = "no result to export" if is_there else "no such folder of results"
+        raise BenchError(f"{', '.join(map(str, places))}: {problem} (--runs names another)")
     suite_context = MetricContext(images=ordinary_images(settings, parsed.suite))
     content = made(board, parsed.format, suite_context)
     if parsed.output:
@@ -71,7 +72,7 @@ def plot(context: Context, parsed: Arguments) -> int:
     request = Request(
         parsed.suite, parsed.kind, parsed.columns, parsed.methods, parsed.densities, parsed.layer
     )
-    figure = drawn(request, context.settings, context.methods, context.runs)
+    figure = drawn(request, context.settings, context.methods, context.folders)
     output.write_bytes(figure.content(output.suffix[1:]))
     width, height = figure.get_size_inches()
     print(f"{output}: {width:.2f} × {height:.2f} inches", file=sys.stderr)

@@ -51,7 +51,7 @@ def _verdicts(settings: Benchmark, methods: Methods, root: Path) -> Iterator[str
 
 def _suite(settings: Benchmark, methods: Methods, path: Path, folder: Path) -> Iterator[str]:
     name = path.name
-    board, _ = stored_board(with_overrides(settings, name), methods, path.parent, name)
+    board, _ = stored_board(with_overrides(settings, name), methods, [path.parent], name)
     entries = Store(path.parent, name).entries()
     cells = sum(entry.numbers.accuracy is not None for entry in entries)
     if not cells:

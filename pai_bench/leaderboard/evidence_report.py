@@ -36,7 +36,7 @@ from pai_bench.leaderboard.evidence_board import PAGE, evidence_leaderboard
 from pai_bench.leaderboard.stored import stored_board
 from pai_bench.leaderboard.terminal import print_board
 from pai_bench.registry.declaration import MethodInfo
-from pai_bench.store import replayed
+from pai_bench.store import replayed, spectra
 from pai_bench.store.store import Store
 
 BLOCK = re.compile(r"(<!-- evidence: (\S+) (\S+) -->\n```\n)(.*?)(```)", re.DOTALL)
@@ -109,7 +109,7 @@ def refresh(text: str, settings: Benchmark, methods: Methods, root: Path = ROOT)
 def rendered(folder: Path, suite: str, settings: Benchmark, methods: Methods) -> list[str]:
     """Lines of the leaderboard of a suite, as the terminal shows it."""
     console = Console(file=io.StringIO(), width=110)
-    board, _ = stored_board(with_overrides(settings, suite), methods, folder, suite)
+    board, _ = stored_board(with_overrides(settings, suite), methods, [folder], suite)
     print_board(console, board, suite)
     assert isinstance(console.file, io.StringIO)
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
@@ -165,7 +165,7 @@ def _claims(claims: Claims, judged: Sequence[Verdict]) -> Iterator[str]:
 def _evidence(claims: Claims) -> Iterator[str]:
     """Say which suites and replays the paper's folder keeps results of."""
     suites = [path for path in sorted(_kept_in(claims).glob("*")) if path.is_dir()]
-    kept = [*map(_suite, suites), *_replays(claims)]
+    kept = [*map(_suite, suites), *_replays(claims), *_spectra(claims)]
     yield f"Evidence kept here: {', '.join(kept) or 'none yet'}."
     yield ""
 
@@ -182,6 +182,12 @@ def _replays(claims: Claims) -> Iterator[str]:
         if replicas:
             runs = len({replica.run for replica in replicas})
             yield f"replays of `{name}` ({runs} runs of the authors, {len(replicas)} replicas)"
+
+
+def _spectra(claims: Claims) -> Iterator[str]:
+    for suite in claims.content.suites:
+        if found := spectra.read(_kept_in(claims), suite):
+            yield f"spectra of `{suite}` ({len(found)} networks, untrained)"
 
 
 def _kept_in(claims: Claims) -> Path:

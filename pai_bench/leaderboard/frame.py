@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from pai_bench.experiment.cost import ordinary_images
 from pai_bench.leaderboard import export
 from pai_bench.leaderboard.board import Board
 from pai_bench.leaderboard.comparison import compared
-from pai_bench.leaderboard.stored import stored_board
+from pai_bench.leaderboard.stored import Folders, folders_of, stored_board
 from pai_bench.registry import methods
 from pai_bench.store.result import Result
 from pai_bench.store.store import Store, StoredResult
@@ -36,13 +36,14 @@ COLUMNS = (
 """Columns that are there for any results; hyper-parameters and metrics follow."""
 
 
-def load_results(runs: str | Path = "runs", config: str | Path | None = None) -> pd.DataFrame:
+def load_results(runs: Folders = "runs", config: str | Path | None = None) -> pd.DataFrame:
     """Read all results of a folder into a data frame, one row a cell.
 
     Failed and skipped cells are rows too, with a `reason` and without numbers.
 
     Args:
-        runs: Folder of results, as `pai-bench run` writes it: a folder for each suite.
+        runs: Folder of results, as `pai-bench run` writes it: a folder for each suite. Or several:
+            of a cell that more than one has, the row of the first is there.
         config: Settings that the suites are in; unless given, benchmark.yaml in this folder, else
             those that come with PaI-Bench.
             `metric.training-flops` is empty for a suite that they do not have.
@@ -62,21 +63,22 @@ def load_results(runs: str | Path = "runs", config: str | Path | None = None) ->
     'snip'
     """
     pd = _pandas("load_results")
-    folder = _folder(runs)
+    folders = folders_of(runs)
     settings = loader.load(Path(config or settings_file()), methods.available())
-    rows = list(_rows(folder, settings))
+    rows = list(_rows(folders, settings))
     of_some = {name for row in rows for name in row}
     hyper = sorted(name for name in of_some if name.startswith("hyper."))
     metrics = [name for each in available() if (name := f"metric.{each}") in of_some]
     return pd.DataFrame(rows, columns=[*COLUMNS, *hyper, *metrics])
 
 
-def board(suite: str, runs: str | Path = "runs", config: str | Path | None = None) -> pd.DataFrame:
+def board(suite: str, runs: Folders = "runs", config: str | Path | None = None) -> pd.DataFrame:
     """Compute the leaderboard of a suite as a data frame, one row per method and density.
 
     Args:
         suite: A suite of the settings, with changes as in `quick+length=2` if need be.
-        runs: Folder of results, as `pai-bench run` writes it.
+        runs: Folder of results, as `pai-bench run` writes it, or several: of a cell that more than
+            one has, a finished result stands, and that of the first.
         config: Settings that the suite is in; unless given, benchmark.yaml in this folder, else
             those that come with PaI-Bench.
 
@@ -103,7 +105,7 @@ def compare(
     ours: str,
     theirs: str,
     suite: str,
-    runs: str | Path = "runs",
+    runs: Folders = "runs",
     config: str | Path | None = None,
 ) -> pd.DataFrame:
     """Compare two methods by the seeds that both have: what `pai-bench compare` prints.
@@ -112,7 +114,8 @@ def compare(
         ours: A method, or a line of the board as `random (scope=erk)`.
         theirs: Another one.
         suite: A suite of the settings.
-        runs: Folder of results, as `pai-bench run` writes it.
+        runs: Folder of results, as `pai-bench run` writes it, or several: of a cell that more than
+            one has, a finished result stands, and that of the first.
         config: Settings that the suite is in; unless given, benchmark.yaml in this folder, else
             those that come with PaI-Bench.
 
@@ -148,11 +151,11 @@ def _comparison(density: float | None, at: Comparison) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _board(suite: str, runs: str | Path, config: str | Path | None) -> tuple[Benchmark, Board]:
-    """Compute a board from a folder; its suite may have changes."""
+def _board(suite: str, runs: Folders, config: str | Path | None) -> tuple[Benchmark, Board]:
+    """Compute a board from folders; its suite may have changes."""
     known = methods.available()
     settings = with_overrides(loader.load(Path(config or settings_file()), known), suite)
-    computed, _ = stored_board(settings, known, _folder(runs), suite)
+    computed, _ = stored_board(settings, known, folders_of(runs), suite)
     return settings, computed
 
 
@@ -166,16 +169,14 @@ def _pandas(needs: str) -> Any:
     return pd
 
 
-def _folder(runs: str | Path) -> Path:
-    if not Path(runs).is_dir():
-        raise BenchError(f"{runs}: no such folder of results")
-    return Path(runs)
-
-
-def _rows(folder: Path, settings: Benchmark) -> Iterator[dict[str, Any]]:
-    for path in sorted(path for path in folder.iterdir() if path.is_dir()):
+def _rows(folders: Sequence[Path], settings: Benchmark) -> Iterator[dict[str, Any]]:
+    seen: set[tuple[str, str]] = set()
+    for path in (path for folder in folders for path in sorted(folder.iterdir()) if path.is_dir()):
         context = MetricContext(images=_images(settings, path.name))
-        for entry in Store(folder, path.name).entries():
+        for entry in Store(path.parent, path.name).entries():
+            if (path.name, entry.cell.id) in seen:
+                continue
+            seen.add((path.name, entry.cell.id))
             yield {
                 "suite": path.name,
                 **_cell(entry.cell),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from pai_bench.experiment.cell import Cell
 from pai_bench.registry.declaration import MethodInfo
+from pai_bench.store import spectra
 from pai_bench.store.index import updated_index
 from pai_bench.store.integrity import Altered
+from pai_bench.store.result import FINISHED, precedence
 from pai_bench.store.store import Store, StoredResult
 
 
@@ -22,6 +26,8 @@ class Stored:
     """By id, in the order of ids: of each of `cells` that is stored."""
     stale: int
     """Number of stored cells that are not comparable."""
+    differing: int = 0
+    """Number of cells that several folders have other numbers of."""
 
 
 def stored_cells(
@@ -51,6 +57,58 @@ def stored_cells(
     others = [entry.cell for cell_id, entry in entries.items() if cell_id not in planned_ids]
     stale = len(index.entries) + len(index.unreadable) - len(entries)
     return Stored([*planned, *others], entries, stale)
+
+
+def of_folders(
+    folders: Sequence[Path], suite: str, planned: Sequence[Cell], methods: Mapping[str, MethodInfo]
+) -> Stored:
+    """Read a suite from several folders of results, as `stored_cells` does from one.
+
+    Of a cell that several have, a finished result stands before a failed one, and that before FLOPs
+    that were only counted, as in a merge; of those alike the one that is named first.
+
+    Raises:
+        BenchError: A planned one cannot be read, or any was altered since it was written.
+    """
+    each = [stored_cells(Store(folder, suite), planned, methods) for folder in folders]
+    if len(each) == 1:
+        return each[0]
+    found: dict[str, list[StoredResult]] = defaultdict(list)
+    for stored in each:
+        for cell_id, entry in stored.entries.items():
+            found[cell_id].append(entry)
+    entries = {cell_id: _standing(found[cell_id]) for cell_id in sorted(found)}
+    cells = {cell.id: cell for stored in each for cell in stored.cells}  # the planned ones first
+    return Stored(
+        list(cells.values()),
+        entries,
+        sum(stored.stale for stored in each),
+        sum(_differ(of_cell) for of_cell in found.values()),
+    )
+
+
+def _standing(found: Sequence[StoredResult]) -> StoredResult:
+    return max(found, key=lambda entry: precedence(entry.numbers.status))
+
+
+def _differ(found: Sequence[StoredResult]) -> bool:
+    """Whether finished results of a cell have other numbers."""
+    finished = [entry.numbers for entry in found if entry.numbers.status in FINISHED]
+    return any(numbers != finished[0] for numbers in finished)
+
+
+def stored_spectra(
+    folders: Sequence[Path], suite: str, planned: Sequence[Cell], methods: Mapping[str, MethodInfo]
+) -> list[StoredResult]:
+    """Read the spectra of a suite that may stand beside one another, as `stored_cells` has it.
+
+    Of a cell that several folders have, that of the first counts.
+    """
+    comparable, found = _Comparable(planned, methods), dict[str, StoredResult]()
+    for folder in folders:
+        for entry in spectra.read(folder, suite):
+            found.setdefault(entry.cell.id, entry)
+    return [entry for entry in found.values() if comparable(entry.cell)]
 
 
 class _Comparable:

@@ -20,7 +20,8 @@ from pai_bench.registry.declaration import MethodInfo
 from pai_bench.store.index import cell_ids
 from pai_bench.store.integrity import record_digest
 from pai_bench.store.replayed import read_replay
-from pai_bench.store.result import FINISHED
+from pai_bench.store.result import precedence
+from pai_bench.store.spectra import read_spectrum
 from pai_bench.store.stored_result import CURVES, MASKS, RESULT, read_json, read_record
 from pai_bench.store.verification import suites_of, verify_suite
 
@@ -36,7 +37,7 @@ class MergePlan:
     copies: dict[Path, Path] = field(default_factory=dict)
     """By place in the target: the folders and files that come there."""
     same: int = 0
-    """Cells, searches and replays that several folders have."""
+    """Cells, searches, replays and spectra that several folders have."""
     contradictions: list[str] = field(default_factory=list)
 
     def write(self) -> None:
@@ -86,6 +87,8 @@ def _verify(runs: Path, methods: Mapping[str, MethodInfo]) -> None:
             raise BenchError(f"{verified.problems[0]}{f' (and {more} more)' if more else ''}")
     for path in _replays(runs):
         read_replay(path)
+    for path in _spectra(runs):
+        read_spectrum(path)
     if searches := _searches(runs):
         from pai_bench.store.search_cache import check
 
@@ -94,10 +97,10 @@ def _verify(runs: Path, methods: Mapping[str, MethodInfo]) -> None:
 
 
 def _by_place(sources: Sequence[Path]) -> dict[str, list[Path]]:
-    """The cells, searches and replays of all folders, by their place in each."""
+    """All that is merged of the folders, by its place in each."""
     places: dict[str, list[Path]] = {}
     for runs in sources:
-        for path in (*_cells(runs), *_searches(runs), *_replays(runs)):
+        for path in (*_cells(runs), *_searches(runs), *_replays(runs), *_spectra(runs)):
             places.setdefault(path.relative_to(runs).as_posix(), []).append(path)
     return places
 
@@ -115,6 +118,10 @@ def _searches(runs: Path) -> list[Path]:
 
 def _replays(runs: Path) -> list[Path]:
     return sorted(runs.glob("replay-*.json"))
+
+
+def _spectra(runs: Path) -> list[Path]:
+    return sorted(runs.glob("spectrum-*.json"))
 
 
 def _choose(plan: MergePlan, place: str, found: Sequence[Path], prefer: Path | None) -> None:
@@ -135,12 +142,9 @@ def _choose(plan: MergePlan, place: str, found: Sequence[Path], prefer: Path | N
         plan.copies[plan.target / place] = chosen
 
 
-def _rank(path: Path) -> tuple[bool, bool]:
-    """Order of what is kept: finished, failed, counted."""
-    if not path.is_dir():
-        return (True, True)
-    status = read_record(str(path))["result"]["status"]
-    return (status in FINISHED, status == "failed")
+def _rank(path: Path) -> int:
+    """Order of what is kept; of files there is one kind."""
+    return precedence(read_record(str(path))["result"]["status"]) if path.is_dir() else 0
 
 
 def _difference(one: Path, other: Path) -> str:
@@ -150,7 +154,7 @@ def _difference(one: Path, other: Path) -> str:
 
         return "" if is_same(one, other) else "what was found"
     if not one.is_dir():
-        return "numbers" if _of_replay(one) != _of_replay(other) else ""
+        return "numbers" if _of_file(one) != _of_file(other) else ""
     return _of_cells(one, other)
 
 
@@ -169,7 +173,7 @@ def _of_cells(one: Path, other: Path) -> str:
     return " and ".join(words)
 
 
-def _of_replay(path: Path) -> str:
+def _of_file(path: Path) -> str:
     return _computed(read_json(str(path)))
 
 

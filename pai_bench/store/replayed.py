@@ -5,18 +5,13 @@ They lie beside the folders of suites, for a replay is no cell: nothing of it wa
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from pai_bench.core.errors import BenchError, first_line
-from pai_bench.core.files import atomic_write
-from pai_bench.store.integrity import DIGEST, record_digest, sealed
+from pai_bench.store import single_file
 from pai_bench.store.result import Result
-from pai_bench.store.store import without_folders
-from pai_bench.store.stored_result import read_json
 
 
 @dataclass(frozen=True, order=True)
@@ -35,13 +30,8 @@ def write(folder: Path, paper: str, program: str, replica: Replica, result: Resu
     Returns:
         The file.
     """
-    command = without_folders(result.environment.get("command", ""))
-    result = replace(result, environment={**result.environment, "command": command})
-    record = sealed({"result": result.to_json()})
     path = folder / f"{_stem(paper, program)}-run-{replica.run}-{replica.number}.json"
-    with atomic_write(path) as beside:
-        text = json.dumps(record, indent=1, allow_nan=False)
-        beside.write_text(f"{text}\n", encoding="utf-8")
+    single_file.write(path, result, {}, indent=1)
     return path
 
 
@@ -66,10 +56,4 @@ def _stem(paper: str, program: str) -> str:
 
 def read_replay(path: Path) -> Result:
     """Read one replay. Raises BenchError where it is none, or was altered since it was written."""
-    record = read_json(str(path))
-    try:
-        if record[DIGEST] != record_digest(record):
-            raise BenchError(f"{path}: altered since it was written; remove it to replay again")
-        return Result.from_json(record["result"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BenchError(f"{path}: not a replay: {first_line(error)}") from error
+    return single_file.read(path, "a replay", "replay again")[0]

@@ -11,9 +11,10 @@ from pydantic import AfterValidator, ConfigDict, TypeAdapter
 
 from pai_bench.sparsity.perceptron import Architecture
 
-Status = Literal["done", "failed", "skipped", "counted", "replayed"]
+Status = Literal["done", "failed", "skipped", "counted", "replayed", "spectrum"]
 """`counted`: FLOPs without a training; a result of the training replaces it. `replayed`: values of
-a program of a paper's authors, which is no cell (store/replayed.py)."""
+a program of a paper's authors, which is no cell (store/replayed.py). `spectrum`: of the network
+before its training, which stands beside the result of that (store/spectra.py)."""
 FINISHED: tuple[Status, ...] = ("done", "skipped")
 """A network that has been evaluated."""
 FINITE = ConfigDict(allow_inf_nan=False, extra="forbid")
@@ -29,6 +30,11 @@ def _with_sources(environment: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(environment.get("command", ""), str):
         raise ValueError("command: is no text")
     return environment
+
+
+def precedence(status: Status) -> int:
+    """Order of what stays of two results of a cell: finished, then failed, then counted ones."""
+    return 2 if status in FINISHED else int(status == "failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +102,18 @@ class CompactedNetwork:
         ]
 
 
+@dataclass(frozen=True)
+class TangentSpectrum:
+    """Eigenvalues of tangent kernels before the first step, the largest first, of six digits."""
+
+    __pydantic_config__ = FINITE
+
+    eigenvalues: tuple[float, ...]
+    dense: tuple[float, ...]
+    """Those of the network from which nothing is pruned, with the same weights and images."""
+    images: int
+
+
 class Numbers(NamedTuple):
     """What tables show of a result: few enough that thousands are read at once (store/index.py)."""
 
@@ -153,6 +171,8 @@ class Result:
     """Of networks that are linear layers in a row, all of them masked."""
     replayed: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Of replays: values by column of the claims, then by metric."""
+    spectrum: TangentSpectrum | None = None
+    """Of results with the status `spectrum`."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Wall-clock seconds of data, score, train and eval; `total` has the overhead too."""
     memory_mb: float | None = None
@@ -184,8 +204,9 @@ class Result:
     def to_json(self) -> dict[str, Any]:
         """Plain data for a JSON file."""
         fields = asdict(self)
-        if not self.replayed:
-            del fields["replayed"]
+        for name in ("replayed", "spectrum"):
+            if not getattr(self, name):
+                del fields[name]
         return {"shrunk" if name == "compacted" else name: fields[name] for name in fields}
 
     @classmethod

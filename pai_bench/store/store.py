@@ -244,16 +244,16 @@ def without_folders(command: str) -> str:
     return " ".join(Path(word).name if word.startswith("/") else word for word in words)
 
 
-def find(runs: Path, prefix: str) -> StoredResult:
-    """Find the one cell, in any suite, whose id starts with `prefix`.
+def find(folders: Iterable[Path], prefix: str) -> StoredResult:
+    """Find the one cell, in any suite of some folders of results, whose id starts with `prefix`.
 
     Raises BenchError when there is none or more than one.
     """
-    suites = [p.name for p in sorted(runs.iterdir()) if p.is_dir()] if runs.is_dir() else []
+    stores = [Store(folder, suite) for folder in folders for suite in _suites(str(folder))]
     matches = [
-        (suite, name)
-        for suite in suites
-        for name in Store(runs, suite).ids()
+        (store, name)
+        for store in stores
+        for name in store.ids()
         if prefix and name.startswith(prefix)
     ]
     ids = {name for _, name in matches}
@@ -264,7 +264,8 @@ def find(runs: Path, prefix: str) -> StoredResult:
         )
     if len(ids) > 1:
         raise BenchError(f"{prefix!r} is the start of several ids: {', '.join(sorted(ids))}")
-    return Store(runs, matches[0][0]).get(matches[0][1])
+    store, name = matches[0]
+    return store.get(name)
 
 
 def _write(path: Path, content: Any) -> None:

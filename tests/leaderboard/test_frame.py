@@ -82,7 +82,7 @@ def test_a_folder_that_is_not_there_and_pandas_that_is_not_are_one_line(tmp_path
 def test_a_board_is_the_exported_table(runs, settings, methods):
     frame = pai_bench.board("quick", runs)
     assert list(frame.columns[: len(export.COLUMNS)]) == list(export.COLUMNS)
-    computed, _ = stored_board(settings, methods, runs, "quick")
+    computed, _ = stored_board(settings, methods, [runs], "quick")
     assert frame.method.tolist() == [row.label for row in computed.rows]
     row = frame[(frame.method == "snip") & (frame.density == 0.1)].iloc[0]
     assert (row.n, row.accuracy, row["metric.training-flops"]) == (2, 0.9, pytest.approx(1.0))

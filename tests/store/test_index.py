@@ -182,7 +182,7 @@ def test_the_index_is_no_cell_no_suite_and_no_evidence(tmp_path, store, cells):
     read(store)
     assert (store.folder / index.NAME).is_file()
     assert sorted(store.ids()) == sorted(cell.id for cell in cells)
-    assert find(tmp_path, cells[0].id).cell == cells[0]
+    assert find([tmp_path], cells[0].id).cell == cells[0]
     store.clean_old()
     assert (store.folder / index.NAME).is_file()
     kept = Store(tmp_path / "kept", "quick")

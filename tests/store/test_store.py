@@ -146,15 +146,15 @@ def test_a_file_name_that_is_no_text_may_stand_in_a_reason(store, cell):
 
 
 def test_a_cell_is_found_by_the_start_of_its_id(tmp_path, store, cell, quick):
-    assert find(tmp_path, cell.id[:6]).cell == cell
+    assert find([tmp_path], cell.id[:6]).cell == cell
     with pytest.raises(BenchError, match="no stored cell"):
-        find(tmp_path, "zz")
+        find([tmp_path], "zz")
     for other in quick(methods=("random",), densities=(0.1, 0.2, 0.05, 0.02, 0.01), epochs=2):
         store.put(other, Result("failed", "x"))
     starts = [name[0] for name in store.ids()]
     twice = next(c for c in starts if starts.count(c) > 1)
     with pytest.raises(BenchError, match="start of several"):
-        find(tmp_path, twice)
+        find([tmp_path], twice)
 
 
 def test_the_record_says_what_was_hashed(store, cell):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from pai_bench.leaderboard.board import Board
 from pai_bench.leaderboard.figures.kinds import COLUMNS, KINDS
 from pai_bench.leaderboard.figures.line_styles import Styles, line_styles
 from pai_bench.leaderboard.figures.selection import selected
-from pai_bench.leaderboard.stored import stored_board
+from pai_bench.leaderboard.stored import spectra_board, stored_board
 from pai_bench.registry.declaration import MethodInfo
 
 if TYPE_CHECKING:
@@ -38,9 +38,12 @@ class Request:
 
 
 def drawn(
-    request: Request, settings: Benchmark, methods: Mapping[str, MethodInfo], runs: Path
+    request: Request,
+    settings: Benchmark,
+    methods: Mapping[str, MethodInfo],
+    folders: Sequence[Path],
 ) -> PaperFigure:
-    """Draw a figure of what `runs` holds of a suite.
+    """Draw a figure of what folders of results hold of a suite.
 
     Raises:
         BenchError: matplotlib is not installed, the kind or a name is unknown, or there is no
@@ -59,41 +62,52 @@ def drawn(
 
     with fonts():
         if request.kind == "claims":
-            return _claims(request, settings, methods, runs)
-        return _of_board(request, with_overrides(settings, request.suite), methods, runs)
+            return _claims(request, settings, methods, folders)
+        return _of_board(request, with_overrides(settings, request.suite), methods, folders)
 
 
 def _of_board(
-    request: Request, settings: Benchmark, methods: Mapping[str, MethodInfo], runs: Path
+    request: Request,
+    settings: Benchmark,
+    methods: Mapping[str, MethodInfo],
+    folders: Sequence[Path],
 ) -> PaperFigure:
-    from pai_bench.leaderboard.figures import accuracy, layers, path, ranks
+    from pai_bench.leaderboard.figures import accuracy, layers, path, ranks, spectra
 
     kinds: Mapping[str, Draw] = {
         "accuracy": accuracy.over_density,
         "flops": accuracy.over_flops,
         "ranks": ranks.draw,
         "layers": layers.draw,
+        "spectra": spectra.draw,
     }
-    board, _ = stored_board(settings, methods, runs, request.suite)
-    if not any(row.entries for row in board.rows):
-        raise BenchError(f"{runs / request.suite}: no result to draw")
+    if request.kind == "spectra":
+        board = spectra_board(settings, methods, folders, request.suite)
+    else:
+        board, _ = stored_board(settings, methods, folders, request.suite)
+    if request.kind != "spectra" and not any(row.entries for row in board.rows):
+        where = ", ".join(str(folder / request.suite) for folder in folders)
+        raise BenchError(f"{where}: no result to draw")
     styles = line_styles(row.label for row in board.rows)
     shown = selected(board, request.methods, request.densities)
     if request.kind == "path":
-        return path.draw(shown, methods, runs, request.layer, request.columns)
+        return path.draw(shown, methods, folders, request.layer, request.columns)
     return kinds[request.kind](shown, styles, request.columns)
 
 
 def _claims(
-    request: Request, settings: Benchmark, methods: Mapping[str, MethodInfo], runs: Path
+    request: Request,
+    settings: Benchmark,
+    methods: Mapping[str, MethodInfo],
+    folders: Sequence[Path],
 ) -> PaperFigure:
-    """Judge what the folder holds alone, as `pai-bench claims --runs FOLDER` does."""
+    """Judge what the folders hold alone, as `pai-bench claims --runs FOLDER` does."""
     from pai_bench.claims import verdicts
     from pai_bench.claims.lookup import ResultLookup
     from pai_bench.claims.parser import of_papers
     from pai_bench.leaderboard.figures import claims
 
-    measured = ResultLookup(settings, methods, [runs])
+    measured = ResultLookup(settings, methods, folders)
     of_suite = [c for c in of_papers(None) if request.suite in c.content.suites]
     judged = [verdict for each in of_suite for verdict in verdicts.judge(each, measured)]
     return claims.draw(request.suite, judged, request.columns)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-Kind = Literal["accuracy", "flops", "ranks", "layers", "path", "claims"]
+Kind = Literal["accuracy", "flops", "ranks", "layers", "path", "claims", "spectra"]
 KINDS: tuple[str, ...] = get_args(Kind)
 FORMATS = ("pdf", "svg", "png")
 COLUMNS = (1, 2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,14 @@ end, as in reproductions/dessilbi/path.py."""
 
 
 def draw(
-    board: Board, methods: Mapping[str, MethodInfo], runs: Path, layer: str, columns: int
+    board: Board,
+    methods: Mapping[str, MethodInfo],
+    folders: Sequence[Path],
+    layer: str,
+    columns: int,
 ) -> PaperFigure:
-    """Draw the path of the first search of the board that is stored in `runs`."""
-    path_of, stored, which = _first(board, methods, runs)
+    """Draw the path of the first search of the board that is stored in one of `folders`."""
+    path_of, stored, which = _first(board, methods, folders)
     from pai_bench.store import search_cache  # torch comes along
 
     title, units = path_of(search_cache.read(stored).state, layer)
@@ -51,7 +55,9 @@ def draw(
     return figure
 
 
-def _first(board: Board, methods: Mapping[str, MethodInfo], runs: Path) -> tuple[PathOf, Path, str]:
+def _first(
+    board: Board, methods: Mapping[str, MethodInfo], folders: Sequence[Path]
+) -> tuple[PathOf, Path, str]:
     """Find a search that is stored, whose method can tell the path of it, and name its line."""
     named = ""
     for row in board.rows:
@@ -61,13 +67,14 @@ def _first(board: Board, methods: Mapping[str, MethodInfo], runs: Path) -> tuple
         for entry in row.entries:
             for search in entry.result.environment.get("searches", ()):
                 named = search
-                stored = runs / "searches" / f"{search}.pt"
-                if stored.is_file():
-                    return _path_of(info), stored, f"{row.label}, seed {entry.cell.seed}"
+                for folder in folders:
+                    stored = folder / "searches" / f"{search}.pt"
+                    if stored.is_file():
+                        return _path_of(info), stored, f"{row.label}, seed {entry.cell.seed}"
     if named:
         raise BenchError(
-            f"suite {board.suite}: its searches are not in {runs}/searches, from which a path is "
-            f"drawn; run the suite anew, into another folder"
+            f"suite {board.suite}: its searches are not in {folders[0]}/searches, from which a "
+            f"path is drawn; run the suite anew, into another folder"
         )
     raise BenchError(f"suite {board.suite}: no result of a method with a path, as dessilbi")
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pai_bench.config import loader
 from pai_bench.core.project import settings_file
 from pai_bench.leaderboard.figures.drawing import Request, drawn
+from pai_bench.leaderboard.stored import Folders, folders_of
 from pai_bench.registry import methods as registry
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 def plot(
     suite: str,
     kind: str = "accuracy",
-    runs: str | Path = "runs",
+    runs: Folders = "runs",
     methods: Sequence[str] = (),
     densities: Sequence[float] = (),
     columns: int = 1,
@@ -30,9 +31,9 @@ def plot(
     Args:
         suite: A suite of the settings, with changes as in `quick+length=2` if need be.
         kind: `accuracy` over density, `flops` (accuracy over those of training), mean `ranks` with
-            critical differences, densities by `layers`, the `path` of a search, or `claims` (what
-            papers print against what was measured).
-        runs: Folder of results, as `pai-bench run` writes it.
+            critical differences, densities by `layers`, the `path` of a search, `claims` (what
+            papers print against what was measured), or `spectra` of tangent kernels.
+        runs: Folder of results, as `pai-bench run` writes it, or several, as of `board`.
         methods: Only these methods or lines; all unless given.
         densities: Only these; all unless given.
         columns: Width: one column of a page of two, or both.
@@ -50,4 +51,4 @@ def plot(
     known = registry.available()
     settings = loader.load(Path(config or settings_file()), known)
     request = Request(suite, kind, columns, tuple(methods), tuple(densities), layer)
-    return drawn(request, settings, known, Path(runs))
+    return drawn(request, settings, known, folders_of(runs))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -52,6 +52,28 @@ def kernel(
         mask = None if masks is None else masks.get(f"{name}.weight" if name else "weight")
         total = total + _layer(uses, first, mask, memory_mb)
     return total.expand(first, k, n - first, k).permute(0, 2, 1, 3)
+
+
+def gram(trace: Trace, masks: Mapping[str, Tensor] | None, memory_mb: float) -> Tensor:
+    """Sum up the layers' kernels of all images with each other: (n, n, k, k).
+
+    Both sides of a layer's product are copies that live no longer than it takes.
+    """
+    by_layer: dict[str, list[Use]] = defaultdict(list)
+    for use in trace.uses:
+        by_layer[use.name].append(use)
+    twice, total = torch.cat([trace.outputs] * 2), trace.outputs.new_zeros(())
+    for uses in by_layer.values():
+        both = [
+            replace(
+                use,
+                inputs=torch.cat([use.inputs] * 2),
+                derivative=torch.cat([use.derivative] * 2),
+            )
+            for use in uses
+        ]
+        total = total + kernel(Trace(twice, both), len(trace.outputs), masks, memory_mb)
+    return total
 
 
 def _layer(uses: list[Use], first: int, mask: Tensor | None, memory_mb: float) -> Tensor:

@@ -1,60 +1,60 @@
-"""Spectrum of a masked network's tangent kernel, and its distance from the dense one's."""
+"""Eigenvalues of the tangent kernel of a network before it is trained."""
 
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from pai_bench.networks.ntk import Tangent, empirical_ntk
+from pai_bench.networks.ntk import gram
+from pai_bench.sparsity.account import BATCH_NORMS
 from pai_bench.sparsity.masks import Masks
 
 
-@dataclass(frozen=True)
-class Spectrum:
-    """Spectrum of the kernel of n images with each other, a symmetric matrix of n x k rows."""
+def eigenvalues(
+    network: nn.Module, images: Tensor, masks: Mapping[str, Tensor] | None = None
+) -> Tensor:
+    """Compute the eigenvalues of the kernel of `images` (n, ...) with each other, in float64.
 
-    eigenvalues: Tensor
-    """Ascending."""
-    distance: float
-    """Frobenius norm of its difference from the dense network's, over the norm of that."""
+    It is the kernel of the network that would be trained: pruned weights are 0, and their
+    directions are left out. Its batch norms divide by the statistics of these images, which are
+    constants: so each image has a derivative of its own, and signals have the scale that they have
+    in training. A copy of the network is used.
 
-    @property
-    def trace(self) -> float:
-        """Sum of the eigenvalues."""
-        return float(self.eigenvalues.sum())
+    Args:
+        network: A network with outputs (n, k), with its initial weights.
+        images: The images.
+        masks: Parameter name -> bool mask; all weights are kept unless given.
 
-    @property
-    def condition(self) -> float:
-        """Largest over smallest eigenvalue; infinite where rounding hides the smallest."""
-        largest, smallest = float(self.eigenvalues[-1]), float(self.eigenvalues[0])
-        rounding = len(self.eigenvalues) * torch.finfo(self.eigenvalues.dtype).eps * largest
-        return largest / smallest if smallest > rounding else math.inf
+    Returns:
+        n x k eigenvalues, the largest first.
 
-
-def spectrum(
-    network: nn.Module, masks: Mapping[str, Tensor], images: Tensor, tangent: Tangent = "masked"
-) -> Spectrum:
-    """Compute the spectrum of the masked network's kernel on `images` (n, ...), in float64.
-
-    With `tangent="masked"` it is the kernel of the network that would be trained; with "dense",
-    pruned weights are 0 but their directions count, as in NTT. A copy of the network is used, in
-    evaluation mode.
+    Raises:
+        BenchError: The network has no tangent kernel (pai_bench.networks.ntk.empirical_ntk).
     """
-    scratch, images = copy.deepcopy(network).double().eval(), images.double()
+    scratch, images = copy.deepcopy(network).double(), images.double()
+    kept = Masks.ones(network) if masks is None else Masks(dict(masks))
+    kept.apply(scratch)
     with torch.no_grad():
-        dense = _as_matrix(empirical_ntk(scratch, images, images))
-        Masks(dict(masks)).apply(scratch)
-        masked = _as_matrix(empirical_ntk(scratch, images, images, tangent, masks))
-        distance = float((masked - dense).norm() / dense.norm())
-        return Spectrum(torch.linalg.eigvalsh(masked), distance)
+        _normalise_by(scratch, images)
+        kernel = gram(scratch, images, "dense" if masks is None else "masked", kept)
+        n, _, k, _ = kernel.shape
+        matrix = kernel.transpose(1, 2).reshape(n * k, n * k)
+        values: Tensor = torch.linalg.eigvalsh(matrix)
+        return values.flip(0)
 
 
-def _as_matrix(kernel: Tensor) -> Tensor:
-    """(n, n, k, k) -> (n k, n k)."""
-    n, _, k, _ = kernel.shape
-    return kernel.transpose(1, 2).reshape(n * k, n * k)
+def _normalise_by(network: nn.Module, images: Tensor) -> None:
+    """Give the batch norms the statistics of `images`; the network is left in evaluation mode."""
+    for module in network.modules():
+        if isinstance(module, BATCH_NORMS) and module.track_running_stats:
+            module.reset_running_stats()
+            module.momentum = 1.0
+    network.eval()
+    for module in network.modules():
+        if isinstance(module, BATCH_NORMS):
+            module.train()
+    network(images.clone())
+    network.eval()

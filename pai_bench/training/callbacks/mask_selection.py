@@ -51,18 +51,19 @@ class MaskSelection(pl.Callback):
         masks: Masks
         if module.scores_on_all_ranks:
             _normalise(module)
-            masks = module.sparsify(self._batches(module, data))
+            masks = module.sparsify(scoring_batches(module, data))
         else:
             with distributed.alone():
-                masks = module.sparsify(self._batches(module, data))
+                masks = module.sparsify(scoring_batches(module, data))
             _normalise(module)
         return masks
 
-    def _batches(self, module: Any, data: Any) -> Any:
-        """Batches for `sparsify`, restricted to what the method declares to need."""
-        blank = not (module.needs_data or module.needs_labels)
-        batches = data.train_dataloader() if module.trains_to_score else data.score_batches(blank)
-        return module.restrict_inputs(corrupted(module.context, batches))
+
+def scoring_batches(module: Any, data: Any) -> Any:
+    """Batches for `sparsify`, restricted to what the method declares to need."""
+    blank = not (module.needs_data or module.needs_labels)
+    batches = data.train_dataloader() if module.trains_to_score else data.score_batches(blank)
+    return module.restrict_inputs(corrupted(module.context, batches))
 
 
 def _normalise(module: Any) -> None:

@@ -33,7 +33,7 @@ def runs(tmp_path, settings, methods):
 
 def test_methods_and_densities_are_chosen_and_keep_their_styles(runs, settings, methods):
     def colours(**chosen):
-        (axes,) = drawn(Request("quick", **chosen), settings, methods, runs).axes
+        (axes,) = drawn(Request("quick", **chosen), settings, methods, [runs]).axes
         return {line.get_label(): line.get_color() for line in axes.get_lines()}
 
     every = colours()
@@ -60,7 +60,7 @@ def test_methods_and_densities_are_chosen_and_keep_their_styles(runs, settings, 
 )
 def test_what_cannot_be_drawn_is_one_line(runs, settings, methods, request_, says):
     with pytest.raises(BenchError) as error:
-        drawn(request_, settings, methods, runs)
+        drawn(request_, settings, methods, [runs])
     assert says in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -68,12 +68,12 @@ def test_what_cannot_be_drawn_is_one_line(runs, settings, methods, request_, say
 def test_without_matplotlib_it_says_what_to_install(runs, settings, methods, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(BenchError, match=r'^figures need matplotlib: pip install "pai-bench\[plot'):
-        drawn(Request("quick"), settings, methods, runs)
+        drawn(Request("quick"), settings, methods, [runs])
 
 
 def test_from_python_it_is_the_same_figure(runs, settings, methods):
     figure = pai_bench.plot("quick", runs=runs, methods=["snip"], columns=2)
-    again = drawn(Request("quick", columns=2, methods=("snip",)), settings, methods, runs)
+    again = drawn(Request("quick", columns=2, methods=("snip",)), settings, methods, [runs])
     assert figure.content("svg") == again.content("svg")
 
 
@@ -85,7 +85,7 @@ def test_a_path_has_each_filter_in_the_colour_of_what_became_of_it(runs, setting
     Store(runs, "dessilbi-quick").put(cell, result)
     request = Request("dessilbi-quick", "path", layer="conv")
     with pytest.raises(BenchError, match="its searches are not in"):
-        drawn(request, settings, methods, runs)
+        drawn(request, settings, methods, [runs])
 
     from pai_bench.reproductions.dessilbi.search import packed
 
@@ -99,13 +99,13 @@ def test_a_path_has_each_filter_in_the_colour_of_what_became_of_it(runs, setting
     }
     (runs / "searches").mkdir()
     torch.save({"state": state, "flops": 1.0, "seconds": 1.0}, runs / "searches" / "found.pt")
-    (axes,) = drawn(request, settings, methods, runs).axes
+    (axes,) = drawn(request, settings, methods, [runs]).axes
     out, kept = (c.get_segments() for c in axes.collections)
     assert [line.tolist() for line in out] == [[[0, 1], [1, 0.5], [2, 0]]]
     assert [line[:, 1].tolist() for line in kept] == [[1, 2, 4], [2, 1, 1]]
     assert axes.get_title().endswith("conv: 2 of 3 selected")
     with pytest.raises(BenchError, match='unknown layer "fc"'):
-        drawn(replace(request, layer="fc"), settings, methods, runs)
+        drawn(replace(request, layer="fc"), settings, methods, [runs])
 
 
 def verdict(state, printed, values, suite="quick"):
