@@ -97,9 +97,17 @@ def _expected_line(method, line):
             "seeds": [1, 2],
             "cells": [entry.cell.id for entry in line],
             "environment": {"torch": "2.13", "data": {"source": "digits"}},
+            "environments": {
+                f"seed-{seed}": {"torch": "2.13", "data": {"source": "digits"}} for seed in (1, 2)
+            },
         },
         "history": history,
-        "summary": {**history[-1], **_numbers(line), "seconds": seconds},
+        "summary": {
+            **history[-1],
+            **_numbers(line),
+            **{f"seed-{e.cell.seed}/accuracy": e.result.accuracy.last for e in line},
+            "seconds": seconds,
+        },
         "row": row,
     }
 
@@ -135,6 +143,8 @@ def _epochs(line):
             "epoch": epoch + 1,
             **{name: fmean(c[name][epoch] for c in curves.values()) for name in names},
             **{f"seed-{s}/test_accuracy": c["test_accuracy"][epoch] for s, c in curves.items()},
+            "learning_rate": line[0].cell.recipe.lr,
+            "seconds": 1.5 * (epoch + 1),
         }
         for epoch in range(2)
     ]
