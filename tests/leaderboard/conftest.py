@@ -1,6 +1,7 @@
 """A small store with results of two methods, what is made from it, and what that must hold."""
 
 import fcntl
+import importlib.util
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import subprocess
 from collections import defaultdict
 from functools import partial
 from html import unescape
+from pathlib import Path
 from statistics import fmean
 
 import pytest
@@ -148,6 +150,19 @@ def _epochs(line):
         }
         for epoch in range(2)
     ]
+
+
+KEY = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture(scope="session")
+def start():
+    """Start a server that speaks W&B's protocol, and has a key: `with start() as server`."""
+    path = Path(__file__).with_name("wandb_server.py")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return lambda: module.Server(KEY)
 
 
 @pytest.fixture(scope="module")

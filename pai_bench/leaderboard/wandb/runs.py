@@ -122,12 +122,15 @@ def _history(row: Row, settings: Benchmark) -> list[dict[str, float]]:
     return records
 
 
-def epochs(curves: Mapping[int, Curves], rates: Sequence[float]) -> list[dict[str, float]]:
+def epochs(
+    curves: Mapping[int, Curves], rates: Sequence[float], start: int = 0
+) -> list[dict[str, float]]:
     """One record per epoch: means over seeds of each curve, and each seed's own accuracy.
 
     Args:
         curves: By seed; those of all of them decide how many epochs there are.
         rates: Learning rate of each epoch.
+        start: Number of epochs that are left out.
     """
     names = sorted(set.intersection(*({*curve} for curve in curves.values())))
     number = min(len(curve["test_accuracy"]) for curve in curves.values())
@@ -138,7 +141,7 @@ def epochs(curves: Mapping[int, Curves], rates: Sequence[float]) -> list[dict[st
             **{f"seed-{s}/test_accuracy": c["test_accuracy"][epoch] for s, c in curves.items()},
             **({"learning_rate": rates[epoch]} if epoch < len(rates) else {}),
         }
-        for epoch in range(number)
+        for epoch in range(start, number)
     ]
 
 
