@@ -22,7 +22,7 @@ HOW    = $(call flag,JOBS,--jobs) $(call flag,ACCELERATOR,--accelerator) \
          $(call flag,STACK,--stack) $(call flag,BUDGET,--budget) \
          $(call flag,WANDB,--wandb) $(if $(RETRY_FAILED),--retry-failed)
 
-.PHONY: help install reproduce run gpu-evidence account spectrum replay plan status merge leaderboard compare export plot claims verify evidence-report methods new-method check networks datasets show data doctor bench test test-processors test-xla fuzz docs lint clean
+.PHONY: help install reproduce run gpu-evidence account spectrum replay plan status watch merge leaderboard compare export plot claims verify evidence-report methods new-method check networks datasets show data doctor bench test test-processors test-xla fuzz docs lint clean
 
 help: ## show this
 	@echo "make TARGET [VARIABLE=value ...]"
@@ -97,6 +97,9 @@ verify: $(VENV)/.installed ## are results what was written? [RUNS=] [RERUN=9] tr
 
 status: $(VENV)/.installed ## what runs where, and what is done: [RUNS=]
 	@$(BENCH) status $(COMMON)
+
+watch: $(VENV)/.installed ## follow what is trained, here or on other hosts: [RUNS=]
+	@$(BENCH) watch $(COMMON)
 
 merge: $(VENV)/.installed ## join folders of results: FOLDERS="a b" [INTO=runs] [PREFER=a]
 	@test -n "$(FOLDERS)" || { echo "make merge needs FOLDERS=..., e.g. FOLDERS=\"runs-a runs-b\" INTO=runs" >&2; exit 2; }

@@ -23,6 +23,7 @@ from pai_bench.cli import (
     spectrum,
     status,
     verify,
+    watch,
 )
 from pai_bench.cli.nodes import on_all_nodes
 from pai_bench.config import schema
@@ -149,6 +150,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="one of them: its results stay where two differ",
     )
     add(status.status, "status --runs runs")
+    sub = add(watch.watch, "watch --runs /shared/runs")
+    sub.add_argument("--once", action="store_true", help="say how far it is now, and no more")
     sub = add(results.evidence_report, "evidence-report ntk-sap")
     sub.add_argument("paper", nargs="?", help="a paper (default: all of them)")
     sub = add(listing.methods, "methods snip")

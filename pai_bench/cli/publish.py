@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -74,11 +74,13 @@ def publish_suite(
     wandb: Any,
     selected: Sequence[Cell] | None = None,
     summary: Sequence[tuple[str, str]] = (),
+    live: Callable[[], str] = str,
 ) -> None:
     """Print the board of the `selected` cells; page and W&B hold the whole suite.
 
     With none selected, all are printed, and W&B is written anew. W&B comes last, after the lines of
-    `summary`: nobody has to wait for it.
+    `summary`: nobody has to wait for it. `live` waits for the end of live runs, and says what went
+    wrong with them.
     """
     from pai_bench.claims.lookup import ResultLookup
     from pai_bench.leaderboard.board import board
@@ -108,6 +110,8 @@ def publish_suite(
     say(context, "page", f"{path} (one file; open it in a browser)")
     for topic, line in summary:
         say(context, topic, line)
+    if problem := live():
+        say(context, "live", f"not all was streamed: {problem}")
     mirror = mirrored(context.console, whole, whole_page, settings, wandb, selected is None)
     say(context, "W&B", _wandb_line(mirror))
     if mirror.report:

@@ -88,6 +88,8 @@ def run_cells(
 ) -> int:
     """Run cells of a suite in their order, and show what came out; return the exit code."""
     from pai_bench.launch import run
+    from pai_bench.leaderboard.publish import WANDB_FOLDER
+    from pai_bench.leaderboard.wandb.live import LiveRuns
 
     deadline = time.time() + parsed.budget
     _check_network(context.settings, suite)
@@ -95,13 +97,16 @@ def run_cells(
     jobs = run.number_of_jobs(request, parsed.jobs, parsed.launcher)
     context.console.print(f"{title}: {len(cells)} cells, {jobs} side by side", highlight=False)
     stack = parsed.stack or context.settings.stack
-    tally = run.run(request, jobs, context.console, parsed.retry_failed, parsed.launcher, stack)
     mode = parsed.wandb or os.environ.get("WANDB_MODE") or context.settings.wandb.mode
+    with LiveRuns(request, WANDB_FOLDER, mode) as live:
+        tally = run.run(
+            request, jobs, context.console, parsed.retry_failed, parsed.launcher, stack, live.update
+        )
     summary = [("cells", _tally_line(tally))]
     if paper is not None:
         summary.append(("paper", _protocol_line(context, parsed, paper, jobs)))
         summary.append(("claims", f"pai-bench claims {paper} · to cite it: --bibtex"))
-    publish_suite(context, suite, title, mode, cells, summary)
+    publish_suite(context, suite, title, mode, cells, summary, live.wait)
     return 1 if tally.failed else 0
 
 

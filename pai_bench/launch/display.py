@@ -45,8 +45,9 @@ class ProgressDisplay:
         self, console: Console, cells: Sequence[Cell], cost: Callable[[Cell], float]
     ) -> None:
         self._console, self._cost = console, cost
-        self._total, self._work = len(cells), sum(map(cost, cells))
-        self._done = self._failed = 0
+        self.total, self._work = len(cells), sum(map(cost, cells))
+        self.done = self.failed = 0
+        """Numbers of cells: those that failed are done."""
         self._done_work = self._resumed_work = 0.0
         self._running: dict[str, _Running] = {}
         self._waiting = ""
@@ -67,7 +68,7 @@ class ProgressDisplay:
     ) -> None:
         if self._console.is_terminal:
             self._live.stop()
-        elif kind is None and self._done:
+        elif kind is None and self.done:
             self._console.print(self.status())
 
     def update(self, event: Event) -> None:
@@ -112,10 +113,10 @@ class ProgressDisplay:
 
     def _finish(self, event: Finished) -> None:
         self._leave([event.cell])
-        self._done += 1
+        self.done += 1
         self._done_work += self._cost(event.cell)
         if event.status == "failed":
-            self._failed += 1
+            self.failed += 1
             line = f"failed: {event.cell}: {event.reason}"
             self._console.print(line, style="red", markup=False)
 
@@ -124,11 +125,11 @@ class ProgressDisplay:
 
     def status(self) -> str:
         """Format the state as one line: cells done, left and failed, and the remaining time."""
-        entries = [f"{self._done}/{self._total} cells done", f"{self._total - self._done} left"]
-        if self._failed:
-            entries.append(f"{self._failed} failed")
+        entries = [f"{self.done}/{self.total} cells done", f"{self.total - self.done} left"]
+        if self.failed:
+            entries.append(f"{self.failed} failed")
         seconds = self.seconds_left()
-        if self._done < self._total:
+        if self.done < self.total:
             remaining = duration(seconds) if seconds is not None else "estimating"
             entries.append(f"time left: {remaining}")
         else:
@@ -144,7 +145,7 @@ class ProgressDisplay:
         begun = sum(self._cost_of(running) * running.share for running in self._running.values())
         done, elapsed = self._done_work + begun, time.monotonic() - self._started
         done_here = done - self._resumed_work
-        if done_here <= 0 or (not self._done and elapsed < START):
+        if done_here <= 0 or (not self.done and elapsed < START):
             return None
         return elapsed * (self._work - done) / done_here
 
@@ -162,7 +163,7 @@ class ProgressDisplay:
 
     def _render(self) -> Text:
         width = 24
-        filled = int(width * self._done / max(1, self._total))
+        filled = int(width * self.done / max(1, self.total))
         bar = "━" * filled + "╌" * (width - filled)
         return Text("\n".join([f"{bar} {self.status()}", *self._lines()]), overflow="ellipsis")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from rich.console import Console
@@ -21,13 +21,19 @@ from pai_bench.launch.display import ProgressDisplay
 from pai_bench.launch.events import Event, Finished
 from pai_bench.launch.launcher import LOCAL, ClusterLauncher, Launcher, load_launcher
 from pai_bench.launch.pending import PendingCells
+from pai_bench.launch.progress_writer import RunWriter
 from pai_bench.launch.request import RunRequest
 from pai_bench.registry import methods as registry
-from pai_bench.store import checkpoint_files
+from pai_bench.store import checkpoint_files, progress_files
 from pai_bench.store.lease import Leases
+from pai_bench.store.lease_entry import LOOKS
 from pai_bench.store.lease_watch import LONGEST, SHORTEST
 from pai_bench.store.result import FINISHED
 from pai_bench.store.store import Store
+
+
+def _ignore(_event: Event) -> None:
+    pass
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,7 @@ def run(
     retry_failed: bool = False,
     launcher: str = LOCAL,
     stack: Stack = "auto",
+    on_event: Callable[[Event], None] = _ignore,
 ) -> Tally:
     """Run the cells of `request` that have no result yet.
 
@@ -70,6 +77,7 @@ def run(
         retry_failed: Run cells whose stored result is a failure again.
         launcher: Name of the launcher.
         stack: How networks are trained together (see `bundling.is_stacked`).
+        on_event: Called with each event, after it is shown; must neither wait nor raise.
 
     Raises:
         BenchError: The data set cannot be loaded, the launcher is unknown, or the hardware is not
@@ -94,8 +102,19 @@ def run(
     if todo:
         _prepare_data(pending.cells[0], request.settings, console)
         passes = _Passes(request, pending, jobs, way, stack)
-        with ProgressDisplay(console, pending.cells, passes.cost) as display, _detachable(way):
-            done.update(passes.run(display))
+        writer = RunWriter(request.runs, request.suite, request.settings.take_over / LOOKS)
+        with (
+            ProgressDisplay(console, pending.cells, passes.cost) as display,
+            writer.writing(),
+            _detachable(way),
+        ):
+
+            def update(event: Event) -> None:
+                display.update(event)
+                writer.update(display)
+                on_event(event)
+
+            done.update(passes.run(display, update))
     failed = sum(status == "failed" for status in _statuses(request, store).values())
     stored, left = len(request.cells) - todo, todo - done.total()
     seconds = time.monotonic() - started
@@ -119,6 +138,7 @@ def _statuses(request: RunRequest, store: Store) -> dict[str, str | None]:
     finished = {cell_id for cell_id, status in statuses.items() if status in FINISHED}
     Leases(request.runs).forget(finished)
     checkpoint_files.forget(request.runs, finished)
+    progress_files.forget(request.runs, request.settings.take_over)
     return statuses
 
 
@@ -143,17 +163,21 @@ class _Passes:
     def cost(self, cell: Cell) -> float:
         return assumed_seconds(cell, self._request.settings)
 
-    def run(self, display: ProgressDisplay) -> Iterator[bool]:
+    def run(self, display: ProgressDisplay, update: Callable[[Event], None]) -> Iterator[bool]:
         """Run until no cell is pending, or the time is spent; wait for what others train.
+
+        Args:
+            display: Where it is shown what is waited for.
+            update: Called with each event.
 
         Yields:
             For each cell that has a result then, whether another process trained it.
         """
         pause = SHORTEST
         while len(self._pending) and self._budget() > 0:
-            yield from _shown(self._pending.found(), display)
+            yield from _passed(self._pending.found(), update)
             if free := self._pending.free():
-                yield from _shown(self._launched(free), display)
+                yield from _passed(self._launched(free), update)
                 pause = SHORTEST
             elif len(self._pending):
                 display.wait(self._pending.waiting)
@@ -174,9 +198,9 @@ class _Passes:
             yield from self._pending.passed(free, events)
 
 
-def _shown(events: Iterator[Event], display: ProgressDisplay) -> Iterator[bool]:
+def _passed(events: Iterator[Event], update: Callable[[Event], None]) -> Iterator[bool]:
     for event in events:
-        display.update(event)
+        update(event)
         if isinstance(event, Finished):
             yield event.by_others
 

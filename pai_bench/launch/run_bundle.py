@@ -12,9 +12,11 @@ from pai_bench.experiment.bundle import Bundle
 from pai_bench.experiment.cell import Cell
 from pai_bench.launch.cell_leases import CellLeases, acquire, store_result
 from pai_bench.launch.events import Event, PutOff, Rejected, Stopped
+from pai_bench.launch.progress_writer import BundleWriter
 from pai_bench.launch.request import RunRequest
 from pai_bench.store import lease
 from pai_bench.store.checkpoint_files import discard
+from pai_bench.store.lease_entry import LOOKS
 from pai_bench.training.checkpoint import LeaseLost, OutOfTime
 from pai_bench.training.failure import failure_of
 from pai_bench.training.fit import fit
@@ -57,15 +59,18 @@ def _train(held: CellLeases, hardware: Hardware, emit: Callable[[Event], None]) 
     """Train and store what this process holds the leases of; return what became of it."""
     request, bundle = held.request, held.to_train
     assert bundle is not None
+    writer = BundleWriter(request.runs, bundle, request.settings.take_over / LOOKS)
 
     def on_progress(progress: Progress) -> None:
+        writer.update(progress)
         emit(replace(progress, bundle=held.bundle))
 
     try:
-        outcomes = fit(
-            bundle, request.settings, hardware, request.plugins, on_progress, request.runs,
-            request.stacked, request.deadline, held.is_lost,
-        )  # fmt: skip
+        with writer.writing():
+            outcomes = fit(
+                bundle, request.settings, hardware, request.plugins, on_progress, request.runs,
+                request.stacked, request.deadline, held.is_lost,
+            )  # fmt: skip
     except LeaseLost:
         return [PutOff(held.bundle, bundle.cells)]
     events = [_put(held, cell, outcome) for cell, outcome in zip(bundle, outcomes, strict=True)]

@@ -84,7 +84,7 @@ def _as_part(bundle: Bundle, number: int, of: int, on_progress: OnProgress) -> O
         epochs = progress.epochs
         message = f"{progress.bundle}: {progress.message}" if progress.message else ""
         done = number * epochs + progress.epoch
-        on_progress(Progress(bundle, done, of * epochs, message))
+        on_progress(Progress(bundle, done, of * epochs, message, progress.points))
 
     return report
 

@@ -1,8 +1,7 @@
-"""The recipe's optimizer and learning-rate schedule."""
+"""The recipe's optimizer, with its learning-rate schedule."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -10,6 +9,7 @@ from torch import nn
 
 from pai_bench.config.schema import Recipe
 from pai_bench.sparsity.masks import PRUNABLE, prunable
+from pai_bench.training.schedule import factor, is_by_step, steps_per_unit
 
 
 def build_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -66,33 +66,8 @@ def build_schedule(
 
     It steps once per epoch, unless the recipe warms up or counts in steps.
     """
-    by_step = recipe.warmup > 0 or recipe.schedule_unit == "step"
-    in_epochs = by_step and recipe.schedule_unit == "epoch"
-    steps_per_unit = steps_per_epoch if in_epochs else 1
+    steps = steps_per_unit(recipe, steps_per_epoch)
     scheduler = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda count: factor(recipe, count / steps_per_unit)
+        optimizer, lambda count: factor(recipe, count / steps)
     )
-    return {"scheduler": scheduler, "interval": "step" if by_step else "epoch"}
-
-
-def factor(recipe: Recipe, done: float) -> float:
-    """Factor of the learning rate after `done` units of the schedule, epochs or steps.
-
-    >>> recipe = Recipe(epochs=100, batch_size=1, lr=1.0, schedule="step", milestones=(30,),
-    ...     warmup=5)
-    >>> [factor(recipe, done) for done in (0, 1, 5, 29.9, 30)]
-    [0.0, 0.2, 1.0, 1.0, 0.1]
-    """
-    if done < recipe.warmup:
-        return done / recipe.warmup
-    if recipe.schedule == "step":
-        return float(recipe.gamma ** sum(done >= milestone for milestone in recipe.milestones))
-    if recipe.schedule == "cosine":
-        progress = (done - recipe.warmup) / (_length(recipe) - recipe.warmup)
-        return (1 + math.cos(math.pi * min(1.0, progress))) / 2
-    return 1.0
-
-
-def _length(recipe: Recipe) -> int:
-    """Length of the training in units of the schedule."""
-    return (recipe.steps or recipe.epochs) if recipe.schedule_unit == "step" else recipe.epochs
+    return {"scheduler": scheduler, "interval": "step" if is_by_step(recipe) else "epoch"}

@@ -8,7 +8,7 @@ from pai_bench.config.schema import Recipe
 from pai_bench.core.errors import BenchError
 from pai_bench.experiment import grid
 from pai_bench.training import fit
-from pai_bench.training.optimizer import factor
+from pai_bench.training.schedule import factor
 
 
 def recipe(**fields):

@@ -1,6 +1,7 @@
 """A small store with results of two methods, what is made from it, and what that must hold."""
 
 import fcntl
+import importlib.util
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import subprocess
 from collections import defaultdict
 from functools import partial
 from html import unescape
+from pathlib import Path
 from statistics import fmean
 
 import pytest
@@ -103,9 +105,17 @@ def _expected_line(method, line):
             "seeds": [1, 2],
             "cells": [entry.cell.id for entry in line],
             "environment": {"torch": "2.13", "data": {"source": "digits"}},
+            "environments": {
+                f"seed-{seed}": {"torch": "2.13", "data": {"source": "digits"}} for seed in (1, 2)
+            },
         },
         "history": history,
-        "summary": {**history[-1], **_numbers(line), "seconds": seconds},
+        "summary": {
+            **history[-1],
+            **_numbers(line),
+            **{f"seed-{e.cell.seed}/accuracy": e.result.accuracy.last for e in line},
+            "seconds": seconds,
+        },
         "row": row,
     }
 
@@ -141,9 +151,24 @@ def _epochs(line):
             "epoch": epoch + 1,
             **{name: fmean(c[name][epoch] for c in curves.values()) for name in names},
             **{f"seed-{s}/test_accuracy": c["test_accuracy"][epoch] for s, c in curves.items()},
+            "learning_rate": line[0].cell.recipe.lr,
+            "seconds": 1.5 * (epoch + 1),
         }
         for epoch in range(2)
     ]
+
+
+KEY = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture(scope="session")
+def start():
+    """Start a server that speaks W&B's protocol, and has a key: `with start() as server`."""
+    path = Path(__file__).with_name("wandb_server.py")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return lambda: module.Server(KEY)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """The mirror online, against a small server on this machine: what reaches it, and what does not."""
 
 import base64
-import importlib.util
 import json
 import os
 import subprocess
@@ -24,18 +23,7 @@ from pai_bench.leaderboard.wandb.report import (
 )
 
 ROOT = Path(__file__).parents[2]
-KEY = "0123456789abcdef0123456789abcdef01234567"
 PROJECT = "tester/pai-bench"
-
-
-@pytest.fixture(scope="module")
-def start():
-    """Start a server."""
-    path = Path(__file__).with_name("wandb_server.py")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return lambda: module.Server(KEY)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +59,7 @@ def printed(server, folder, store):
         "pai_bench", "leaderboard", "--suite", "quick", "--wandb",
         "--runs", str(store.folder.parent), "--config", str(ROOT / "benchmark.yaml"),
     )  # fmt: skip
-    return command(arguments, folder, surroundings_of(server, WANDB_API_KEY=KEY))
+    return command(arguments, folder, surroundings_of(server, WANDB_API_KEY=server.key))
 
 
 def everything(folder):
@@ -175,7 +163,7 @@ def again(made, told, settings, folder, **login):
 def netrc(server, tmp_path_factory):
     path = tmp_path_factory.mktemp("home") / "netrc"
     machine = server.url.removeprefix("http://")
-    path.write_text(f"machine {machine}\n  login user\n  password {KEY}\n")
+    path.write_text(f"machine {machine}\n  login user\n  password {server.key}\n")
     return {"NETRC": str(path), "WANDB_BASE_URL": server.url}
 
 
@@ -240,9 +228,9 @@ def test_runs_are_there_even_where_the_report_fails(
 def test_what_was_written_offline_can_be_synced(start, tmp_path, made, told, settings, expected):
     first = replace(made, rows=made.rows[:1])
     ours.mirror(first, told, settings, tmp_path / "wandb", "offline")
-    assert KEY.encode() not in everything(tmp_path)
+    assert start().key.encode() not in everything(tmp_path)
     with start() as other:
-        surroundings = surroundings_of(other, WANDB_API_KEY=KEY)
+        surroundings = surroundings_of(other, WANDB_API_KEY=other.key)
         folders = [str(path) for path in (tmp_path / "wandb").glob("offline-run-*")]
         command(("wandb", "sync", *folders), tmp_path, surroundings)
         names = {run["displayName"] for run in other.runs.values()}
@@ -254,9 +242,9 @@ def test_what_was_written_offline_can_be_synced(start, tmp_path, made, told, set
 
 
 def test_no_key_is_written_anywhere(printed, reached, left, server, folder):
-    assert KEY not in printed
+    assert server.key not in printed
     for found in (*left, everything(folder), *server.files.values()):
-        assert KEY.encode() not in found
-        assert base64.b64encode(f"api:{KEY}".encode()) not in found
-    assert KEY not in json.dumps([server.runs, server.views])
+        assert server.key.encode() not in found
+        assert base64.b64encode(f"api:{server.key}".encode()) not in found
+    assert server.key not in json.dumps([server.runs, server.views])
     assert all(len(found) > 1000 for found in left)

@@ -123,7 +123,7 @@ def test_methods_are_linked_to_their_runs_and_curves_name_them(made, shown, sett
     recorded = {name for point in found["leaderboard-quick"].history for name in point}
     assert {*plot.y, "density"} == recorded
     assert [block.runs for block in trainings] == [
-        tuple(run_id(row) for row in shown[0].rows if (row.label, row.density) in keys)
+        tuple(run_id(row.cells[0]) for row in shown[0].rows if (row.label, row.density) in keys)
         for keys in ([("dense", 1)], [("random", 0.1), ("snip", 0.1)], [("snip", 0.02)])
     ]
 

@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import threading
+import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -13,14 +14,16 @@ ENTITY = "tester"
 class Server:
     """What has reached it, by run id; a request with another key than `key` is turned down.
 
-    Operations in `broken` are answered with an error.
+    Operations in `broken` are answered with an error; all answers come after `pause` seconds. What
+    is written to a run of the same id replaces its records one by one, as W&B's own server does
+    (github.com/wandb/wandb/issues/3424): those beyond the last one stay.
     """
 
     def __init__(self, key):
         self.key = key
         self.lock = threading.Lock()
         self.operations = Counter()
-        self.unknown, self.refused, self.broken = [], [], set()
+        self.unknown, self.refused, self.broken, self.pause = [], [], set(), 0.0
         self.projects = []
         self.runs, self.history, self.summary = {}, {}, {}
         self.files, self.artifacts, self.views = {}, {}, {}
@@ -57,7 +60,8 @@ class Server:
         for name, part in files.items():
             lines = [json.loads(line) for line in part["content"] if line]
             if name == "wandb-history.jsonl":
-                self.history.setdefault(run, [])[part["offset"] :] = lines
+                first = part["offset"]
+                self.history.setdefault(run, [])[first : first + len(lines)] = lines
             elif name == "wandb-summary.json":
                 self.summary[run] = lines[-1]
 
@@ -185,6 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        time.sleep(self.known.pause)
         with self.known.lock:
             self._answer(*self._found(body))
 

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from pai_bench.config.schema import Recipe
-from pai_bench.training.optimizer import build_optimizer, build_schedule, factor
+from pai_bench.training.optimizer import build_optimizer, build_schedule
+from pai_bench.training.schedule import factor, learning_rates
 
 
 def recipe(**changes):
@@ -117,6 +118,25 @@ def test_adam_with_decay_is_coupled():
     net.weight.grad = torch.zeros(1, 1)
     chosen.step()
     assert net.weight.item() == pytest.approx(2.0 - 0.1)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"schedule": "step", "milestones": (2, 4)},
+        {"schedule": "cosine", "warmup": 1.5},
+        {"schedule": "cosine", "schedule_unit": "step", "warmup": 4, "steps": 17},
+        {"steps": 16},
+    ],
+)
+def test_rates_of_epochs_are_those_of_their_last_steps(changes):
+    one, per_epoch = recipe(**{"epochs": 6, **changes}), 3
+    taken = one.training_steps(300)
+    schedule = build_schedule(build_optimizer(network(), one), one, per_epoch)
+    stepped = rates(one, 18, per_epoch)
+    last = [min(3 * epoch + 2, taken - 1) for epoch in range(-(-taken // 3))]
+    by_hand = [stepped[step if schedule["interval"] == "step" else step // 3] for step in last]
+    assert learning_rates(one, 300) == pytest.approx(by_hand)
 
 
 def test_factors_are_finite_to_the_end_of_every_schedule():

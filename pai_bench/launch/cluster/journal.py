@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from pai_bench.experiment.bundle import Bundle
 from pai_bench.launch.events import Event, Finished, PutOff, Rejected, Started, Stopped
-from pai_bench.training.progress import Progress
+from pai_bench.training.progress import CurvePoint, Progress
 
 PACE = 0.5
 """Seconds between two lines that tell of progress, at least: the file may lie on a server."""
@@ -29,13 +30,16 @@ class JournalWriter:
 
     def __init__(self, path: Path) -> None:
         self._path, self._last = path, 0.0
+        self._held_back: tuple[CurvePoint, ...] = ()
 
     def tell(self, event: Event) -> None:
-        """Write an event; of progress what comes too soon is left out."""
+        """Write an event; what comes too soon of progress is left out, but for its points."""
         if isinstance(event, Progress):
+            event = replace(event, points=(*self._held_back, *event.points))
+            self._held_back = event.points
             if time.monotonic() - self._last < PACE:
                 return
-            self._last = time.monotonic()
+            self._last, self._held_back = time.monotonic(), ()
         line = json.dumps(_encoded(event)) + "\n"
         with self._path.open("ab") as file:
             file.write(line.encode())
@@ -70,7 +74,9 @@ class JournalReader:
 def _encoded(event: Event) -> dict[str, Any]:
     fields: dict[str, Any] = {"event": type(event).__name__}
     if isinstance(event, Progress):
-        return {**fields, "epoch": event.epoch, "epochs": event.epochs, "message": event.message}
+        points = [asdict(point) for point in event.points]
+        said = {"epoch": event.epoch, "epochs": event.epochs, "message": event.message}
+        return {**fields, **said, "points": points}
     if isinstance(event, Finished):
         said = {"status": event.status, "reason": event.reason, "by_others": event.by_others}
         return {**fields, "cell": event.cell.id, **said}
@@ -87,6 +93,8 @@ def _decoded(fields: dict[str, Any], bundle: Bundle) -> Event | None:
         return None if cell is None else Finished(cell, **fields)
     if kind == "PutOff":
         return PutOff(bundle, tuple(cell for cell in bundle if cell.id in fields["cells"]))
+    if kind == "Progress":
+        fields["points"] = tuple(CurvePoint(**point) for point in fields.get("points", ()))
     kinds = {"Started": Started, "Progress": Progress, "Rejected": Rejected, "Stopped": Stopped}
     event: Event = kinds[kind](bundle, **fields)
     return event

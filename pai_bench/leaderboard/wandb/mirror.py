@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import shutil
@@ -15,20 +14,23 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from pai_bench.config.schema import Benchmark
-from pai_bench.core.errors import first_line
-from pai_bench.core.files import atomic_write
-from pai_bench.core.redact import redact_text
 from pai_bench.leaderboard.board import Board
+from pai_bench.leaderboard.wandb.client import (
+    PATIENCE,
+    REACH,
+    logged_in,
+    opened,
+    problem_of,
+    quieten,
+    read_notes,
+    write_notes,
+)
 from pai_bench.leaderboard.wandb.report import Report
 from pai_bench.leaderboard.wandb.runs import RunData, runs
 
 Mode = Literal["auto", "online", "offline", "disabled"]
 OnWritten = Callable[[int, int], None]
 """Is on_written how many runs were written, of how many that are to be."""
-PATIENCE = 60.0
-"""Seconds without a word after which a mirror is given up."""
-REACH = 15.0
-"""Seconds of trying to reach the server."""
 
 
 @dataclass(frozen=True)
@@ -121,28 +123,18 @@ def _in_time(task: _Task, on_written: OnWritten) -> Mirrored:
 
 def _mirror(pipe: Connection, task: _Task) -> None:
     """In a process of its own: write what has changed, and say so through `pipe`."""
-    os.environ["WANDB_SILENT"] = "true"
-    # Files of artifacts wait here for `wandb sync`, beside the runs that they belong to.
-    os.environ.setdefault("WANDB_DATA_DIR", str(task.folder.resolve()))
     mode = task.mode
     try:
-        task.folder.mkdir(parents=True, exist_ok=True)
-        with (task.folder / "mirror.log").open("w") as log:
-            os.dup2(log.fileno(), 1)
-            os.dup2(log.fileno(), 2)
+        quieten(task.folder, "mirror.log")
         if mode == "auto":
-            mode = "online" if _logged_in() else "offline"
+            mode = "online" if logged_in() else "offline"
         with FileLock(task.folder / ".mirror.lock", timeout=task.patience / 2):
             mirrored = _write_changed(pipe, replace(task, mode=mode))
     except Timeout:
         mirrored = Mirrored(mode, problem=f"another process is writing to {task.folder}/")
     except Exception as error:
-        mirrored = Mirrored(mode, problem=_problem_of(error))
+        mirrored = Mirrored(mode, problem=problem_of(error))
     pipe.send(mirrored)
-
-
-def _problem_of(error: Exception) -> str:
-    return redact_text(f"{type(error).__name__}: {first_line(error)}")
 
 
 def _write_changed(pipe: Connection, task: _Task) -> Mirrored:
@@ -152,8 +144,7 @@ def _write_changed(pipe: Connection, task: _Task) -> Mirrored:
     for number, run in enumerate(changed, 1):
         place = _write(run, task)
         noted[run.id] = run.digest
-        with atomic_write(task.folder / f"mirrored-{task.mode}.json") as beside:
-            beside.write_text(json.dumps(noted, indent=1))
+        write_notes(task.folder, task.mode, noted)
         pipe.send((number, len(changed)))
     mirrored = Mirrored(task.mode, len(changed), len(task.runs) - len(changed))
     if task.rebuild and place is not None:
@@ -168,24 +159,13 @@ def _with_report(mirrored: Mirrored, task: _Task, place: _Place) -> Mirrored:
     try:
         address = host(task.report, place.entity, place.project, place.address, task.folder)
     except Exception as error:
-        return replace(mirrored, report_problem=_problem_of(error))
+        return replace(mirrored, report_problem=problem_of(error))
     return replace(mirrored, report=address)
-
-
-def _logged_in() -> bool:
-    """Tell whether W&B has credentials on this machine, without asking for any."""
-    import wandb
-
-    return bool(wandb.login(prompt=False, verify=False))
 
 
 def _notes(folder: Path, mode: str) -> dict[str, str]:
     """Read which content of which run was written; what has left the disk counts as not written."""
-    path = folder / f"mirrored-{mode}.json"
-    try:
-        noted: dict[str, str] = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
+    noted = read_notes(folder, mode)
     if mode == "offline":
         return {run: digest for run, digest in noted.items() if _offline_folders(folder, run)}
     return noted
@@ -197,28 +177,9 @@ def _offline_folders(folder: Path, run_id: str) -> list[Path]:
 
 def _write(run: RunData, task: _Task) -> _Place | None:
     """Write one run over one of the same id that was written before; say where it is online."""
-    import wandb
-
     for old in _offline_folders(task.folder, run.id):
         shutil.rmtree(old, ignore_errors=True)
-    with wandb.init(
-        project=task.settings.wandb.project,
-        entity=task.settings.wandb.entity,
-        id=run.id,
-        name=run.name,
-        group=run.group,
-        job_type=run.job_type,
-        tags=list(run.tags),
-        notes=run.notes,
-        config=dict(run.config),
-        mode=task.mode,
-        dir=str(task.folder.parent),
-        reinit="create_new",
-        settings=wandb.Settings(
-            silent=True, console="off", x_disable_stats=True, x_disable_meta=True,
-            disable_git=True, disable_code=True, init_timeout=task.reach,
-        ),
-    ) as live:  # fmt: skip
+    with opened(run, task.settings, task.mode, task.folder.parent, task.reach) as live:
         _fill(live, run)
         if task.mode != "online":
             return None
@@ -229,8 +190,6 @@ def _fill(live: Any, run: RunData) -> None:
     """Log all that a run holds."""
     import wandb
 
-    live.define_metric(run.step, hidden=True)
-    live.define_metric("*", step_metric=run.step)
     for record in run.history:
         live.log(dict(record))
     if run.table is not None:

@@ -18,6 +18,7 @@ from pai_bench.claims import citation
 from pai_bench.claims.verdicts import RULES, Verdict, tally
 from pai_bench.config.schema import Benchmark
 from pai_bench.core.redact import redact_text
+from pai_bench.experiment.cell import Cell
 from pai_bench.leaderboard import markdown
 from pai_bench.leaderboard.board import Board, Row, ranked
 from pai_bench.leaderboard.claims_table import legend, numbers
@@ -90,9 +91,9 @@ class Report:
     """All claims of each paper, as on the page."""
 
 
-def run_id(row: Row) -> str:
-    """Derive the id of a row's run from the identity of its cells, seeds left out."""
-    identity = {k: v for k, v in row.cells[0].identity.items() if k != "seed"}
+def run_id(cell: Cell) -> str:
+    """Derive the id of the run that a cell is in from its identity, the seed left out."""
+    identity = {k: v for k, v in cell.identity.items() if k != "seed"}
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -170,7 +171,7 @@ def _leaderboard(board: Board) -> Iterator[Block]:
                 for row in ranked
             ),
             ("method", "best baseline"),
-            tuple(run_id(row) if row.entries else "" for row in ranked),
+            tuple(run_id(row.cells[0]) if row.entries else "" for row in ranked),
         )
     notes = [*(extra.legend.format(board.evaluated) for extra in extras), *remarks(board)]
     if notes:
@@ -184,7 +185,7 @@ def _curves(board: Board) -> Iterator[Block]:
     over = Plot("accuracy", "density", metrics, logarithmic=True)
     yield Curves("Accuracy over density", (board_id(board.suite),), (over,))
     for density in _densities(board):
-        runs = tuple(run_id(row) for row in _ranked(board, density) if row.entries)
+        runs = tuple(run_id(row.cells[0]) for row in _ranked(board, density) if row.entries)
         plots = tuple(Plot(name.replace("_", " "), "epoch", (name,)) for name in RECORDED)
         if runs:
             yield Curves(f"Training at density {density:.4g}, means over seeds", runs, plots)

@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from pai_bench.training.callbacks.learning_curves import LearningCurves
 from pai_bench.training.callbacks.mask_selection import MaskSelection
 from pai_bench.training.callbacks.phase_timer import PhaseTimer
 from pai_bench.training.failure import Failure
@@ -56,6 +57,11 @@ class BundleClassifier(pl.LightningModule):
     def training_members(self) -> list[Member]:
         """Those that still take part."""
         return [member for member in self.members if member.is_training]
+
+    @property
+    def learning_curves(self) -> dict[str, LearningCurves]:
+        """The curves of each network, by id of its cell."""
+        return {member.cell.id: member.module.learning_curves for member in self.members}
 
     def configure_callbacks(self) -> list[pl.Callback]:
         """Time the phases of all together."""

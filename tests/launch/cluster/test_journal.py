@@ -6,7 +6,7 @@ from pai_bench.experiment.bundle import Bundle
 from pai_bench.launch.cluster import journal
 from pai_bench.launch.cluster.journal import JournalReader, JournalWriter
 from pai_bench.launch.events import Finished, PutOff, Rejected, Started, Stopped
-from pai_bench.training.progress import Progress
+from pai_bench.training.progress import CurvePoint, Progress
 
 
 @pytest.fixture
@@ -18,7 +18,8 @@ def test_events_come_back_as_they_were_told(bundle, tmp_path):
     place = journal.path(tmp_path, bundle)
     reader, writer = JournalReader(place, bundle), JournalWriter(place)
     assert list(reader.events()) == []
-    first = [Started(bundle), Progress(bundle, 0, 5, "round 1"), Stopped(bundle)]
+    points = (CurvePoint(bundle.cells[1].id, 2, {"test_accuracy": 0.1 + 0.2}),)
+    first = [Started(bundle), Progress(bundle, 0, 5, "round 1", points), Stopped(bundle)]
     put_off = PutOff(bundle, bundle.cells[1:])
     then = [Finished(bundle.cells[0], "failed", "because ½", by_others=True), put_off]
     then += [Rejected(bundle, "no disk")]
@@ -34,6 +35,18 @@ def test_of_quick_progress_only_some_is_written(bundle, tmp_path):
     for epoch in range(50):
         writer.tell(Progress(bundle, epoch, 50))
     assert len((tmp_path / "j").read_text().splitlines()) < 10
+
+
+def test_points_of_what_was_left_out_come_with_the_next(bundle, tmp_path, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(journal.time, "monotonic", lambda: now[0])
+    writer = JournalWriter(tmp_path / "j")
+    points = [CurvePoint(bundle.cells[0].id, epoch, {"test_loss": 0.5}) for epoch in range(5)]
+    for epoch, point in enumerate(points):
+        now[0] += 0.2
+        writer.tell(Progress(bundle, epoch, 5, points=(point,)))
+    told = [event.points for event in JournalReader(tmp_path / "j", bundle).events()]
+    assert told == [(points[0],), tuple(points[1:4])]
 
 
 def test_half_a_line_is_read_when_it_is_whole(bundle, tmp_path):
