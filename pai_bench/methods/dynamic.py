@@ -178,7 +178,14 @@ class DynamicSparse(MovingMasks):
         return self.schedule_of(self.total_steps)
 
     def schedule_of(self, total_steps: int) -> Schedule:
-        """Return the schedule of a training of `total_steps` steps."""
+        """Return the schedule of a training.
+
+        Args:
+            total_steps: Its optimizer steps.
+
+        Returns:
+            When masks are updated, and which fraction of the kept weights is replaced.
+        """
         hyper = self.hyper
         end = max(1, round(hyper.end * total_steps))
         return Schedule(hyper.alpha, hyper.delta_t, end, hyper.anneal, hyper.power)
