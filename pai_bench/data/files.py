@@ -7,18 +7,19 @@ import hashlib
 import json
 import re
 import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 from pai_bench.config.schema import Data
 from pai_bench.core.errors import BenchError, first_line
 from pai_bench.core.files import atomic_write
+from pai_bench.data import parts
+from pai_bench.data.digests import MANIFEST, read_digests, sha256
 from pai_bench.data.locations import cache_folder, mirror_folder
 
-MANIFEST = "SHA256SUMS"
-"""Digests of the files of a mirror folder, in the format of `sha256sum`."""
-BLOCK = 2**20
 SHARD = re.compile(r"-\d+-of-(\d+)")
 """How many files a split has, in the names of its files."""
 
@@ -54,6 +55,10 @@ def find(name: str, settings: Data, mirror: str | None = None) -> Files:
 
 def _from_mirror(name: str, settings: Data, mirror: Path) -> Files:
     folder = mirror / (settings.folder or name)
+    if parts.has_parts(folder) and not any(folder.rglob("*.parquet")):
+        raise BenchError(
+            f"{folder}: holds files in parts; `pai-bench data import {mirror}` joins them"
+        )
     if not folder.is_dir():
         raise BenchError(
             f"data set {name}: the mirror has no folder {folder}; put the parquet files of "
@@ -70,6 +75,7 @@ def _from_hub(name: str, settings: Data) -> Files:
         _check_complete(snapshot)
         return snapshot
     try:
+        _announce(name, settings)
         return _snapshot(settings, local=False)
     except BenchError:
         raise
@@ -82,16 +88,40 @@ def _snapshot(settings: Data, local: bool) -> Files:
     import huggingface_hub
 
     assert settings.hub is not None
-    patterns = [f"{settings.subset or '**'}/{s}-*.parquet" for s in (settings.train, settings.test)]
     folder = huggingface_hub.snapshot_download(
         settings.hub,
         repo_type="dataset",
         revision=settings.revision,
-        allow_patterns=patterns,
+        allow_patterns=_patterns(settings),
         local_files_only=local,
     )
     source = f"{settings.hub} at revision {settings.revision}"
     return _collect(Path(folder), Path(folder) / (settings.subset or "."), settings, source)
+
+
+def _patterns(settings: Data) -> list[str]:
+    return [f"{settings.subset or '**'}/{s}-*.parquet" for s in (settings.train, settings.test)]
+
+
+def _announce(name: str, settings: Data) -> None:
+    """Say how much is to be fetched, before it is; bars of huggingface_hub show how far it is.
+
+    It goes on with a file where the connection broke, and keeps whole files after an interrupt.
+    """
+    import huggingface_hub
+
+    listed = huggingface_hub.HfApi().list_repo_tree(
+        str(settings.hub), repo_type="dataset", revision=settings.revision, recursive=True
+    )
+    sizes = {entry.path: entry.size for entry in listed if hasattr(entry, "size")}
+    patterns = _patterns(settings)
+    wanted = [path for path in sizes if any(fnmatch(path, pattern) for pattern in patterns)]
+    size = sum(sizes[path] for path in wanted) / 1e6
+    print(
+        f"{name}: {len(wanted)} files, {size:,.1f} MB, from {settings.hub} on the hub; those that "
+        "are whole after an interrupt are kept",
+        file=sys.stderr,
+    )
 
 
 def _why_not(name: str, settings: Data, error: Exception) -> str:
@@ -147,7 +177,7 @@ def _collect(folder: Path, part: Path, settings: Data, source: str) -> Files:
 
 def _verified(name: str, settings: Data, files: Files) -> Files:
     """Check every file, or raise BenchError with the first one that is not what it should be."""
-    listed = _manifest(files.folder) or _pinned(settings, files)
+    listed = read_digests(files.folder / MANIFEST) or _pinned(settings, files)
     digests = _FirstDigests(name, files.folder)
     for path in (*files.train, *files.test):
         _check_footer(path)
@@ -197,18 +227,6 @@ def _check_complete(files: Files) -> None:
             )
 
 
-def _manifest(folder: Path) -> dict[str, str] | None:
-    """Read SHA256SUMS: path relative to the folder -> digest; None where there is no such file."""
-    try:
-        lines = (folder / MANIFEST).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return None
-    pairs = [line.split(maxsplit=1) for line in lines if line.strip()]
-    if any(len(pair) != 2 for pair in pairs):
-        raise BenchError(f"{folder / MANIFEST}: not in the format of sha256sum")
-    return {path.lstrip("*"): digest for digest, path in pairs}
-
-
 def _pinned(settings: Data, files: Files) -> dict[str, str] | None:
     """Digests that benchmark.yaml has for the hub's own files; a mirror may hold others."""
     of_hub = settings.hub is not None and files.source.startswith(settings.hub)
@@ -248,22 +266,26 @@ class _FirstDigests:
             beside.write_text(json.dumps(self._now))
 
 
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, as 64 hex digits."""
-    hashed = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            hashed.update(block)
-    return hashed.hexdigest()
-
-
-def export(name: str, settings: Data, target: Path, mirror: str | None = None) -> Sequence[Path]:
+def export(
+    name: str, settings: Data, target: Path, mirror: str | None = None, part_size: int = 0
+) -> Sequence[Path]:
     """Copy the verified files of a data set to the mirror folder `target`, digests beside them.
 
     Copies appear under their names when they are whole, the list of digests last: an export that
     was interrupted is completed by the next one.
 
-    Raises BenchError for a data set that comes with a library, or a target inside its source.
+    Args:
+        name: The data set.
+        settings: Its entry in benchmark.yaml.
+        target: A mirror folder.
+        mirror: Where its files are read from; the hub unless given.
+        part_size: Write files in parts of at most so many bytes instead (data/parts.py).
+
+    Returns:
+        What was written.
+
+    Raises:
+        BenchError: The data set comes with a library, or the target is where its files are.
     """
     if settings.hub is None:
         raise BenchError(f"data set {name}: comes with a library, there is nothing to export")
@@ -274,10 +296,16 @@ def export(name: str, settings: Data, target: Path, mirror: str | None = None) -
     lines, exported = [], []
     for path in (*files.train, *files.test):
         relative = path.relative_to(files.folder)
-        digest = _copy(path, folder / relative)
+        if part_size:
+            exported += parts.split(path, folder / relative, part_size)
+            digest = sha256(path)
+        else:
+            digest = _copy(path, folder / relative)
+            exported.append(folder / relative)
         lines.append(f"{digest}  {relative.as_posix()}\n")
-        exported.append(folder / relative)
     (folder / MANIFEST).write_text("".join(lines), encoding="utf-8")
+    if part_size:
+        return [*exported, parts.write_digests(folder, exported)]
     _verified(name, settings, _from_mirror(name, settings, target))
     return exported
 
