@@ -5,12 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import re
 import shutil
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 
 from pai_bench.config.schema import Data
@@ -18,24 +14,9 @@ from pai_bench.core.errors import BenchError, first_line
 from pai_bench.core.files import atomic_write
 from pai_bench.data import parts
 from pai_bench.data.digests import MANIFEST, read_digests, sha256
+from pai_bench.data.hub import from_hub
 from pai_bench.data.locations import cache_folder, mirror_folder
-
-SHARD = re.compile(r"-\d+-of-(\d+)")
-"""How many files a split has, in the names of its files."""
-
-
-@dataclass(frozen=True)
-class Files:
-    """Where the parquet files of both splits lie, and where they came from."""
-
-    train: tuple[Path, ...]
-    test: tuple[Path, ...]
-    folder: Path
-    source: str
-
-    def splits(self) -> dict[str, tuple[Path, ...]]:
-        """Files by role."""
-        return {"train": self.train, "test": self.test}
+from pai_bench.data.split_files import Files, check_complete, collect
 
 
 def find(name: str, settings: Data, mirror: str | None = None) -> Files:
@@ -49,7 +30,7 @@ def find(name: str, settings: Data, mirror: str | None = None) -> Files:
     """
     folder = mirror_folder(mirror)
     if folder is None:
-        return _verified(name, settings, _from_hub(name, settings))
+        return _verified(name, settings, from_hub(name, settings))
     return _verified(name, settings, _from_mirror(name, settings, folder))
 
 
@@ -65,114 +46,7 @@ def _from_mirror(name: str, settings: Data, mirror: Path) -> Files:
             f"{settings.hub} there, or unset PAI_BENCH_MIRROR to read the hub"
         )
     part = folder / (settings.subset or ".")
-    return _collect(folder, part if part.is_dir() else folder, settings, str(folder))
-
-
-def _from_hub(name: str, settings: Data) -> Files:
-    """Use what was fetched before, if it is all there; else ask the hub."""
-    with contextlib.suppress(Exception):
-        snapshot = _snapshot(settings, local=True)
-        _check_complete(snapshot)
-        return snapshot
-    try:
-        _announce(name, settings)
-        return _snapshot(settings, local=False)
-    except BenchError:
-        raise
-    except Exception as error:
-        raise BenchError(_why_not(name, settings, error)) from error
-
-
-def _snapshot(settings: Data, local: bool) -> Files:
-    """Find or fetch the files of both splits, at the pinned revision."""
-    import huggingface_hub
-
-    assert settings.hub is not None
-    folder = huggingface_hub.snapshot_download(
-        settings.hub,
-        repo_type="dataset",
-        revision=settings.revision,
-        allow_patterns=_patterns(settings),
-        local_files_only=local,
-    )
-    source = f"{settings.hub} at revision {settings.revision}"
-    return _collect(Path(folder), Path(folder) / (settings.subset or "."), settings, source)
-
-
-def _patterns(settings: Data) -> list[str]:
-    return [f"{settings.subset or '**'}/{s}-*.parquet" for s in (settings.train, settings.test)]
-
-
-def _announce(name: str, settings: Data) -> None:
-    """Say how much is to be fetched, before it is; bars of huggingface_hub show how far it is.
-
-    It goes on with a file where the connection broke, and keeps whole files after an interrupt.
-    """
-    import huggingface_hub
-
-    listed = huggingface_hub.HfApi().list_repo_tree(
-        str(settings.hub), repo_type="dataset", revision=settings.revision, recursive=True
-    )
-    sizes = {entry.path: entry.size for entry in listed if hasattr(entry, "size")}
-    patterns = _patterns(settings)
-    wanted = [path for path in sizes if any(fnmatch(path, pattern) for pattern in patterns)]
-    size = sum(sizes[path] for path in wanted) / 1e6
-    print(
-        f"{name}: {len(wanted)} files, {size:,.1f} MB, from {settings.hub} on the hub; those that "
-        "are whole after an interrupt are kept",
-        file=sys.stderr,
-    )
-
-
-def _why_not(name: str, settings: Data, error: Exception) -> str:
-    """Say why nothing could be fetched, from what the hub answered, and what to do about it."""
-    import huggingface_hub
-
-    answer = _answer(error)
-    status = getattr(getattr(answer, "response", None), "status_code", None)
-    if settings.gated and (status in (401, 403) or huggingface_hub.get_token() is None):
-        return _how_to_get_access(name, str(settings.hub))
-    advice = (
-        "the token of this machine is not accepted: run `hf auth login` again, or unset HF_TOKEN"
-        if status in (401, 403)
-        else "without a connection, set PAI_BENCH_MIRROR to a folder that holds "
-        f"{settings.folder or name}/*.parquet"
-    )
-    answered = " ".join(str(answer).split())
-    return (
-        f"data set {name}: {settings.hub} could not be fetched from the hub "
-        f"({type(answer).__name__}: {answered}); {advice}"
-    )
-
-
-def _answer(error: BaseException) -> BaseException:
-    """The hub's own answer among the causes of an error, where there is one."""
-    from huggingface_hub.errors import HfHubHTTPError
-
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, HfHubHTTPError):
-        cause = cause.__cause__
-    return cause or error
-
-
-def _how_to_get_access(name: str, hub: str) -> str:
-    return (
-        f"data set {name}: {hub} is gated; accept its terms at "
-        f"https://huggingface.co/datasets/{hub}, make a token at "
-        "https://huggingface.co/settings/tokens (one that may read gated repositories), run "
-        "`hf auth login` (or set HF_TOKEN), then try again; or set PAI_BENCH_MIRROR to a folder "
-        "that has it"
-    )
-
-
-def _collect(folder: Path, part: Path, settings: Data, source: str) -> Files:
-    candidates = []
-    for split in (settings.train, settings.test):
-        files = tuple(sorted(part.rglob(f"{split}-*.parquet")))
-        if not files:
-            raise BenchError(f"data set from {source}: {part}: no file {split}-*.parquet")
-        candidates.append(files)
-    return Files(candidates[0], candidates[1], folder, source)
+    return collect(folder, part if part.is_dir() else folder, settings, str(folder))
 
 
 def _verified(name: str, settings: Data, files: Files) -> Files:
@@ -194,7 +68,7 @@ def _verified(name: str, settings: Data, files: Files) -> Files:
                 f"{path}: SHA-256 is {digest[:16]}…, {who} says {expected[:16]}…: the file was "
                 f"altered or cut short; {_again(path)}. Not read"
             )
-    _check_complete(files)
+    check_complete(files)
     digests.keep()
     return files
 
@@ -214,17 +88,6 @@ def _check_footer(path: Path) -> None:
 def _again(path: Path) -> str:
     """Say how to get a file anew: of a file in the hub's cache, only a link has its name."""
     return f"delete {path.resolve()} and fetch it again"
-
-
-def _check_complete(files: Files) -> None:
-    """Compare the number of files of each split with what their names say (`-of-00294`)."""
-    for paths in files.splits().values():
-        named = {int(match[1]) for path in paths if (match := SHARD.search(path.name))}
-        if named and named != {len(paths)}:
-            raise BenchError(
-                f"{paths[0].parent}: {len(paths)} of {max(named)} files "
-                f"{paths[0].name.partition('-')[0]}-*.parquet; fetch all of them"
-            )
 
 
 def _pinned(settings: Data, files: Files) -> dict[str, str] | None:

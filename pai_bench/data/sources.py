@@ -23,6 +23,7 @@ from pai_bench.core.errors import BenchError, first_line
 from pai_bench.core.files import atomic_write
 from pai_bench.data import files, text
 from pai_bench.data.locations import cached_file, digest_file, first_digest
+from pai_bench.data.split_files import Files
 
 TENSORS = ("train_images", "train_labels", "test_images", "test_labels")
 
@@ -133,7 +134,7 @@ def _to_cache(arrays: Arrays, path: Path) -> None:
         save_file(arrays.tensors(), beside, metadata=about)
 
 
-def _text(settings: Data, source: files.Files) -> Arrays:
+def _text(settings: Data, source: Files) -> Arrays:
     """Cut the text of both splits into sequences, as many as benchmark.yaml says."""
     assert settings.text is not None
     parts: dict[str, Tensor] = {}
@@ -143,7 +144,7 @@ def _text(settings: Data, source: files.Files) -> Arrays:
     return Arrays(**parts, source=source.source)
 
 
-def _decode(name: str, settings: Data, source: files.Files) -> Arrays:
+def _decode(name: str, settings: Data, source: Files) -> Arrays:
     """Decode the files with the hub's own reader; its copies go to a scratch folder."""
     from datasets import disable_progress_bars, load_dataset
 
