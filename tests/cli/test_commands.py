@@ -285,6 +285,14 @@ def test_evidence_stands_beside_the_results_of_a_folder(call, stored, settings, 
     assert "quick: synflow − grasp" in out
 
 
+def test_a_folder_that_is_named_twice_is_read_once(call):
+    kept = str(ROOT / "reproductions" / "ntk_sap" / "evidence")
+    twice = ("--runs", kept, "--runs", kept, "--runs", f"{kept}/../evidence", "--evidence")
+    once = call("export", "sanity", "--runs", kept)
+    assert call("export", "sanity", *twice) == once
+    assert "differ " not in call("leaderboard", "--suite", "sanity", "--runs", "new", *twice)[1]
+
+
 def test_what_decides_claims_is_listed_with_its_time(call):
     code, out, _ = call("claims", "rigl", "--next", "--runs", "nothing")
     assert code == 0
