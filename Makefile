@@ -10,6 +10,7 @@ BENCH  := $(BIN)/pai-bench
 # $(call flag,VARIABLE,--option): the option with its value when the variable is set.
 flag   = $(if $($(1)),$(2) "$($(1))")
 COMMON = $(call flag,CONFIG,--config) $(call flag,RUNS,--runs) $(call flag,PLUGIN,--plugin)
+READ   = $(COMMON) $(if $(EVIDENCE),--evidence)
 CHOICE = $(call flag,METHODS,--methods) $(call flag,DENSITIES,--densities) \
          $(call flag,SEEDS,--seeds) $(call flag,PRECISION,--precision) \
          $(call flag,NETWORK,--network) $(call flag,DATA,--data) $(call flag,SET,--set) \
@@ -30,7 +31,7 @@ help: ## show this
 	@echo "variables: PAPER SUITE METHODS DENSITIES SEEDS JOBS ACCELERATOR DEVICES STRATEGY NODES ACCUMULATE STACK BUDGET PRECISION"
 	@echo "           LAUNCHER=slurm LAUNCHER_OPTION=minutes=30"
 	@echo "           NETWORK DATA SET=key=value VALIDATION=0.1 SANITY_CHECK=layerwise-shuffle RERUN N SEED"
-	@echo "           WANDB PLUGIN RETRY_FAILED=1 CONFIG RUNS DATASET FOLDERS INTO PREFER PROGRAMS REPLICAS STEPS CELL NAME METHOD AGAINST FORMAT"
+	@echo "           WANDB PLUGIN RETRY_FAILED=1 CONFIG RUNS EVIDENCE=1 DATASET FOLDERS INTO PREFER PROGRAMS REPLICAS STEPS CELL NAME METHOD AGAINST FORMAT"
 	@echo "           OUTPUT KIND COLUMNS LAYER PYTHON VENV"
 
 # The stamp is newer than what it was made from: a second call costs nothing.
@@ -73,24 +74,24 @@ replay: $(VENV)/.installed ## run programs of a paper's authors again: PAPER=ntt
 plan: $(VENV)/.installed ## what would run and what it would cost: [PAPER=] [SUITE=]
 	@$(BENCH) plan $(SUITE) $(call flag,PAPER,--paper) $(COMMON) $(CHOICE) $(HOW)
 
-leaderboard: $(VENV)/.installed ## rebuild tables and pages from stored results: [SUITE=] [WANDB=auto]
-	@$(BENCH) leaderboard $(call flag,SUITE,--suite) $(COMMON) $(call flag,WANDB,--wandb)
+leaderboard: $(VENV)/.installed ## rebuild tables and pages from stored results: [SUITE=] [EVIDENCE=1] [WANDB=auto]
+	@$(BENCH) leaderboard $(call flag,SUITE,--suite) $(READ) $(call flag,WANDB,--wandb)
 
 compare: $(VENV)/.installed ## two methods, paired by seed: METHOD=ntk-sap AGAINST=snip [SUITE=]
 	@test -n "$(METHOD)" -a -n "$(AGAINST)" || { echo "make compare needs METHOD=... AGAINST=..., e.g. METHOD=ntk-sap AGAINST=snip" >&2; exit 2; }
-	@$(BENCH) compare "$(METHOD)" "$(AGAINST)" $(call flag,SUITE,--suite) $(COMMON)
+	@$(BENCH) compare "$(METHOD)" "$(AGAINST)" $(call flag,SUITE,--suite) $(READ)
 
 export: $(VENV)/.installed ## a leaderboard as a file: SUITE=mnist FORMAT=csv|parquet|latex|markdown [OUTPUT=]
 	@test -n "$(SUITE)" || { echo "make export needs SUITE=..., e.g. SUITE=quick FORMAT=latex" >&2; exit 2; }
-	@$(BENCH) export $(SUITE) $(call flag,FORMAT,--format) $(call flag,OUTPUT,--output) $(COMMON)
+	@$(BENCH) export $(SUITE) $(call flag,FORMAT,--format) $(call flag,OUTPUT,--output) $(READ)
 
 plot: $(VENV)/.installed ## a figure for a paper: SUITE=mnist OUTPUT=ranks.pdf [KIND=ranks] [COLUMNS=2] [LAYER=]
 	@test -n "$(SUITE)" -a -n "$(OUTPUT)" || { echo "make plot needs SUITE=... OUTPUT=..., e.g. SUITE=quick OUTPUT=accuracy.pdf" >&2; exit 2; }
 	@$(BENCH) plot $(SUITE) --output "$(OUTPUT)" $(call flag,KIND,--kind) $(call flag,COLUMNS,--columns) \
-	  $(call flag,METHODS,--methods) $(call flag,DENSITIES,--densities) $(call flag,LAYER,--layer) $(COMMON)
+	  $(call flag,METHODS,--methods) $(call flag,DENSITIES,--densities) $(call flag,LAYER,--layer) $(READ)
 
 claims: $(VENV)/.installed ## what papers claim and what became of it here: [PAPER=ntk-sap]
-	@$(BENCH) claims $(PAPER) $(COMMON)
+	@$(BENCH) claims $(PAPER) $(READ)
 
 verify: $(VENV)/.installed ## are results what was written? [RUNS=] [RERUN=9] trains 9 again
 	@$(BENCH) verify $(call flag,RERUN,--rerun) $(call flag,JOBS,--jobs) $(COMMON)
@@ -127,7 +128,7 @@ datasets: $(VENV)/.installed ## list data sets: source, digest, ready or not
 
 show: $(VENV)/.installed ## everything about one result: CELL=id
 	@test -n "$(CELL)" || { echo "make show needs CELL=..., an id or the start of one" >&2; exit 2; }
-	@$(BENCH) show $(CELL) $(COMMON)
+	@$(BENCH) show $(CELL) $(READ)
 
 data: $(VENV)/.installed ## fetch and verify data sets: [DATASET=mnist]
 	@$(BENCH) data $(DATASET) $(COMMON)

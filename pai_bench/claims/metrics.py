@@ -12,8 +12,8 @@ RATES = Tolerance(points=0.5, of_error=0.1, spreads=2.0)
 """Half a point, or a tenth of the error rate where that is less: 98.5 % is no 98.0 %."""
 FLOPS = Tolerance(share=0.02)
 """For what one counts or not: biases, activations, padding."""
-SPECTRA = Tolerance(share=0.1, spreads=2.0)
-"""A tenth, or two spreads over seeds: networks of two seeds have other kernels."""
+SPECTRA = Tolerance(points=0.05, spreads=2.0)
+"""0.05 decades, or two spreads over seeds: networks of two seeds have other kernels."""
 _ROUNDING = 1e-13
 """Eigenvalues below this part of the largest are rounding errors of float64."""
 
@@ -66,10 +66,10 @@ def inference_flops(result: Result) -> float | None:
     return None if flops is None else flops.inference / flops.inference_dense
 
 
-@metric("largest-eigenvalue", decimals=0, tolerance=SPECTRA, kind="spectrum")
+@metric("largest-eigenvalue", unit="decades", decimals=3, tolerance=SPECTRA, kind="spectrum")
 def largest_eigenvalue(result: Result) -> float | None:
-    """Largest eigenvalue of the tangent kernel before training."""
-    return None if result.spectrum is None else result.spectrum.eigenvalues[0]
+    """Logarithm of the largest eigenvalue of the tangent kernel before training."""
+    return None if result.spectrum is None else _decades(result.spectrum.eigenvalues)[0]
 
 
 @metric("spectrum-distance", unit="decades", decimals=3, tolerance=SPECTRA, kind="spectrum")

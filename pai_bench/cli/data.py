@@ -9,12 +9,17 @@ from rich.text import Text
 from pai_bench.cli.context import Arguments, Context, say
 from pai_bench.config.schema import Data
 from pai_bench.core.errors import BenchError, unknown
+from pai_bench.data.locations import first_digest
 
 
 def data(context: Context, parsed: Arguments) -> int:
     """Fetch, decode, verify and cache data sets; `data export NAME FOLDER` writes a mirror."""
     if parsed.names[:1] == ["export"]:
-        return _export(context, parsed.names[1:])
+        return _export(context, parsed.names[1:], parsed.part_size)
+    if parsed.part_size:
+        raise BenchError("--part-size: only `pai-bench data export` writes parts")
+    if parsed.names[:1] == ["import"]:
+        return _import(context, parsed.names[1:])
     names = parsed.names or list(context.settings.data)
     if len(names) == 1:
         _fetch(context, names[0])
@@ -41,24 +46,52 @@ def _fetch(context: Context, name: str) -> None:
         source = files.find(name, settings, context.settings.mirror)
         say(context, name, f"{len(source.train) + len(source.test)} files in {source.folder}")
         return
+    known = first_digest(name, settings)
     arrays = sources.load(name, settings, context.settings.mirror)
     sizes = f"{len(arrays.train_labels):,} training and {len(arrays.test_labels):,} test images"
-    pinned = "as pinned" if settings.digest else "(none is pinned)"
+    pinned = (
+        "as pinned"
+        if settings.digest
+        else "as this machine saw it first"
+        if known
+        else ("pinned from now on, on this machine" if settings.hub else "(none is pinned)")
+    )
     say(context, name, f"{sizes}, digest {arrays.digest} {pinned}")
 
 
-def _export(context: Context, names: list[str]) -> int:
+def _export(context: Context, names: list[str], part_size: int) -> int:
     from pai_bench.data import files
 
     if len(names) != 2:
         raise BenchError("write: pai-bench data export DATASET FOLDER")
     name, folder = names[0], Path(names[1])
     settings = _data_settings(context, name)
-    paths = files.export(name, settings, folder, context.settings.mirror)
+    paths = files.export(name, settings, folder, context.settings.mirror, part_size)
     size = sum(path.stat().st_size for path in paths) / 1e6
+    if part_size:
+        say(context, name, f"{len(paths)} parts, {size:,.0f} MB; where they are brought to")
+        context.console.print(f"  pai-bench data import {folder.name}", highlight=False)
+        return 0
     say(context, name, f"{len(paths)} files, {size:,.0f} MB; read them with")
-    context.console.print(f"  PAI_BENCH_MIRROR={folder.resolve()}", soft_wrap=True, highlight=False)
+    _print_mirror(context, folder)
     return 0
+
+
+def _import(context: Context, names: list[str]) -> int:
+    from pai_bench.data import parts
+
+    if not 1 <= len(names) <= 2:
+        raise BenchError("write: pai-bench data import FOLDER [INTO]")
+    folder, target = Path(names[0]), Path(names[-1])
+    paths = parts.join(folder, target)
+    size = sum(path.stat().st_size for path in paths) / 1e6
+    say(context, "joined", f"{len(paths)} files, {size:,.0f} MB; read them with")
+    _print_mirror(context, target)
+    return 0
+
+
+def _print_mirror(context: Context, folder: Path) -> None:
+    context.console.print(f"  PAI_BENCH_MIRROR={folder.resolve()}", soft_wrap=True, highlight=False)
 
 
 def _data_settings(context: Context, name: str) -> Data:

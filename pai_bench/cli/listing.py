@@ -12,7 +12,7 @@ from rich.text import Text
 
 from pai_bench.cli.context import Arguments, Context, say
 from pai_bench.config.schema import Data
-from pai_bench.data.locations import readiness
+from pai_bench.data.locations import first_digest, readiness
 from pai_bench.experiment import network_sizes
 from pai_bench.experiment.cost import ordinary_images
 from pai_bench.experiment.grid import unknown_method
@@ -101,6 +101,7 @@ def datasets(context: Context, parsed: Arguments) -> int:
             "name": name,
             **data.model_dump(mode="json", include={"classes", "shape", "images", "digest"}),
             "source": _source(data),
+            "seen": None if data.digest else first_digest(name, data),
             "ready": readiness(name, data, context.settings.mirror),
         }
         for name, data in context.settings.data.items()
@@ -116,6 +117,8 @@ def datasets(context: Context, parsed: Arguments) -> int:
         images = " + ".join(f"{count:,}" for count in row["images"])
         source = row["source"].partition("@")[0]
         digest = f"{row['digest'][:12]}…" if row["digest"] else "not pinned"
+        if row["seen"]:
+            digest = f"{row['seen'][:12]}… seen here"
         table.add_row(
             row["name"], str(row["classes"]), pixels, images, source, digest, row["ready"]
         )

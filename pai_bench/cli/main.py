@@ -57,7 +57,7 @@ def _context(parsed: Arguments) -> Context:
 
 def _folders(parsed: Arguments) -> tuple[Path, tuple[Path, ...]]:
     """The folder that results go to, and all that were asked for."""
-    named = parsed.runs or []
+    named = list(dict.fromkeys(parsed.runs or ()))
     if len(named) > 1 and "evidence" not in parsed:
         several = ", ".join(READING)
         raise BenchError(f"--runs: this command takes one folder; {several} read several")
@@ -68,7 +68,9 @@ def _folders(parsed: Arguments) -> tuple[Path, tuple[Path, ...]]:
     if "evidence" in parsed and parsed.evidence:
         from pai_bench.claims.lookup import evidence_folders
 
-        named = list(dict.fromkeys([runs, *named, *evidence_folders()]))
+        known = {folder.resolve() for folder in named}
+        kept = [folder for folder in evidence_folders() if folder.resolve() not in known]
+        named = [*(named or [runs]), *kept]
     return runs, tuple(named)
 
 

@@ -169,7 +169,14 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("cell", help="the id of a stored cell, or the start of it")
     sub.add_argument("--json", action="store_true", help="as JSON")
     sub = add(data.data, "data mnist\n  pai-bench data export mnist /media/mirror")
-    sub.add_argument("names", nargs="*", help="data sets (default: all), or: export NAME FOLDER")
+    sub.add_argument(
+        "names", nargs="*",
+        help="data sets (default: all), or: export NAME FOLDER, or: import FOLDER [INTO]",
+    )  # fmt: skip
+    sub.add_argument(
+        "--part-size", type=_bytes, default=0, metavar="SIZE",
+        help="export files in parts of at most so much, as 60M; import joins them",
+    )  # fmt: skip
     add(data.doctor, "doctor")
     sub = add(authoring.bench, "bench --accelerator gpu")
     sub.add_argument("--accelerator", default="cpu", choices=("cpu", "gpu"), help="(cpu)")
@@ -303,6 +310,13 @@ def _count_of(what: str) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def _bytes(text: str) -> int:
+    match = re.fullmatch(r"([1-9]\d{0,8})([kMG])", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"not a size as 500k, 60M or 2G: {text!r}")
+    return int(match[1]) * {"k": 10**3, "M": 10**6, "G": 10**9}[match[2]]
 
 
 def _seconds(text: str) -> float:

@@ -50,13 +50,18 @@ def spectrum(context: Context, parsed: Arguments) -> int:
 def _print(context: Context, suite: str, entries: list[StoredResult]) -> None:
     from pai_bench.claims.metrics import largest_eigenvalue, spectrum_distance
 
+    def shown(entry: StoredResult) -> list[str]:
+        largest, distance = (of(entry.result) for of in (largest_eigenvalue, spectrum_distance))
+        assert largest is not None
+        assert distance is not None
+        return [f"{10**largest:.4g}", f"{distance:.3f}"]
+
     table = Table(title=f"{suite}: spectra before training", title_justify="left")
     for heading in ("method", "density", "seed", "largest", "distance"):
         table.add_column(heading, justify="left" if heading == "method" else "right")
     for entry in entries:
-        cell, result = entry.cell, entry.result
-        shown = [f"{metric(result):.4g}" for metric in (largest_eigenvalue, spectrum_distance)]
-        table.add_row(Text(cell.label), f"{cell.density:.4g}", str(cell.seed), *shown)
+        cell = entry.cell
+        table.add_row(Text(cell.label), f"{cell.density:.4g}", str(cell.seed), *shown(entry))
     context.console.print(table)
     legend = "largest: eigenvalue · distance: mean distance from the dense network's, in decades"
     context.console.print(Text(legend, "dim"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.markup import escape
@@ -16,7 +17,9 @@ from pai_bench.experiment import grid
 from pai_bench.store.store import Store
 from pai_bench.store.verification import (
     SuiteVerification,
+    check_single,
     differing_twins,
+    single_files,
     suites_of,
     verify_suite,
 )
@@ -38,10 +41,14 @@ def verify(context: Context, parsed: Arguments) -> int:
         for suite in suites_of(runs)
         if (verified := verify_suite(runs, suite, context.methods))
     ]
-    if not found:
+    singles = [path for runs in folders for path in single_files(runs)]
+    if not found and not singles:
         raise BenchError(f"{', '.join(map(str, folders)) or context.runs}: no results to verify")
     _print(context, found)
     problems = [problem for verified in found for problem in verified.problems]
+    problems += _wrong(singles)
+    if singles:
+        say(context, "files", f"{len(singles)} replays and spectra, checked too")
     for problem in problems:
         say(context, "wrong", problem)
     if not problems:
@@ -49,6 +56,14 @@ def verify(context: Context, parsed: Arguments) -> int:
             say(context, "twins", twins)
     differing = _rerun(context, parsed, found) if parsed.rerun else 0
     return 1 if problems or differing else 0
+
+
+def _wrong(singles: Sequence[Path]) -> Iterator[str]:
+    for path in singles:
+        try:
+            check_single(path)
+        except BenchError as error:
+            yield str(error)
 
 
 def _print(context: Context, found: list[SuiteVerification]) -> None:

@@ -5,36 +5,18 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from pai_bench.config.schema import Data
 from pai_bench.core.errors import BenchError, first_line
 from pai_bench.core.files import atomic_write
+from pai_bench.data import parts
+from pai_bench.data.digests import MANIFEST, read_digests, sha256
+from pai_bench.data.hub import from_hub
 from pai_bench.data.locations import cache_folder, mirror_folder
-
-MANIFEST = "SHA256SUMS"
-"""Digests of the files of a mirror folder, in the format of `sha256sum`."""
-BLOCK = 2**20
-SHARD = re.compile(r"-\d+-of-(\d+)")
-"""How many files a split has, in the names of its files."""
-
-
-@dataclass(frozen=True)
-class Files:
-    """Where the parquet files of both splits lie, and where they came from."""
-
-    train: tuple[Path, ...]
-    test: tuple[Path, ...]
-    folder: Path
-    source: str
-
-    def splits(self) -> dict[str, tuple[Path, ...]]:
-        """Files by role."""
-        return {"train": self.train, "test": self.test}
+from pai_bench.data.split_files import Files, check_complete, collect
 
 
 def find(name: str, settings: Data, mirror: str | None = None) -> Files:
@@ -48,106 +30,28 @@ def find(name: str, settings: Data, mirror: str | None = None) -> Files:
     """
     folder = mirror_folder(mirror)
     if folder is None:
-        return _verified(name, settings, _from_hub(name, settings))
+        return _verified(name, settings, from_hub(name, settings))
     return _verified(name, settings, _from_mirror(name, settings, folder))
 
 
 def _from_mirror(name: str, settings: Data, mirror: Path) -> Files:
     folder = mirror / (settings.folder or name)
+    if parts.has_parts(folder) and not any(folder.rglob("*.parquet")):
+        raise BenchError(
+            f"{folder}: holds files in parts; `pai-bench data import {mirror}` joins them"
+        )
     if not folder.is_dir():
         raise BenchError(
             f"data set {name}: the mirror has no folder {folder}; put the parquet files of "
             f"{settings.hub} there, or unset PAI_BENCH_MIRROR to read the hub"
         )
     part = folder / (settings.subset or ".")
-    return _collect(folder, part if part.is_dir() else folder, settings, str(folder))
-
-
-def _from_hub(name: str, settings: Data) -> Files:
-    """Use what was fetched before, if it is all there; else ask the hub."""
-    with contextlib.suppress(Exception):
-        snapshot = _snapshot(settings, local=True)
-        _check_complete(snapshot)
-        return snapshot
-    try:
-        return _snapshot(settings, local=False)
-    except BenchError:
-        raise
-    except Exception as error:
-        raise BenchError(_why_not(name, settings, error)) from error
-
-
-def _snapshot(settings: Data, local: bool) -> Files:
-    """Find or fetch the files of both splits, at the pinned revision."""
-    import huggingface_hub
-
-    assert settings.hub is not None
-    patterns = [f"{settings.subset or '**'}/{s}-*.parquet" for s in (settings.train, settings.test)]
-    folder = huggingface_hub.snapshot_download(
-        settings.hub,
-        repo_type="dataset",
-        revision=settings.revision,
-        allow_patterns=patterns,
-        local_files_only=local,
-    )
-    source = f"{settings.hub} at revision {settings.revision}"
-    return _collect(Path(folder), Path(folder) / (settings.subset or "."), settings, source)
-
-
-def _why_not(name: str, settings: Data, error: Exception) -> str:
-    """Say why nothing could be fetched, from what the hub answered, and what to do about it."""
-    import huggingface_hub
-
-    answer = _answer(error)
-    status = getattr(getattr(answer, "response", None), "status_code", None)
-    if settings.gated and (status in (401, 403) or huggingface_hub.get_token() is None):
-        return _how_to_get_access(name, str(settings.hub))
-    advice = (
-        "the token of this machine is not accepted: run `hf auth login` again, or unset HF_TOKEN"
-        if status in (401, 403)
-        else "without a connection, set PAI_BENCH_MIRROR to a folder that holds "
-        f"{settings.folder or name}/*.parquet"
-    )
-    answered = " ".join(str(answer).split())
-    return (
-        f"data set {name}: {settings.hub} could not be fetched from the hub "
-        f"({type(answer).__name__}: {answered}); {advice}"
-    )
-
-
-def _answer(error: BaseException) -> BaseException:
-    """The hub's own answer among the causes of an error, where there is one."""
-    from huggingface_hub.errors import HfHubHTTPError
-
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, HfHubHTTPError):
-        cause = cause.__cause__
-    return cause or error
-
-
-def _how_to_get_access(name: str, hub: str) -> str:
-    return (
-        f"data set {name}: {hub} is gated; accept its terms at "
-        f"https://huggingface.co/datasets/{hub}, make a token at "
-        "https://huggingface.co/settings/tokens (one that may read gated repositories), run "
-        "`hf auth login` (or set HF_TOKEN), then try again; or set PAI_BENCH_MIRROR to a folder "
-        "that has it"
-    )
-
-
-def _collect(folder: Path, part: Path, settings: Data, source: str) -> Files:
-    candidates = []
-    for split in (settings.train, settings.test):
-        files = tuple(sorted(part.rglob(f"{split}-*.parquet")))
-        if not files:
-            raise BenchError(f"data set from {source}: {part}: no file {split}-*.parquet")
-        candidates.append(files)
-    return Files(candidates[0], candidates[1], folder, source)
+    return collect(folder, part if part.is_dir() else folder, settings, str(folder))
 
 
 def _verified(name: str, settings: Data, files: Files) -> Files:
     """Check every file, or raise BenchError with the first one that is not what it should be."""
-    listed = _manifest(files.folder) or _pinned(settings, files)
+    listed = read_digests(files.folder / MANIFEST) or _pinned(settings, files)
     digests = _FirstDigests(name, files.folder)
     for path in (*files.train, *files.test):
         _check_footer(path)
@@ -164,7 +68,7 @@ def _verified(name: str, settings: Data, files: Files) -> Files:
                 f"{path}: SHA-256 is {digest[:16]}…, {who} says {expected[:16]}…: the file was "
                 f"altered or cut short; {_again(path)}. Not read"
             )
-    _check_complete(files)
+    check_complete(files)
     digests.keep()
     return files
 
@@ -184,29 +88,6 @@ def _check_footer(path: Path) -> None:
 def _again(path: Path) -> str:
     """Say how to get a file anew: of a file in the hub's cache, only a link has its name."""
     return f"delete {path.resolve()} and fetch it again"
-
-
-def _check_complete(files: Files) -> None:
-    """Compare the number of files of each split with what their names say (`-of-00294`)."""
-    for paths in files.splits().values():
-        named = {int(match[1]) for path in paths if (match := SHARD.search(path.name))}
-        if named and named != {len(paths)}:
-            raise BenchError(
-                f"{paths[0].parent}: {len(paths)} of {max(named)} files "
-                f"{paths[0].name.partition('-')[0]}-*.parquet; fetch all of them"
-            )
-
-
-def _manifest(folder: Path) -> dict[str, str] | None:
-    """Read SHA256SUMS: path relative to the folder -> digest; None where there is no such file."""
-    try:
-        lines = (folder / MANIFEST).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return None
-    pairs = [line.split(maxsplit=1) for line in lines if line.strip()]
-    if any(len(pair) != 2 for pair in pairs):
-        raise BenchError(f"{folder / MANIFEST}: not in the format of sha256sum")
-    return {path.lstrip("*"): digest for digest, path in pairs}
 
 
 def _pinned(settings: Data, files: Files) -> dict[str, str] | None:
@@ -248,22 +129,26 @@ class _FirstDigests:
             beside.write_text(json.dumps(self._now))
 
 
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, as 64 hex digits."""
-    hashed = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            hashed.update(block)
-    return hashed.hexdigest()
-
-
-def export(name: str, settings: Data, target: Path, mirror: str | None = None) -> Sequence[Path]:
+def export(
+    name: str, settings: Data, target: Path, mirror: str | None = None, part_size: int = 0
+) -> Sequence[Path]:
     """Copy the verified files of a data set to the mirror folder `target`, digests beside them.
 
     Copies appear under their names when they are whole, the list of digests last: an export that
     was interrupted is completed by the next one.
 
-    Raises BenchError for a data set that comes with a library, or a target inside its source.
+    Args:
+        name: The data set.
+        settings: Its entry in benchmark.yaml.
+        target: A mirror folder.
+        mirror: Where its files are read from; the hub unless given.
+        part_size: Write files in parts of at most so many bytes instead (data/parts.py).
+
+    Returns:
+        What was written.
+
+    Raises:
+        BenchError: The data set comes with a library, or the target is where its files are.
     """
     if settings.hub is None:
         raise BenchError(f"data set {name}: comes with a library, there is nothing to export")
@@ -274,10 +159,16 @@ def export(name: str, settings: Data, target: Path, mirror: str | None = None) -
     lines, exported = [], []
     for path in (*files.train, *files.test):
         relative = path.relative_to(files.folder)
-        digest = _copy(path, folder / relative)
+        if part_size:
+            exported += parts.split(path, folder / relative, part_size)
+            digest = sha256(path)
+        else:
+            digest = _copy(path, folder / relative)
+            exported.append(folder / relative)
         lines.append(f"{digest}  {relative.as_posix()}\n")
-        exported.append(folder / relative)
     (folder / MANIFEST).write_text("".join(lines), encoding="utf-8")
+    if part_size:
+        return [*exported, parts.write_digests(folder, exported)]
     _verified(name, settings, _from_mirror(name, settings, target))
     return exported
 

@@ -34,6 +34,21 @@ def cached_file(name: str, data: Data) -> Path:
     return cache_folder() / f"{name}-{data.version[:16]}.safetensors"
 
 
+def digest_file(name: str, data: Data) -> Path:
+    """File with the digest of the tensors that this machine saw first, where none is pinned."""
+    return cache_folder() / f"{name}-{data.version[:16]}.digest"
+
+
+def first_digest(name: str, data: Data) -> str | None:
+    """Digest of the tensors of the hub that this machine saw first; None before that."""
+    if data.hub is None:
+        return None
+    try:
+        return digest_file(name, data).read_text(encoding="utf-8").strip() or None
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
 def mirror_folder(setting: str | None) -> Path | None:
     """Folder with parquet files: PAI_BENCH_MIRROR, else the setting `mirror`, else none."""
     folder = os.environ.get("PAI_BENCH_MIRROR") or setting

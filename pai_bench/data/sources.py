@@ -22,7 +22,8 @@ from pai_bench.core import import_utils
 from pai_bench.core.errors import BenchError, first_line
 from pai_bench.core.files import atomic_write
 from pai_bench.data import files, text
-from pai_bench.data.locations import cached_file
+from pai_bench.data.locations import cached_file, digest_file, first_digest
+from pai_bench.data.split_files import Files
 
 TENSORS = ("train_images", "train_labels", "test_images", "test_labels")
 
@@ -60,19 +61,27 @@ def load(name: str, settings: Data, mirror: str | None = None) -> Arrays:
 
     Tensors decoded before come from the cache, where they are checked again. Otherwise they are
     decoded from the first of: an installed library, the mirror folder, the hub. Where
-    benchmark.yaml pins no digest, the files are checked instead (see `files.find`), and the cache
-    against the digest that was written into it.
+    benchmark.yaml pins no digest, that of the hub's tensors that this machine saw first is kept in
+    the cache folder, and pins them from then on; files are checked too (see `files.find`).
 
-    Raises BenchError when the data cannot be had, or are not what benchmark.yaml pins.
+    Raises BenchError when the data cannot be had, or are not what is pinned.
     """
     cached = cached_file(name, settings)
-    arrays = _from_cache(cached, settings.digest)
-    if arrays is not None:
-        return arrays
-    arrays = _fresh(name, settings, mirror)
-    _check(name, settings, arrays)
-    _to_cache(arrays, cached)
+    arrays = _from_cache(cached, settings.digest or first_digest(name, settings))
+    if arrays is None:
+        arrays = _fresh(name, settings, mirror)
+        _check(name, settings, arrays)
+        _to_cache(arrays, cached)
+    _keep_first(name, settings, arrays.digest)
     return arrays
+
+
+def _keep_first(name: str, settings: Data, digest: str) -> None:
+    """Write down the digest of what was seen for the first time; a full disk is no error."""
+    if settings.digest or settings.hub is None or first_digest(name, settings):
+        return
+    with contextlib.suppress(OSError), atomic_write(digest_file(name, settings)) as beside:
+        beside.write_text(f"{digest}\n", encoding="utf-8")
 
 
 def _fresh(name: str, settings: Data, mirror: str | None) -> Arrays:
@@ -125,7 +134,7 @@ def _to_cache(arrays: Arrays, path: Path) -> None:
         save_file(arrays.tensors(), beside, metadata=about)
 
 
-def _text(settings: Data, source: files.Files) -> Arrays:
+def _text(settings: Data, source: Files) -> Arrays:
     """Cut the text of both splits into sequences, as many as benchmark.yaml says."""
     assert settings.text is not None
     parts: dict[str, Tensor] = {}
@@ -135,7 +144,7 @@ def _text(settings: Data, source: files.Files) -> Arrays:
     return Arrays(**parts, source=source.source)
 
 
-def _decode(name: str, settings: Data, source: files.Files) -> Arrays:
+def _decode(name: str, settings: Data, source: Files) -> Arrays:
     """Decode the files with the hub's own reader; its copies go to a scratch folder."""
     from datasets import disable_progress_bars, load_dataset
 
@@ -194,6 +203,13 @@ def _check(name: str, settings: Data, arrays: Arrays) -> None:
         raise BenchError(
             f"data set {name} from {arrays.source}: the decoded tensors have digest "
             f"{arrays.digest}, benchmark.yaml pins {settings.digest}; not trained on"
+        )
+    first = first_digest(name, settings)
+    if settings.digest is None and first not in (None, arrays.digest):
+        raise BenchError(
+            f"data set {name} from {arrays.source}: the decoded tensors have digest "
+            f"{arrays.digest}, this machine saw {first} first; not trained on (if they are meant "
+            f"to be others, delete {digest_file(name, settings)})"
         )
 
 

@@ -19,11 +19,9 @@ from pai_bench.core.files import atomic_folder, atomic_write
 from pai_bench.registry.declaration import MethodInfo
 from pai_bench.store.index import cell_ids
 from pai_bench.store.integrity import record_digest
-from pai_bench.store.replayed import read_replay
 from pai_bench.store.result import precedence
-from pai_bench.store.spectra import read_spectrum
 from pai_bench.store.stored_result import CURVES, MASKS, RESULT, read_json, read_record
-from pai_bench.store.verification import suites_of, verify_suite
+from pai_bench.store.verification import check_single, single_files, suites_of, verify_suite
 
 OF_THE_MACHINE = ("seconds", "memory_mb", "environment", "traceback")
 """What of a result two machines may say differently of the same training."""
@@ -85,10 +83,8 @@ def _verify(runs: Path, methods: Mapping[str, MethodInfo]) -> None:
         if verified and verified.problems:
             more = len(verified.problems) - 1
             raise BenchError(f"{verified.problems[0]}{f' (and {more} more)' if more else ''}")
-    for path in _replays(runs):
-        read_replay(path)
-    for path in _spectra(runs):
-        read_spectrum(path)
+    for path in single_files(runs):
+        check_single(path)
     if searches := _searches(runs):
         from pai_bench.store.search_cache import check
 
@@ -100,7 +96,7 @@ def _by_place(sources: Sequence[Path]) -> dict[str, list[Path]]:
     """All that is merged of the folders, by its place in each."""
     places: dict[str, list[Path]] = {}
     for runs in sources:
-        for path in (*_cells(runs), *_searches(runs), *_replays(runs), *_spectra(runs)):
+        for path in (*_cells(runs), *_searches(runs), *single_files(runs)):
             places.setdefault(path.relative_to(runs).as_posix(), []).append(path)
     return places
 
@@ -114,14 +110,6 @@ def _cells(runs: Path) -> Iterator[Path]:
 
 def _searches(runs: Path) -> list[Path]:
     return sorted((runs / "searches").glob("*.pt"))
-
-
-def _replays(runs: Path) -> list[Path]:
-    return sorted(runs.glob("replay-*.json"))
-
-
-def _spectra(runs: Path) -> list[Path]:
-    return sorted(runs.glob("spectrum-*.json"))
 
 
 def _choose(plan: MergePlan, place: str, found: Sequence[Path], prefer: Path | None) -> None:

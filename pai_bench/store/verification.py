@@ -11,6 +11,8 @@ from pai_bench.core.errors import BenchError
 from pai_bench.registry.declaration import MethodInfo
 from pai_bench.store.index import cell_ids
 from pai_bench.store.integrity import DIGEST
+from pai_bench.store.replayed import read_replay
+from pai_bench.store.spectra import read_spectrum
 from pai_bench.store.store import Store
 from pai_bench.store.stored_result import CURVES, MASKS, RESULT, read_record
 
@@ -65,6 +67,19 @@ def suites_of(runs: Path) -> list[str]:
     if not runs.is_dir():
         raise BenchError(f"{runs}: no such folder of results")
     return [path.name for path in sorted(runs.iterdir()) if cell_ids(str(path))]
+
+
+def single_files(runs: Path) -> list[Path]:
+    """List the replays and spectra in a folder of results, which are a file each."""
+    return sorted([*runs.glob("replay-*.json"), *runs.glob("spectrum-*.json")])
+
+
+def check_single(path: Path) -> None:
+    """Raise BenchError where a replay or a spectrum is none, or was altered."""
+    if path.name.startswith("replay-"):
+        read_replay(path)
+    else:
+        read_spectrum(path)
 
 
 def differing_twins(folders: Sequence[Path]) -> list[str]:

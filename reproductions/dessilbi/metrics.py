@@ -57,9 +57,8 @@ def support(result: Result, context: MetricContext) -> float | None:
 @count("dessilbi-entered", unit="units")
 def entered(result: Result, context: MetricContext) -> float | None:
     """Filters or weights of a layer (the row) first in the support at the end of an epoch."""
-    if "entered" not in result.measured:
-        return None
-    return float(result.measured["entered"][context.row].get(context.column, 0))
+    of_layer = result.measured.get("entered", {}).get(context.row)
+    return None if of_layer is None else float(of_layer.get(context.column, 0))
 
 
 @count("dessilbi-large-filters", unit="filters")

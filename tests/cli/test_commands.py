@@ -54,6 +54,10 @@ CONFIG = ("--config", str(ROOT / "benchmark.yaml"))
         (("data", "minst"), 'unknown data set "minst"; did you mean "mnist"?'),
         (("data", "export", "mnist"), "write: pai-bench data export DATASET FOLDER"),
         (("data", "export", "digits", "out"), "comes with a library"),
+        (("data", "export", "mnist", "out", "--part-size", "60"), "not a size as 500k, 60M or 2G"),
+        (("data", "mnist", "--part-size", "60M"), "only `pai-bench data export` writes parts"),
+        (("data", "import"), "write: pai-bench data import FOLDER [INTO]"),
+        (("data", "import", "nowhere"), "nowhere: no folder in it has a SHA256SUMS.parts"),
         (("run", "quick", "--network", "resnet20"), 'did you mean "resnet-20"?'),
         (("run", "quick", "--network", "nowhere:build"), "no module nowhere"),
         (("run", "quick", "--set", "epochs=x"), "epochs: input should be a valid integer"),
@@ -279,6 +283,14 @@ def test_evidence_stands_beside_the_results_of_a_folder(call, stored, settings, 
     code, out, _ = call("compare", "synflow", "grasp", "--suite", "quick", "--evidence")
     assert code == 0
     assert "quick: synflow − grasp" in out
+
+
+def test_a_folder_that_is_named_twice_is_read_once(call):
+    kept = str(ROOT / "reproductions" / "ntk_sap" / "evidence")
+    twice = ("--runs", kept, "--runs", kept, "--runs", f"{kept}/../evidence", "--evidence")
+    once = call("export", "sanity", "--runs", kept)
+    assert call("export", "sanity", *twice) == once
+    assert "differ " not in call("leaderboard", "--suite", "sanity", "--runs", "new", *twice)[1]
 
 
 def test_what_decides_claims_is_listed_with_its_time(call):

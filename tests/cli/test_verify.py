@@ -3,7 +3,9 @@
 import pytest
 
 from pai_bench.experiment import grid
-from pai_bench.store.result import Accuracy, Result
+from pai_bench.store import replayed, spectra
+from pai_bench.store.replayed import Replica
+from pai_bench.store.result import Accuracy, Result, TangentSpectrum
 from pai_bench.store.store import Store
 
 
@@ -27,6 +29,21 @@ def test_a_store_is_whole_until_somebody_edits_it(call, tmp_path, altered):
     code, out, _ = call("verify", "runs")
     assert code == 0
     assert "wrong  " not in out.partition("└")[2]
+
+
+def test_spectra_and_replays_are_checked_too(call, tmp_path, quick):
+    (cell,) = quick(methods=("snip",), densities=(0.1,), seeds=(1,))
+    (tmp_path / "runs").mkdir()
+    spectrum = Result("spectrum", spectrum=TangentSpectrum((3.5,), (4.0,), 1))
+    path = spectra.write(tmp_path / "runs", "quick", cell, spectrum)
+    replayed.write(tmp_path / "runs", "ntt", "lenet-5", Replica(1, 1), Result("replayed"))
+    code, out, _ = call("verify", "runs")
+    assert code == 0
+    assert "2 replays and spectra, checked too" in out
+    path.write_text(path.read_text().replace("3.5", "3.6"))
+    code, out, _ = call("verify", "runs")
+    assert code == 1
+    assert f"wrong    runs/{path.name}: altered since it was written" in out
 
 
 def test_the_evidence_is_what_was_written(call):

@@ -9,7 +9,7 @@ import pytest
 
 from pai_bench.config.schema import Data
 from pai_bench.core.errors import BenchError
-from pai_bench.data import files
+from pai_bench.data import files, parts
 
 
 @pytest.fixture(autouse=True)
@@ -155,3 +155,66 @@ class TestExport:
     def test_a_mirror_is_not_written_into_itself(self, mirror):
         with pytest.raises(BenchError, match="where the files of tiny are read from"):
             self.export(mirror, mirror)
+
+
+class TestParts:
+    """`data export --part-size`, and `data import` on another machine."""
+
+    @pytest.fixture
+    def brought(self, mirror, tmp_path):
+        """The folder that parts of at most 150 bytes are brought to."""
+        files.export("tiny", settings(test="valid"), tmp_path / "out", str(mirror), 150)
+        return tmp_path / "out"
+
+    def test_joined_parts_are_the_mirror_that_was_exported(self, mirror, brought, tmp_path):
+        pieces = [path for path in brought.rglob("*") if ".part-" in path.name]
+        assert len(pieces) > 6
+        assert max(path.stat().st_size for path in pieces) == 150
+        joined = parts.join(brought, tmp_path / "there")
+        found = find(tmp_path / "there")
+        assert sorted(joined) == sorted([*found.train, *found.test])
+        for path in joined:
+            original = mirror / path.relative_to(tmp_path / "there")
+            assert path.read_bytes() == original.read_bytes()
+
+    def test_parts_may_be_joined_where_they_are_and_are_not_read_before(self, brought):
+        message = refusal(brought)
+        assert f"`pai-bench data import {brought}` joins them" in message
+        parts.join(brought, brought)
+        assert len(find(brought).train) == 2
+
+    def test_a_second_import_writes_only_what_is_not_whole(self, brought, tmp_path):
+        whole, cut, _ = parts.join(brought, tmp_path / "there")
+        before = whole.stat().st_mtime_ns
+        cut.write_bytes(b"cut")
+        parts.join(brought, tmp_path / "there")
+        assert whole.stat().st_mtime_ns == before
+        assert len(find(tmp_path / "there").train) == 2
+
+    def test_a_part_that_is_missing_or_altered_is_named_and_nothing_is_joined(
+        self, brought, tmp_path
+    ):
+        first, second, *_ = sorted(brought.rglob("*.part-*"))
+        content = first.read_bytes()
+        first.write_bytes(content[:-1])
+        with pytest.raises(BenchError, match=rf"^{first}: SHA-256 is .*bring it over again$"):
+            parts.join(brought, tmp_path / "there")
+        first.write_bytes(content)
+        second.unlink()
+        with pytest.raises(BenchError, match=rf"^{second}: missing; bring it over"):
+            parts.join(brought, tmp_path / "there")
+        assert not (tmp_path / "there").exists()
+
+    def test_parts_of_another_export_do_not_make_the_file(self, brought, tmp_path):
+        (brought / "tiny" / files.MANIFEST).write_text(f"{'0' * 64}  data/train-0.parquet\n")
+        with pytest.raises(BenchError, match="export again"):
+            parts.join(brought, tmp_path / "there")
+        assert not list((tmp_path / "there").rglob("*.parquet*"))
+
+    def test_too_many_parts_and_none_at_all_are_one_line(self, mirror, tmp_path):
+        source = next(mirror.rglob("train-00001*"))
+        source.write_bytes(source.read_bytes() * 3)
+        with pytest.raises(BenchError, match="are more than 1000 parts of 1"):
+            parts.split(source, tmp_path / "out/train.parquet", 1)
+        with pytest.raises(BenchError, match="nothing to import"):
+            parts.join(mirror, tmp_path / "there")

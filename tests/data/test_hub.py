@@ -712,6 +712,16 @@ def test_an_interrupted_download_is_completed_and_never_taken_for_the_whole(user
     assert user.find(name, data, HF_HUB_OFFLINE="1") == found
 
 
+def test_the_size_is_said_before_anything_is_fetched_and_not_again(user, made):
+    given = json.dumps([("find", "svhn", made["svhn"].settings.model_dump_json())])
+    _, said = user.start(ORDERS).communicate(given, timeout=60)
+    size = sum(len(made["svhn"].files[path]) for path in made["svhn"].wanted()) / 1e6
+    assert f"svhn: 2 files, {size:,.1f} MB, from {made['svhn'].settings.hub} on the hub" in said
+    assert user.hub.asked[0][0] == "tree"
+    _, said = user.start(ORDERS).communicate(given, timeout=60)
+    assert "MB" not in said
+
+
 def wait_for(condition):
     end = time.monotonic() + 20
     while not condition():

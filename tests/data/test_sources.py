@@ -16,7 +16,7 @@ from pai_bench.config import loader
 from pai_bench.config.schema import Data
 from pai_bench.core.errors import BenchError
 from pai_bench.data import sources
-from pai_bench.data.locations import cached_file
+from pai_bench.data.locations import cached_file, digest_file
 from pai_bench.data.sources import Arrays
 from pai_bench.registry import methods as registry
 
@@ -317,6 +317,37 @@ def test_an_unpinned_set_whose_files_change_is_refused(tiny):
     message = refusal(tiny, digest=None)
     assert str(tiny.folder / "test-00000-of-00001.parquet") in message
     assert "from the first time" in message
+
+
+def test_the_digest_that_was_seen_first_pins_a_set_wherever_it_is_read_from(tiny, tmp_path):
+    first = tiny.load(digest=None).digest
+    unpinned = tiny.settings(digest=None)
+    cached_file("tiny", unpinned).unlink()
+    tiny.images["train"][0] += 1
+    tiny.mirror = tmp_path / "elsewhere"
+    tiny.write("train")
+    tiny.write("test")
+    message = refusal(tiny, digest=None)
+    assert f"this machine saw {first} first; not trained on" in message
+    kept = digest_file("tiny", unpinned)
+    assert f"delete {kept})" in message
+    kept.unlink()
+    changed = tiny.load(digest=None).digest
+    assert changed != first
+    assert kept.read_text() == f"{changed}\n"
+
+
+def test_a_cache_of_other_tensors_than_were_seen_first_is_not_read(tiny, capfd):
+    tiny.load(digest=None)
+    digest_file("tiny", tiny.settings(digest=None)).write_text("0" * 64)
+    with pytest.raises(BenchError, match=f"this machine saw {'0' * 64} first"):
+        tiny.load(digest=None)
+    assert "is damaged" in capfd.readouterr().err
+
+
+def test_a_pinned_set_keeps_no_first_digest(tiny):
+    tiny.load()
+    assert not digest_file("tiny", tiny.settings()).exists()
 
 
 def test_the_source_is_remembered_with_the_cache(tiny):

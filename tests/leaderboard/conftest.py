@@ -225,12 +225,16 @@ class Browser:
             os.close(end)
         self._sent, self._read = 0, b""
 
-    def html(self, address):
+    def html(self, address, width=800, dark=False):
         """Open a page of its own, return its elements when it is drawn, and close it."""
         target = self._call("Target.createTarget", url="about:blank")["targetId"]
         attached = self._call("Target.attachToTarget", targetId=target, flatten=True)
         call = partial(self._call, session=attached["sessionId"])
         call("Page.enable")
+        screen = {"width": width, "height": 600, "deviceScaleFactor": 1, "mobile": False}
+        call("Emulation.setDeviceMetricsOverride", **screen)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        call("Emulation.setEmulatedMedia", features=[scheme])
         call("Page.navigate", url=address)
         self._until(lambda said: said.get("method") == "Page.loadEventFired")
         found = call("Runtime.evaluate", expression=DRAWN, awaitPromise=True, returnByValue=True)
@@ -300,10 +304,10 @@ document.title = JSON.stringify(saved);
 def saved_files(browser, tmp_path):
     """Give a function that presses all buttons of a page that save files, and returns the files."""
 
-    def press(text, anchor=""):
+    def press(text, anchor="", dark=False):
         file = tmp_path / "saving.html"
         file.write_text(text.replace("</body>", SAVE), encoding="utf-8")
-        shown = browser.html(file.as_uri() + anchor)
+        shown = browser.html(file.as_uri() + anchor, dark=dark)
         return json.loads(unescape(re.search("<title>(.*)</title>", shown, re.S).group(1)))
 
     return press

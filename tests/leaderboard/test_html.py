@@ -2,11 +2,13 @@ import copy
 import json
 import math
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
+from pai_bench.cli.main import main
 from pai_bench.leaderboard import html
 from pai_bench.leaderboard.export import COLUMNS
 from pai_bench.leaderboard.html import embed, render
@@ -464,7 +466,7 @@ def test_what_is_clicked_goes_into_the_address(drawn, tmp_path):
         ("x=flops", "validation error against training FLOPs"),
         ("y=accuracy", "validation accuracy against density"),
         ("bands=snip", '<g class="band on" data-line="snip">'),
-        ("columns=all", '<table class="data whole">'),
+        ("columns=all", '<table class="data checked whole">'),
     ],
 )
 def test_the_chart_and_the_columns_stand_in_the_address(drawn, query, said):
@@ -617,6 +619,29 @@ def test_an_interval_is_shown_within_the_possible_and_written_as_it_is(
     assert latex in saved["quick.tex"]
     assert saved["quick.svg"].startswith("<svg")
     assert "var(" not in saved["quick.svg"]
+
+
+def test_a_plot_is_saved_in_light_colours_whichever_are_shown(page, saved_files):
+    light = saved_files(rendered(page))["quick.svg"]
+    assert saved_files(rendered(page), dark=True)["quick.svg"] == light
+    assert 'fill="#fdfdfc"' in light
+
+
+MEASURE = """<script>
+const sheet = document.querySelector(".data.checked");
+document.title = `${sheet.scrollWidth} of ${sheet.parentElement.clientWidth}`;
+</script></body>"""
+
+
+def test_a_board_with_five_sanity_checks_fits_a_page_of_1200_pixels(browser, tmp_path):
+    suite = Path(__file__).parents[2] / "reproductions/ntk_sap/evidence/sanity"
+    shutil.copytree(suite, tmp_path / "runs/sanity")
+    assert main(["leaderboard", "--suite", "sanity", "--runs", str(tmp_path / "runs")]) == 0
+    text = (tmp_path / "runs/sanity/leaderboard.html").read_text(encoding="utf-8")
+    (tmp_path / "page.html").write_text(text.replace("</body>", MEASURE), encoding="utf-8")
+    shown = browser.html((tmp_path / "page.html").as_uri(), width=1200)
+    width, room = map(int, re.search("<title>(.*) of (.*)</title>", shown).groups())
+    assert width <= room
 
 
 def test_the_curves_of_a_cell_are_files_too(page, saved_files):

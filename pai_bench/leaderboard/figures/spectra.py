@@ -37,7 +37,7 @@ def draw(board: Board, styles: Styles, columns: int) -> PaperFigure:
     panels[0].set_ylabel(f"eigenvalue (density {density:.3g})")
     if columns == 2:
         panels[1].axhline(1.0, color=PALE, linewidth=2.2, zorder=1)
-        panels[1].set_ylabel("eigenvalue over the dense network's")
+        panels[1].set_ylabel("over the dense network's")
     for label, values in lines.items():
         relative = [own - of_dense for own, of_dense in zip(values, dense, strict=True)]
         for axes, drawn in zip(panels, (values, relative), strict=False):

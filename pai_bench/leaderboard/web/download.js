@@ -9,9 +9,15 @@ function save(name, type, text) {
 const saver = (label, make) => h("button", { type: "button", class: "option", title: `save as ${label}`,
   click: () => save(...make()) }, `↓ ${label}`);
 
+/* The light colours, whichever are shown: files go into papers, on white paper. */
+function lightColours() {
+  const rules = [...document.styleSheets].flatMap((sheet) => [...sheet.cssRules]);
+  return rules.find((rule) => rule.selectorText === ":root").style;
+}
+
 /* A plot that stands alone: colours are written out, bands that are not shown are left out. */
 function svgText(picture) {
-  const style = getComputedStyle(document.documentElement);
+  const style = lightColours();
   const copy = picture.cloneNode(true);
   copy.querySelectorAll(".band:not(.on)").forEach((band) => band.remove());
   const [, , width, height] = copy.getAttribute("viewBox").split(" ");

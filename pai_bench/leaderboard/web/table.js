@@ -1,4 +1,5 @@
-/* Columns: heading, sort key (null sorts last), cell, class of the cell, whether it is shown only when asked for. */
+/* Columns: heading, sort key (null sorts last), cell, class of the cell, whether it is shown only when asked for (more),
+   or asked for where there are sanity checks (aside). */
 const COLUMNS = [
   { name: "line", key: (row) => row.line, ascending: true },
   { name: "density", key: (row) => row.density, cell: (row) => share(row.density) },
@@ -10,9 +11,9 @@ const COLUMNS = [
     title: "of text: loss after the last epoch over ln 2, less is better", key: (row) => row.bits && row.bits.mean,
     cell: (row) => (row.bits ? row.bits.mean.toFixed(3) : NONE) }] : []),
   { name: "seeds", title: "finished seeds, linked to their cells", key: (row) => row.n, cell: seedsCell },
-  { name: "effective", title: "density counting only weights on a path from input to output",
+  { name: "effective", aside: true, title: "density counting only weights on a path from input to output",
     key: (row) => row.effective, cell: (row) => share(row.effective) },
-  { name: "training", title: "training FLOPs, scoring included: mean over the seeds", key: (row) => row.training,
+  { name: "training", aside: true, title: "training FLOPs, scoring included: mean over the seeds", key: (row) => row.training,
     cell: (row) => short(row.training) },
   ...(boards.some((board) => board.rows.some((row) => known(row.left))) ? [{ name: "FLOPs left",
     title: "of one image through the network without dead units, over the dense network's", key: (row) => row.left,
@@ -26,7 +27,7 @@ const COLUMNS = [
     cell: (row) => differenceCell(row.delta) },
   ...checksOf(boards).map((name) => ({ name: `− ${name}`,
     title: `sanity check: accuracy minus that of the same method under ${name}, in points, paired by seed`,
-    key: (row) => (row.checks[name] ? row.checks[name].mean : null), cell: (row) => differenceCell(row.checks[name]) })),
+    key: (row) => (row.checks[name] ? row.checks[name].mean : null), cell: (row) => checkCell(row.checks[name]) })),
   { name: "best epoch\u00a0%", more: true, title: "mean over the seeds of each run's best accuracy (chosen on the images it is measured on)",
     key: (row) => row.best_epoch, cell: (row) => points(row.best_epoch) },
   { name: "achieved", more: true, title: "density of the final masks", key: (row) => row.achieved,
@@ -40,7 +41,7 @@ function checksOf(boards) {
   return [...new Set(boards.flatMap((board) => board.rows.flatMap((row) => Object.keys(row.checks))))];
 }
 
-const classOf = (column) => [column.cell && "num", column.more && "extra"].filter(Boolean).join(" ") || null;
+const classOf = (column) => [column.cell && "num", column.more && "extra", column.aside && "aside"].filter(Boolean).join(" ") || null;
 
 function columnOf(name) {
   return COLUMNS.find((column) => column.name === name);
@@ -61,9 +62,17 @@ function differenceCell(found) {
   if (!found || !known(found.mean)) return NONE;
   /* Weight, not colour, says that the interval leaves out zero. */
   const clear = known(found.low) && (found.low > 0 || found.high < 0);
+  const against = found.against && h("span", { class: "kind" }, found.against);
   return [h("span", { class: clear ? "best" : null }, signed(found.mean)),
-    known(found.low) && ` [${signed(found.low)}, ${signed(found.high)}]`,
-    found.against && h("span", { class: "kind" }, found.against)];
+    h("span", { class: "range" }, known(found.low) && ` [${signed(found.low)}, ${signed(found.high)}]`, against)];
+}
+
+/* There are many of these beside one another: half of the interval stands below each. */
+function checkCell(found) {
+  if (!found || !known(found.low)) return differenceCell(found);
+  const [difference] = differenceCell(found);
+  const half = `± ${(50 * (found.high - found.low)).toFixed(2)}`;
+  return [difference, h("span", { class: "range", title: `[${signed(found.low)}, ${signed(found.high)}]` }, " ", half)];
 }
 
 function seedsCell(row) {
@@ -98,7 +107,8 @@ function boardTable(board, asked) {
   const more = h("button", { type: "button", class: "more", click: () => { limit += STEP; update(false); } });
   let limit = STEP;
   let found = [];
-  const sheet = h("table", { class: "data" });
+  /* Checks are what their board is about: they take the room of columns that stand aside. */
+  const sheet = h("table", { class: checksOf([board]).length ? "data checked" : "data" });
   const columns = h("button", { type: "button", class: "option",
     click: () => { asked.columns = asked.columns ? "" : "all"; remember(asked); update(false); } }, "all columns");
   /* Ties are read best first; among densities, that ranks the lines within each. */
@@ -130,7 +140,7 @@ function boardTable(board, asked) {
   const view = h("div", {}, h("div", { class: "options" }, count, columns, tableFiles(board, () => found)),
     scrolling(`${board.suite}: results`, sheet), more,
     h("p", { class: "note" }, "★ is the highest mean at a density; intervals often overlap. Differences are in points ",
-      "of accuracy, with a 95% interval, in bold where it leaves out zero. Headings sort; seed numbers lead to the ",
+      "of accuracy, with a 95% interval (±: half of it), in bold where it leaves out zero. Headings sort; seed numbers lead to the ",
       "single runs, names of lines to their methods. Intervals are shown within 0 and 100; files have them as computed."));
   return { view, update };
 }
