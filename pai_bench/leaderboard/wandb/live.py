@@ -10,7 +10,7 @@ record is never there twice, and the mirror's records replace those that were st
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -205,7 +205,7 @@ class LiveRuns:
         others = sum(other.sent is not None for other in self._runs.values() if other is not run)
         if others >= MOST or self._is_shared(name) or not self._can_afford(now):
             return
-        run.stored = {entry.cell.seed: entry.curves() for entry in self._stored.get(name, ())}
+        run.stored = {entry.cell.seed: entry.curves() for entry in self._stored_of(run.cell)}
         done = {number for number, seed in run.seeds.items() if not seed.is_running}
         run.sent, run.records, run.last = {*run.stored, *done, *ready}, 0, 0.0
         description = described(run.cell, self._request.suite, self._settings)
@@ -238,14 +238,16 @@ class LiveRuns:
             self._spent += RECORD * len(records)
             self._send(Log(run_id(run.cell), records))
 
+    def _stored_of(self, cell: Cell) -> Iterator[StoredResult]:
+        """Results of the run that a cell is in, as of when a run was opened first."""
+        for entry in self._stored:
+            alike = (entry.cell.method, entry.cell.density) == (cell.method, cell.density)
+            if alike and entry.numbers.status == "done" and run_id(entry.cell) == run_id(cell):
+                yield entry
+
     @cached_property
-    def _stored(self) -> Mapping[str, list[StoredResult]]:
-        """What was stored when a run was opened first, by run."""
-        found: dict[str, list[StoredResult]] = {}
-        for entry in Store(self._request.runs, self._request.suite).entries():
-            if entry.numbers.status == "done":
-                found.setdefault(run_id(entry.cell), []).append(entry)
-        return found
+    def _stored(self) -> Sequence[StoredResult]:
+        return Store(self._request.runs, self._request.suite).entries()
 
     def _send(self, message: Message) -> None:
         if self._stream is None:
