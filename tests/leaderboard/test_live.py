@@ -1,5 +1,6 @@
 """Live runs: what is streamed is what the mirror would write, once, and nobody waits for it."""
 
+import math
 import os
 import time
 from dataclasses import replace
@@ -49,6 +50,7 @@ ALL = []
 def streams(monkeypatch):
     """Streams that were started; nothing is sent anywhere."""
     monkeypatch.setattr(live, "Stream", Recorded)
+    monkeypatch.setattr(live, "SHARE", math.inf)
     ALL.clear()
     return ALL
 
@@ -241,6 +243,25 @@ def test_only_so_many_runs_are_open(streams, clock, quick, request_of, monkeypat
     assert opened == [run_id(cell) for cell in cells]
 
 
+def test_it_takes_but_a_small_part_of_the_time(streams, clock, quick, request_of, monkeypatch):
+    monkeypatch.setattr(live, "SHARE", 0.01)
+    monkeypatch.setattr(live, "available_cores", lambda: 2)
+    cells, began = quick(methods=("snip",), densities=(0.5, 0.2, 0.1), seeds=(1,)), clock[0]
+    opened = []
+    with LiveRuns(request_of(cells), None, "auto") as shown:
+        for epoch in range(1, 300):
+            clock[0] += 1
+            shown.update(at(cells, epoch))
+            sent = streams[0].messages if streams else []
+            opened += [clock[0] - began] * (sum(isinstance(m, Open) for m in sent) - len(opened))
+    records = sum(len(m.records) for m in streams[0].messages if isinstance(m, Log))
+    assert records > 300
+    for number, seconds in enumerate(opened):
+        assert seconds * 2 * 0.01 >= live.STARTING + (number + 1) * live.OPENING
+    assert len(opened) == 3
+    assert opened[0] < 120
+
+
 def test_an_error_of_our_own_ends_no_training(streams, clock, seeds, request_of, monkeypatch):
     def fail(*_):
         raise OSError("no such disk")
@@ -261,8 +282,8 @@ def test_an_error_of_our_own_ends_no_training(streams, clock, seeds, request_of,
 def online(start, monkeypatch, tmp_path):
     """A server that somebody is logged in to."""
     monkeypatch.delenv("WANDB_MODE", raising=False)
-    for name, seconds in (("START", 0.0), ("PACE", 0.0)):
-        monkeypatch.setattr(live, name, seconds)
+    for name, value in (("START", 0.0), ("PACE", 0.0), ("SHARE", math.inf)):
+        monkeypatch.setattr(live, name, value)
     with start() as server:
         monkeypatch.setenv("WANDB_API_KEY", server.key)
         monkeypatch.setenv("WANDB_BASE_URL", server.url)

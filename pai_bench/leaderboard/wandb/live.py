@@ -10,12 +10,13 @@ record is never there twice, and the mirror's records replace those that were st
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 
+from pai_bench.core.hardware import available_cores
 from pai_bench.experiment.cell import Cell
 from pai_bench.experiment.cost import training_images
 from pai_bench.launch.events import Event, Finished, PutOff, Started
@@ -30,8 +31,13 @@ from pai_bench.training.progress import CurvePoint, Progress
 from pai_bench.training.schedule import learning_rates
 
 START = 10.0
-"""Seconds that a network has been trained before it is streamed: for a shorter training it is not
-worth to open a run, which the mirror does in any case."""
+"""Seconds that a network has been trained before it is streamed: what is shorter comes with the
+mirror."""
+SHARE = 0.01
+"""Part of the time of all processors that streaming may take: nothing is begun beyond it."""
+STARTING, OPENING, RECORD = 2.0, 0.25, 5e-4
+"""Seconds of a processor that it takes to start the process, to open a run, and for each record:
+1.6, 0.1 and 3e-4 where they were measured."""
 PACE = 5.0
 """Seconds between two parcels of records of a run."""
 MOST = 100
@@ -104,6 +110,7 @@ class LiveRuns:
         self._begun: set[str] = set()
         """Ids of the cells that this process, or a worker of it, has begun to train."""
         self._stream: Stream | None = None
+        self._began, self._spent = time.monotonic(), 0.0
         self._is_over = mode not in ("auto", "online")
         self._problem = ""
 
@@ -188,22 +195,30 @@ class LiveRuns:
             self._send(Close(name))
             run.sent = None
         elif ready and (run.sent is None or not ready <= run.sent):
-            self._open(run, name, ready)
+            self._open(run, name, ready, now)
         if run.sent is not None and now - run.last >= PACE:
             run.last = now
             self._send_records(run)
 
-    def _open(self, run: _Run, name: str, ready: set[int]) -> None:
+    def _open(self, run: _Run, name: str, ready: set[int], now: float) -> None:
         """Open a run with all seeds that have something to show."""
         others = sum(other.sent is not None for other in self._runs.values() if other is not run)
-        if others >= MOST or self._is_shared(name):
+        if others >= MOST or self._is_shared(name) or not self._can_afford(now):
             return
-        run.stored = {entry.cell.seed: entry.curves() for entry in self._stored.get(name, ())}
+        run.stored = {entry.cell.seed: entry.curves() for entry in self._stored_of(run.cell)}
         done = {number for number, seed in run.seeds.items() if not seed.is_running}
         run.sent, run.records, run.last = {*run.stored, *done, *ready}, 0, 0.0
         description = described(run.cell, self._request.suite, self._settings)
         config = {**description.config, "seeds": sorted(run.sent)}
         self._send(Open(replace(description, config=config)))
+
+    def _can_afford(self, now: float) -> bool:
+        """Spend what it takes to open a run, where that is little beside the trainings."""
+        cost = OPENING + (STARTING if self._stream is None else 0.0)
+        if self._spent + cost > SHARE * available_cores() * (now - self._began):
+            return False
+        self._spent += cost
+        return True
 
     def _is_shared(self, name: str) -> bool:
         """Tell whether another process trains seeds of the same run: it is left to the mirror."""
@@ -220,16 +235,19 @@ class LiveRuns:
         records = epochs(curves, run.rates, run.records) if curves else []
         if records:
             run.records += len(records)
+            self._spent += RECORD * len(records)
             self._send(Log(run_id(run.cell), records))
 
+    def _stored_of(self, cell: Cell) -> Iterator[StoredResult]:
+        """Results of the run that a cell is in, as of when a run was opened first."""
+        for entry in self._stored:
+            alike = (entry.cell.method, entry.cell.density) == (cell.method, cell.density)
+            if alike and entry.numbers.status == "done" and run_id(entry.cell) == run_id(cell):
+                yield entry
+
     @cached_property
-    def _stored(self) -> Mapping[str, list[StoredResult]]:
-        """What was stored when a run was opened first, by run."""
-        found: dict[str, list[StoredResult]] = {}
-        for entry in Store(self._request.runs, self._request.suite).entries():
-            if entry.numbers.status == "done":
-                found.setdefault(run_id(entry.cell), []).append(entry)
-        return found
+    def _stored(self) -> Sequence[StoredResult]:
+        return Store(self._request.runs, self._request.suite).entries()
 
     def _send(self, message: Message) -> None:
         if self._stream is None:

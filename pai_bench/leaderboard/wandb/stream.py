@@ -6,7 +6,6 @@ import contextlib
 import multiprocessing
 import os
 import shutil
-import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -26,7 +25,7 @@ from pai_bench.leaderboard.wandb.client import (
 )
 from pai_bench.leaderboard.wandb.runs import RunData
 
-YIELD = 19
+YIELD = 10
 """How far the process stands back behind those that train (`os.nice`)."""
 
 
@@ -95,7 +94,7 @@ class Stream:
         self._process.join(seconds)
         is_late = self._process.is_alive()
         if is_late:
-            self._process.kill()
+            self._process.kill()  # W&B's own process ends with it, and sends nothing more.
             self._process.join()
         problem = f"W&B has not taken all within {seconds:.3g} s" if is_late else ""
         with contextlib.suppress(EOFError, OSError):
@@ -109,7 +108,7 @@ def _stream(
     queue: Any, problems: Connection, settings: Benchmark, folder: Path, mode: str, reach: float
 ) -> None:
     """In a process of its own: write what comes through `queue` until None comes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Who started it says when it ends.
+    processes.lead_group()  # It hears no Ctrl-C: who started it says when it ends.
     processes.exit_with_parent()
     with contextlib.suppress(OSError):
         os.nice(YIELD)
