@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
@@ -23,6 +25,7 @@ from pai_bench.training.context import MethodContext
 NETWORK, DATA, RECIPE = "resnet-50", "imagenet-1k", "ntk-sap-imagenet"
 SIZES = (8, 16)
 """Images of the batches that are measured: memory is linear in their number."""
+_THRESHOLD = "MALLOC_MMAP_THRESHOLD_"
 LIMIT = 24.0
 """GiB that scoring may take."""
 
@@ -87,12 +90,26 @@ def _peak(case: MemoryCase, settings: Benchmark, images: int, device: str) -> fl
     context = multiprocessing.get_context("spawn")
     pipe, of_process = context.Pipe()
     process = context.Process(target=_score, args=(of_process, case, settings, images, device))
-    process.start()
+    with _mapped():
+        process.start()
     of_process.close()
     try:
         return float(pipe.recv())
     finally:
         process.join()
+
+
+@contextlib.contextmanager
+def _mapped() -> Iterator[None]:
+    """Let a process that is started give back each tensor's memory, as glibc does with large ones.
+
+    Tensors of a whole batch are; those of a few images would share a heap, whose holes count.
+    """
+    os.environ[_THRESHOLD] = str(2**18)
+    try:
+        yield
+    finally:
+        del os.environ[_THRESHOLD]
 
 
 def _score(

@@ -27,16 +27,24 @@ def recompute_activations(network: nn.Module) -> None:
     What comes out, and all gradients, are the same bit by bit. The class of the blocks is replaced:
     their parameters, buffers and names stay.
     """
-    blocks = list(_blocks(network))
-    for block in blocks if len(blocks) > 1 else ():
+    found = list(blocks(network))
+    for block in found if len(found) > 1 else ():
         if _is_known(block):
             block.__class__ = _recomputing(type(block))  # type: ignore[arg-type]
 
 
-def _blocks(module: nn.Module) -> Iterator[nn.Module]:
+def keep_activations(network: nn.Module) -> None:
+    """Undo `recompute_activations`."""
+    for module in network.modules():
+        if type(module).__module__ == __name__:
+            module.__class__ = type(module).__bases__[0]
+
+
+def blocks(module: nn.Module) -> Iterator[nn.Module]:
+    """List what nested `nn.Sequential` consist of, in the order of a pass."""
     if type(module) is nn.Sequential:
         for child in module:
-            yield from _blocks(child)
+            yield from blocks(child)
     else:
         yield module
 

@@ -32,26 +32,31 @@ def scores(method, settings, **hyper):
     return found, masks
 
 
-@pytest.mark.parametrize("method", ["snip", "grasp"])
-def test_scores_of_large_batches_are_the_same_bit_by_bit(method, settings, monkeypatch):
-    kept, _ = scores(method, settings)
+def test_scores_of_large_batches_are_the_same_bit_by_bit(settings, monkeypatch):
+    kept, _ = scores("snip", settings)
     calls = []
     checkpoint = recompute.checkpoint
     monkeypatch.setattr(recompute, "LARGE", 0)
     monkeypatch.setattr(
         recompute, "checkpoint", lambda *a, **k: calls.append(1) or checkpoint(*a, **k)
     )
-    recomputed, _ = scores(method, settings)
-    assert len(calls) >= 8
+    recomputed, _ = scores("snip", settings)
+    assert len(calls) >= 4
     assert all(torch.equal(kept[name], recomputed[name]) for name in kept)
 
 
-def test_ntk_sap_sums_over_pieces_of_large_batches(settings, monkeypatch):
-    whole, masks = scores("ntk-sap", settings, rounds=1, repeats=1)
+@pytest.mark.parametrize(
+    ("method", "hyper"), [("ntk-sap", {"rounds": 1, "repeats": 1}), ("grasp", {})]
+)
+def test_scores_of_large_batches_are_the_same_within_rounding(method, hyper, settings, monkeypatch):
+    """NTK-SAP sums over pieces, GraSP goes forward through the Hessian."""
+    whole, masks = scores(method, settings, **hyper)
     monkeypatch.setattr(recompute, "LARGE", 0)
-    summed, same = scores("ntk-sap", settings, rounds=1, repeats=1)
+    found, same = scores(method, settings, **hyper)
+    assert any(not torch.equal(found[name], score) for name, score in whole.items())
     for name, score in whole.items():
-        torch.testing.assert_close(summed[name], score, rtol=1e-3, atol=1e-5 * float(score.max()))
+        near = {"rtol": 1e-3, "atol": 1e-5 * float(score.abs().max())}
+        torch.testing.assert_close(found[name], score, **near)
     assert same.digest() == masks.digest()
 
 
