@@ -25,19 +25,7 @@ ROOT = Path(__file__).parents[2]
 CPU = Hardware("cpu", "1")
 
 
-def numbers(store):
-    """What must not depend on how a cell was run: metrics, curves and mask bytes."""
-    return {
-        entry.cell.id: (
-            entry.result.accuracy,
-            dict(entry.curves()),
-            (entry.folder / "masks.safetensors").read_bytes(),
-        )
-        for entry in store.entries()
-    }
-
-
-def test_one_worker_or_two_in_any_order_give_the_same(tmp_path, quick, settings):
+def test_one_worker_or_two_in_any_order_give_the_same(tmp_path, quick, settings, numbers):
     cells = quick(methods=("random", "snip", "ntk-sap"), densities=(0.2, 0.05), seeds=(1,))
     found = []
     for jobs, size, ordered in ((1, 1, cells), (2, 1, cells[::-1]), (2, 3, cells)):
@@ -208,7 +196,7 @@ SUITE = "quick+epochs=10"
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory, settings, methods):
+def uninterrupted(tmp_path_factory, settings, methods, numbers):
     """Numbers of the same six cells, run one after another in this process."""
     store = Store(tmp_path_factory.mktemp("whole"), SUITE)
     settings = with_overrides(settings, SUITE)
@@ -221,7 +209,7 @@ def uninterrupted(tmp_path_factory, settings, methods):
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_after_an_interrupt_the_same_command_goes_on_to_the_same_results(
-    call, tmp_path, how, uninterrupted
+    call, tmp_path, how, uninterrupted, numbers
 ):
     process = start(tmp_path, *SIX)
     store = Store(tmp_path / "runs", SUITE)

@@ -64,19 +64,9 @@ def tasks():
     return found
 
 
-def numbers(store):
-    """What must not depend on how a cell was run: metrics, curves and mask bytes."""
-    return {
-        entry.cell.id: (
-            entry.result.accuracy,
-            dict(entry.curves()),
-            (entry.folder / "masks.safetensors").read_bytes(),
-        )
-        for entry in store.entries()
-    }
-
-
-def test_a_worker_that_is_killed_goes_on_and_the_results_are_the_same_bits(asked, settings):
+def test_a_worker_that_is_killed_goes_on_and_the_results_are_the_same_bits(
+    asked, settings, numbers
+):
     killed, statuses = [], []
     for event in Ray().launch(asked, 2):
         is_saved = isinstance(event, Progress) and event.epoch > 1

@@ -74,19 +74,6 @@ def with_options(settings, **options):
     return settings.model_copy(update={"launchers": changed})
 
 
-def numbers(store, cells):
-    """What must not depend on how a cell was run: metrics, curves and mask bytes."""
-    entries = store.entries({cell.id for cell in cells})
-    return {
-        entry.cell.id: (
-            entry.result.accuracy,
-            dict(entry.curves()),
-            (entry.folder / "masks.safetensors").read_bytes(),
-        )
-        for entry in entries
-    }
-
-
 DIES = '''
 import os, signal
 from pai_bench import PruneAtInit, register
@@ -100,7 +87,7 @@ class Dies(PruneAtInit):
 
 
 def test_jobs_that_are_signalled_and_requeued_end_with_the_same_bits(
-    impatient, tmp_path, quick, settings
+    impatient, tmp_path, quick, settings, numbers
 ):
     """One array: a bundle gets the signal before a time limit, one is requeued, one dies."""
     plugin = tmp_path / "plugin.py"
@@ -153,7 +140,8 @@ def test_jobs_that_are_signalled_and_requeued_end_with_the_same_bits(
             known = store.get(cell.id).result.environment
             assert known["resumed"] == 1
             assert known["command"] == "pai-bench run of a test"
-    assert numbers(store, cells) == numbers(whole, cells)
+    ids = {cell.id for cell in cells}
+    assert numbers(store, ids) == numbers(whole, ids)
 
 
 def test_a_network_is_trained_by_two_nodes_and_goes_on_after_a_signal(
