@@ -23,7 +23,7 @@ HOW    = $(call flag,JOBS,--jobs) $(call flag,ACCELERATOR,--accelerator) \
          $(call flag,STACK,--stack) $(call flag,BUDGET,--budget) \
          $(call flag,WANDB,--wandb) $(if $(RETRY_FAILED),--retry-failed)
 
-.PHONY: help install reproduce run gpu-evidence account spectrum replay plan status watch merge leaderboard compare export plot claims verify evidence-report methods new-method check networks datasets show data doctor bench test test-processors test-xla fuzz docs lint clean
+.PHONY: help install reproduce run gpu-evidence account spectrum replay plan status watch merge leaderboard compare export plot claims verify evidence-report methods new-method check networks datasets show data doctor bench test test-slow test-processors test-xla fuzz docs lint clean
 
 help: ## show this
 	@echo "make TARGET [VARIABLE=value ...]"
@@ -139,8 +139,11 @@ doctor: $(VENV)/.installed ## is this machine ready?
 bench: $(VENV)/.installed ## measure our training path, as ratios in one run
 	@$(BENCH) bench $(COMMON) $(call flag,ACCELERATOR,--accelerator)
 
-test: $(VENV)/.installed ## run the tests, one process a core
-	@$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
+test: $(VENV)/.installed ## run the tests, one process a core, but for slow ones
+	@$(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 8 --dist worksteal
+
+test-slow: $(VENV)/.installed ## run the slow ones: kills, clusters, wheels, large networks
+	@$(BIN)/python -m pytest -m slow -n auto --maxprocesses 8 --dist worksteal
 
 test-processors: $(VENV)/.installed ## the same bits on emulated processors of other vendors (needs qemu-user)
 	@$(BIN)/python -m pytest -m emulated tests/core/test_processors.py -n auto --maxprocesses 2

@@ -139,7 +139,7 @@ def test_every_fifth_digit_is_a_test_image():
 
 
 @pytest.mark.skipif(MIRROR is None, reason="PAI_BENCH_MIRROR is not set")
-@pytest.mark.parametrize("name", ["mnist", "cifar10"])
+@pytest.mark.parametrize("name", ["mnist", pytest.param("cifar10", marks=pytest.mark.slow)])
 def test_real_pictures_are_the_pinned_ones(name):
     arrays = sources.load(name, SETTINGS.data[name], MIRROR)
     assert arrays.digest == SETTINGS.data[name].digest

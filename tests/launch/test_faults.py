@@ -89,6 +89,7 @@ def errors():
         yield MemoryError()
 
 
+@pytest.mark.slow
 def test_an_error_at_any_write_is_one_line_and_no_result(
     tmp_path, bundle, settings, disk, monkeypatch
 ):

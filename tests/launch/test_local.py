@@ -135,6 +135,7 @@ def start(folder, *arguments):
     )
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_fails_its_cell_only_and_retry_runs_what_failed(call, tmp_path):
     (tmp_path / "plugin.py").write_text(PLUGIN)
     choice = (
@@ -207,7 +208,9 @@ def uninterrupted(tmp_path_factory, settings, methods, numbers):
     return numbers(store)
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "how", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGKILL]
+)
 def test_after_an_interrupt_the_same_command_goes_on_to_the_same_results(
     call, tmp_path, how, uninterrupted, numbers
 ):
@@ -238,7 +241,9 @@ def descendants(pid):
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's /proc")
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "how", [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGKILL]
+)
 def test_workers_go_with_the_command_in_the_midst_of_an_epoch(tmp_path, how):
     """An epoch of 1,438 steps with batches of one, told to nobody before it ends."""
     run = ("run", "quick", "--methods", "dense", "--seeds", "1", "--jobs", "1")

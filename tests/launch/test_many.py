@@ -56,6 +56,7 @@ def left_over(store):
     return beside + [path.name for path in store.folder.glob(".*.part")]
 
 
+@pytest.mark.slow
 def test_eight_processes_that_are_killed_train_each_cell_once(ran, settings):
     killed, lines, store = ran("kill")
     trained, stored = times(lines, "trained"), times(lines, "stored")
@@ -73,6 +74,7 @@ def test_eight_processes_that_are_killed_train_each_cell_once(ran, settings):
     assert_as_alone(store, settings)
 
 
+@pytest.mark.slow
 def test_who_was_suspended_and_taken_over_writes_nothing_and_others_resume(ran, settings):
     known, lines, store = ran("suspend")
     assert sorted(known["stored"]) == sorted(store.ids())

@@ -25,6 +25,7 @@ def few(mirror, settings):
     return settings.model_copy(update={"data": {**settings.data, "imagenet-1k": small}})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("suite", "method", "hyper"), CASES)
 def test_two_devices_train_on_photographs_as_one_does(suite, method, hyper, few, methods):
     cell = grid.cells(few, methods, suite, grid.Selection(methods=(method,)))[-1]

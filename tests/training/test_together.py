@@ -81,7 +81,9 @@ def test_in_step_every_method_has_the_result_that_it_has_alone_bit_by_bit(cells,
         assert ours.result.environment["training"] == mode
 
 
-@pytest.mark.parametrize("network", ["lenet-300-100", "resnet-20"])
+@pytest.mark.parametrize(
+    "network", ["lenet-300-100", pytest.param("resnet-20", marks=pytest.mark.slow)]
+)
 def test_in_a_stack_every_method_has_the_result_that_it_has_alone(network, cells, settings, alone):
     double = [replace(cell, network=network, precision="64-true") for cell in cells]
     if network == "resnet-20":
@@ -160,7 +162,13 @@ def sgd(network):
                            weight_decay=1e-4)  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [*SMALL, *BUILT])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else [])
+        for name in (*SMALL, *BUILT)
+    ],
+)
 def test_a_stack_takes_the_steps_of_its_networks(name, settings):
     """As `Stack` does, by hand: after some steps all weights and statistics are the same."""
     count, number = (2, 2) if name in LARGE else (20, 3)

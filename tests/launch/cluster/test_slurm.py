@@ -86,6 +86,7 @@ class Dies(PruneAtInit):
 '''
 
 
+@pytest.mark.slow
 def test_jobs_that_are_signalled_and_requeued_end_with_the_same_bits(
     impatient, tmp_path, quick, settings, numbers
 ):
