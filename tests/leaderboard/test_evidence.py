@@ -8,11 +8,13 @@ import pytest
 from rich.console import Console
 
 from pai_bench.claims.lookup import evidence_folders
+from pai_bench.claims.metric_registry import NO_CONTEXT, measured
 from pai_bench.config.overrides import with_overrides
 from pai_bench.experiment import grid
 from pai_bench.leaderboard import evidence_board, evidence_report
 from pai_bench.leaderboard.board import board
 from pai_bench.leaderboard.terminal import print_board
+from pai_bench.store import spectra
 from pai_bench.store.store import Store
 
 ROOT = Path(__file__).parents[2]
@@ -76,3 +78,31 @@ def test_evidence_is_whole_and_belongs_to_the_cells_of_today(folder, settings, m
 def test_there_is_evidence():
     assert len(BLOCKS) >= 2
     assert len(FOLDERS) >= 2
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_each_kind_of_result_has_metrics_outside_of_any_table_of_claims(folder):
+    """As pages and exports ask for them."""
+    entries = {entry.cell.method: entry for entry in Store(folder.parent, folder.name).entries()}
+    assert all(measured(entry.result, NO_CONTEXT) for entry in entries.values())
+
+
+def test_the_drawn_spectra_are_those_of_the_evidence(settings, methods):
+    """`pai-bench plot ntk-sap-cifar10 --kind spectra` (README) draws them anew."""
+    matplotlib = pytest.importorskip("matplotlib", reason="figures need matplotlib")
+    from pai_bench.leaderboard.figures.drawing import Request, drawn
+
+    kept = (ROOT / "reproductions/ntk_sap/spectra.svg").read_bytes()
+    if f"Matplotlib v{matplotlib.__version__},".encode() not in kept:
+        pytest.skip("drawn by another version of matplotlib")
+    request = Request("ntk-sap-cifar10", "spectra", columns=2)
+    folder = ROOT / "reproductions/ntk_sap/evidence"
+    assert drawn(request, settings, methods, [folder]).content("svg") == kept
+
+
+def test_spectra_of_the_evidence_are_of_planned_cells(settings, methods):
+    planned = grid.cells(settings, methods, "ntk-sap-cifar10")
+    found = spectra.read(ROOT / "reproductions/ntk_sap/evidence", "ntk-sap-cifar10")
+    assert {entry.cell.id for entry in found} <= {cell.id for cell in planned}
+    assert {entry.cell.seed for entry in found} == {1, 2, 3}
+    assert all(len(entry.result.spectrum.eigenvalues) == 1000 for entry in found)
