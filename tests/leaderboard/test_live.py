@@ -12,6 +12,7 @@ from pai_bench.core.hardware import Hardware
 from pai_bench.experiment.bundle import Bundle
 from pai_bench.launch.events import Finished, PutOff, Started, Stopped
 from pai_bench.launch.request import RunRequest
+from pai_bench.leaderboard import publish
 from pai_bench.leaderboard.wandb import live, mirror
 from pai_bench.leaderboard.wandb.client import read_notes, write_notes
 from pai_bench.leaderboard.wandb.live import LiveRuns
@@ -275,6 +276,33 @@ def test_an_error_of_our_own_ends_no_training(streams, clock, seeds, request_of,
     assert shown.wait() == "OSError: no such disk"
 
 
+def test_a_command_streams_what_it_trains_and_then_mirrors(streams, call, monkeypatch):
+    for name in ("START", "PACE"):
+        monkeypatch.setattr(live, name, 0.0)
+    monkeypatch.setattr(Recorded, "wait", lambda self, _seconds: order.append("waited") or "late")
+    order = []
+
+    def mirrored(*_):
+        order.append("mirrored")
+        return mirror.Mirrored("online")
+
+    monkeypatch.setattr(publish, "mirror", mirrored)
+    chosen = ("--methods", "random", "--densities", "0.1", "--seeds", "1", "--set", "epochs=3")
+    code, out, _ = call("run", "quick", *chosen, "--jobs", "1", "--wandb", "online")
+    assert code == 0
+    (stream,) = streams
+    opened = [m.run for m in stream.messages if isinstance(m, Open)]
+    assert {run.config["density"] for run in opened} == {0.1}
+    assert len(opened) == 3  # as many lines as the suite has of this method
+    for run in opened:
+        logged = [m for m in stream.messages if isinstance(m, Log) and m.run == run.id]
+        assert [r["epoch"] for log in logged for r in log.records] == [1, 2, 3]
+        assert Close(run.id) in stream.messages
+    assert stream.is_ended
+    assert order == ["waited", "mirrored"]
+    assert "live     not all was streamed: late" in out
+
+
 # Against the real client, and a server on this machine ----------------------------------------
 
 
@@ -357,6 +385,7 @@ def test_a_server_in_trouble_delays_nothing(
     began = time.monotonic()
     assert says in shown.wait(0.5)
     assert time.monotonic() - began < 3
+    assert not list((tmp_path / "wandb").glob(".live-*"))
 
 
 def test_without_a_login_nothing_is_streamed_and_nothing_said(

@@ -42,7 +42,7 @@ PACE = 5.0
 """Seconds between two parcels of records of a run."""
 MOST = 100
 """Runs that are open at a time."""
-FAREWELL = 10.0
+FAREWELL = 5.0
 """Seconds that W&B has, after all trainings, to take what was sent."""
 INTERRUPTED = 3.0
 """The same, after an interrupt."""
