@@ -156,6 +156,7 @@ def test_a_seed_that_joins_opens_the_run_over_itself(streams, clock, seeds, requ
         clock[0] += 20
         shown.update(at((two,), 3))
         shown.update(Finished(two, "failed", "it diverged"))
+    assert not streams[0].messages[-1].is_failed
     assert said(streams[0].messages) == [
         ("open", [1]), ("log", [1, 2, 3]), ("open", [1, 2]), ("log", [1, 2]), ("log", [3]),
         ("close",),
@@ -212,6 +213,7 @@ def test_what_is_trained_again_alone_goes_on_where_it_was(streams, clock, seeds,
             shown.update(at((one,), epoch))
             shown.update(at((two,), epoch))
         shown.update(PutOff(Bundle((one, two)), (one, two)))
+    assert streams[0].messages[-1] == Close(run_id(one), is_failed=True)
     sent = [m for m in streams[0].messages if isinstance(m, Log)]
     assert [record["epoch"] for log in sent for record in log.records] == [1, 2, 3, 4, 5]
 
@@ -330,6 +332,7 @@ def test_curves_are_there_while_networks_train_and_the_mirror_replaces_them(
     online, made, told, settings, tmp_path, same, expected
 ):
     cells = next(row.cells for row in made.rows if row.method == "snip")
+    left_over = next(row.cells[0] for row in made.rows if row.method == "dense")
     (name,), folder = {run_id(cell) for cell in cells}, tmp_path / "wandb"
     write_notes(folder, "online", {name: "as before", "other": "kept"})
     request = RunRequest("quick", (Bundle(cells),), settings, tmp_path / "runs", Hardware())
@@ -341,7 +344,9 @@ def test_curves_are_there_while_networks_train_and_the_mirror_replaces_them(
         assert [len(r) for r in plain(online.history[name])] == [6, 6]
         for cell in cells:
             shown.update(Finished(cell, "done"))
+        shown.update(at([left_over], 1))
     assert shown.wait() == ""
+    assert online.exits == {name: 0, run_id(left_over): 1}
     first, second = plain(online.history[name])
     assert (first["seed-1/test_accuracy"], first["seed-2/test_accuracy"]) == (1 / 64, 2 / 64)
     assert second["seed-1/test_accuracy"] == 2 / 64
@@ -350,6 +355,7 @@ def test_curves_are_there_while_networks_train_and_the_mirror_replaces_them(
     assert (online.unknown, online.refused) == ([], [])
     found = mirror.mirror(made, told, settings, folder, "auto")
     assert (found.mode, found.written) == ("online", 3)
+    assert set(online.exits.values()) == {0}
     wanted = expected["snip · density 0.1"]
     for record, epoch in zip(online.history[name], wanted["history"], strict=True):
         same(record, epoch)

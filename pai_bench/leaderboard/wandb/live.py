@@ -192,7 +192,7 @@ class LiveRuns:
         run = self._runs[name]
         ready = run.ready(now)
         if run.sent is not None and not ready:
-            self._send(Close(name))
+            self._send(Close(name, is_failed=not (run.seeds or run.stored)))
             run.sent = None
         elif ready and (run.sent is None or not ready <= run.sent):
             self._open(run, name, ready, now)

@@ -50,6 +50,8 @@ class Close:
     """End a run."""
 
     run: str
+    is_failed: bool = False
+    """Whether none of its seeds has got a result."""
 
 
 Message = Open | Log | Close
@@ -154,16 +156,16 @@ class _Runs:
             for record in message.records:
                 self._open[message.run].log(dict(record))
         else:
-            self._close(message.run)
+            self._close(message.run, message.is_failed)
 
     def close(self) -> None:
-        """End what is still open."""
+        """End what is still open: its training has been interrupted."""
         for run in list(self._open):
-            self._close(run)
+            self._close(run, is_failed=True)
 
-    def _close(self, run: str) -> None:
+    def _close(self, run: str, is_failed: bool = False) -> None:
         if run in self._open:
-            self._open.pop(run).finish()
+            self._open.pop(run).finish(exit_code=int(is_failed))
 
 
 def _forget(folder: Path, run: str) -> None:
