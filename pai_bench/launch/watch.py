@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pai_bench.core.files import server_time
@@ -62,9 +62,14 @@ def trainings(runs: Path, found: Sequence[Running]) -> list[Training]:
 def _training(one: Running, progress: BundleProgress | None, now: float) -> Training:
     if progress is None or not any(cell.id in one.cells for cell in progress.cells):
         return Training(one, None, None)
+    return Training(one, progress, _left(progress, now))
+
+
+def _left(progress: BundleProgress | RunProgress, now: float) -> float | None:
+    """What is left of the seconds that were left when this was written."""
     if progress.seconds_left is None:
-        return Training(one, progress, None)
-    return Training(one, progress, max(0.0, progress.seconds_left - (now - progress.written)))
+        return None
+    return max(0.0, progress.seconds_left - (now - progress.written))
 
 
 def runs_of(runs: Path, patience: float) -> list[RunProgress]:
@@ -75,5 +80,6 @@ def runs_of(runs: Path, patience: float) -> list[RunProgress]:
         patience: Seconds without a word after which one counts as gone.
     """
     found = progress_files.all_runs(runs)
-    limit = server_time(runs) - patience if found else 0.0
-    return [run for run in found if run.written >= limit]
+    now = server_time(runs) if found else 0.0
+    heard_of = [run for run in found if run.written >= now - patience]
+    return [replace(run, seconds_left=_left(run, now)) for run in heard_of]

@@ -4,16 +4,21 @@ import io
 import os
 import socket
 import time
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
+from pai_bench.core.hardware import Hardware
 from pai_bench.experiment.bundle import Bundle
 from pai_bench.launch import progress_writer
 from pai_bench.launch.display import ProgressDisplay
 from pai_bench.launch.events import Finished, Started
 from pai_bench.launch.progress_writer import BundleWriter, RunWriter
+from pai_bench.launch.request import RunRequest
+from pai_bench.launch.run_bundle import run_bundle
 from pai_bench.store import progress_files
+from pai_bench.store.store import Store
 from pai_bench.training.progress import CurvePoint, Progress
 
 
@@ -77,6 +82,30 @@ def test_what_ends_before_the_first_file_writes_none(bundle, tmp_path, monkeypat
     with BundleWriter(tmp_path, bundle, 60.0).writing():
         pass
     assert written == []
+
+
+def test_a_worker_says_how_far_it_is_and_leaves_nothing(bundle, settings, tmp_path):
+    request = RunRequest("quick", (bundle,), settings, tmp_path, Hardware("cpu", "1"))
+    seen = []
+
+    def look(event):
+        if isinstance(event, Progress) and event.epoch:
+            until = time.monotonic() + 10
+            while not seen or seen[-1].epoch != event.epoch:
+                assert time.monotonic() < until
+                seen.extend(progress_files.bundles(tmp_path))
+
+    run_bundle(replace(request, settings=short(settings)), bundle, request.hardware, look)
+    stored = {entry.cell.id: entry.curves() for entry in Store(tmp_path, "quick").entries()}
+    assert {progress.bundle for progress in seen} == {bundle.id}
+    for cell in seen[-1].cells:
+        assert cell.accuracy == stored[cell.id]["test_accuracy"][-1]
+    assert not (tmp_path / "progress").exists()
+
+
+def short(settings):
+    """Settings with which files are written often."""
+    return settings.model_copy(update={"take_over": 0.06})
 
 
 def test_a_run_can_be_followed(bundle, tmp_path):

@@ -12,6 +12,7 @@ from pai_bench.core.hardware import Hardware
 from pai_bench.experiment.bundle import Bundle
 from pai_bench.launch.events import Finished, PutOff, Started, Stopped
 from pai_bench.launch.request import RunRequest
+from pai_bench.leaderboard import publish
 from pai_bench.leaderboard.wandb import live, mirror
 from pai_bench.leaderboard.wandb.client import read_notes, write_notes
 from pai_bench.leaderboard.wandb.live import LiveRuns
@@ -155,6 +156,7 @@ def test_a_seed_that_joins_opens_the_run_over_itself(streams, clock, seeds, requ
         clock[0] += 20
         shown.update(at((two,), 3))
         shown.update(Finished(two, "failed", "it diverged"))
+    assert not streams[0].messages[-1].is_failed
     assert said(streams[0].messages) == [
         ("open", [1]), ("log", [1, 2, 3]), ("open", [1, 2]), ("log", [1, 2]), ("log", [3]),
         ("close",),
@@ -211,6 +213,7 @@ def test_what_is_trained_again_alone_goes_on_where_it_was(streams, clock, seeds,
             shown.update(at((one,), epoch))
             shown.update(at((two,), epoch))
         shown.update(PutOff(Bundle((one, two)), (one, two)))
+    assert streams[0].messages[-1] == Close(run_id(one), is_failed=True)
     sent = [m for m in streams[0].messages if isinstance(m, Log)]
     assert [record["epoch"] for log in sent for record in log.records] == [1, 2, 3, 4, 5]
 
@@ -275,6 +278,33 @@ def test_an_error_of_our_own_ends_no_training(streams, clock, seeds, request_of,
     assert shown.wait() == "OSError: no such disk"
 
 
+def test_a_command_streams_what_it_trains_and_then_mirrors(streams, call, monkeypatch):
+    for name in ("START", "PACE"):
+        monkeypatch.setattr(live, name, 0.0)
+    monkeypatch.setattr(Recorded, "wait", lambda self, _seconds: order.append("waited") or "late")
+    order = []
+
+    def mirrored(*_):
+        order.append("mirrored")
+        return mirror.Mirrored("online")
+
+    monkeypatch.setattr(publish, "mirror", mirrored)
+    chosen = ("--methods", "random", "--densities", "0.1", "--seeds", "1", "--set", "epochs=3")
+    code, out, _ = call("run", "quick", *chosen, "--jobs", "1", "--wandb", "online")
+    assert code == 0
+    (stream,) = streams
+    opened = [m.run for m in stream.messages if isinstance(m, Open)]
+    assert {run.config["density"] for run in opened} == {0.1}
+    assert len(opened) == 3  # as many lines as the suite has of this method
+    for run in opened:
+        logged = [m for m in stream.messages if isinstance(m, Log) and m.run == run.id]
+        assert [r["epoch"] for log in logged for r in log.records] == [1, 2, 3]
+        assert Close(run.id) in stream.messages
+    assert stream.is_ended
+    assert order == ["waited", "mirrored"]
+    assert "live     not all was streamed: late" in out
+
+
 # Against the real client, and a server on this machine ----------------------------------------
 
 
@@ -302,6 +332,7 @@ def test_curves_are_there_while_networks_train_and_the_mirror_replaces_them(
     online, made, told, settings, tmp_path, same, expected
 ):
     cells = next(row.cells for row in made.rows if row.method == "snip")
+    left_over = next(row.cells[0] for row in made.rows if row.method == "dense")
     (name,), folder = {run_id(cell) for cell in cells}, tmp_path / "wandb"
     write_notes(folder, "online", {name: "as before", "other": "kept"})
     request = RunRequest("quick", (Bundle(cells),), settings, tmp_path / "runs", Hardware())
@@ -313,7 +344,9 @@ def test_curves_are_there_while_networks_train_and_the_mirror_replaces_them(
         assert [len(r) for r in plain(online.history[name])] == [6, 6]
         for cell in cells:
             shown.update(Finished(cell, "done"))
+        shown.update(at([left_over], 1))
     assert shown.wait() == ""
+    assert online.exits == {name: 0, run_id(left_over): 1}
     first, second = plain(online.history[name])
     assert (first["seed-1/test_accuracy"], first["seed-2/test_accuracy"]) == (1 / 64, 2 / 64)
     assert second["seed-1/test_accuracy"] == 2 / 64
@@ -322,6 +355,7 @@ def test_curves_are_there_while_networks_train_and_the_mirror_replaces_them(
     assert (online.unknown, online.refused) == ([], [])
     found = mirror.mirror(made, told, settings, folder, "auto")
     assert (found.mode, found.written) == ("online", 3)
+    assert set(online.exits.values()) == {0}
     wanted = expected["snip · density 0.1"]
     for record, epoch in zip(online.history[name], wanted["history"], strict=True):
         same(record, epoch)
@@ -357,6 +391,7 @@ def test_a_server_in_trouble_delays_nothing(
     began = time.monotonic()
     assert says in shown.wait(0.5)
     assert time.monotonic() - began < 3
+    assert not list((tmp_path / "wandb").glob(".live-*"))
 
 
 def test_without_a_login_nothing_is_streamed_and_nothing_said(

@@ -25,7 +25,7 @@ class Server:
         self.operations = Counter()
         self.unknown, self.refused, self.broken, self.pause = [], [], set(), 0.0
         self.projects = []
-        self.runs, self.history, self.summary = {}, {}, {}
+        self.runs, self.history, self.summary, self.exits = {}, {}, {}, {}
         self.files, self.artifacts, self.views = {}, {}, {}
         handler = type("Bound", (_Handler,), {"known": self})
         self._http = _Quiet(("127.0.0.1", 0), handler)
@@ -211,7 +211,10 @@ class _Handler(BaseHTTPRequestHandler):
             asked = json.loads(body)
             return 200, self.known.answer(asked["query"], asked.get("variables") or {})
         if parts[-1] == "file_stream":
-            self.known.stream(parts[3], json.loads(body).get("files", {}))
+            sent = json.loads(body)
+            self.known.stream(parts[3], sent.get("files", {}))
+            if sent.get("complete"):
+                self.known.exits[parts[3]] = sent["exitcode"]
             return 200, {}
         self.known.unknown.append(self.path)
         return 404, {}

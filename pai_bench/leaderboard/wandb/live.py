@@ -42,7 +42,7 @@ PACE = 5.0
 """Seconds between two parcels of records of a run."""
 MOST = 100
 """Runs that are open at a time."""
-FAREWELL = 10.0
+FAREWELL = 5.0
 """Seconds that W&B has, after all trainings, to take what was sent."""
 INTERRUPTED = 3.0
 """The same, after an interrupt."""
@@ -192,7 +192,7 @@ class LiveRuns:
         run = self._runs[name]
         ready = run.ready(now)
         if run.sent is not None and not ready:
-            self._send(Close(name))
+            self._send(Close(name, is_failed=not (run.seeds or run.stored)))
             run.sent = None
         elif ready and (run.sent is None or not ready <= run.sent):
             self._open(run, name, ready, now)

@@ -6,7 +6,7 @@ import contextlib
 import multiprocessing
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -50,6 +50,8 @@ class Close:
     """End a run."""
 
     run: str
+    is_failed: bool = False
+    """Whether none of its seeds has got a result."""
 
 
 Message = Open | Log | Close
@@ -66,6 +68,7 @@ class Stream:
     """
 
     def __init__(self, settings: Benchmark, folder: Path, mode: str, reach: float = REACH) -> None:
+        self._folder = folder
         context = multiprocessing.get_context("spawn")
         self._queue = context.Queue()
         self._queue.cancel_join_thread()  # What is not taken by the end need not be.
@@ -91,11 +94,13 @@ class Stream:
 
     def wait(self, seconds: float) -> str:
         """Wait until the process has ended, no longer than so many seconds; return its problem."""
-        self._process.join(seconds)
+        with contextlib.suppress(KeyboardInterrupt):  # Who is waited for in vain is ended.
+            self._process.join(seconds)
         is_late = self._process.is_alive()
         if is_late:
             self._process.kill()  # W&B's own process ends with it, and sends nothing more.
             self._process.join()
+            shutil.rmtree(_own_folder(self._folder, self._process.pid), ignore_errors=True)
         problem = f"W&B has not taken all within {seconds:.3g} s" if is_late else ""
         with contextlib.suppress(EOFError, OSError):
             problem = self._problems.recv() if self._problems.poll() else problem
@@ -112,29 +117,24 @@ def _stream(
     processes.exit_with_parent()
     with contextlib.suppress(OSError):
         os.nice(YIELD)
+    own = _own_folder(folder, os.getpid())
     try:
         quieten(folder, "live.log")
         if mode == "auto" and not logged_in():
             return
-        with (
-            _own_folder(folder) as own,
-            contextlib.closing(_Runs(settings, folder, own, reach)) as runs,
-        ):
+        own.mkdir()
+        with contextlib.closing(_Runs(settings, folder, own, reach)) as runs:
             while (message := queue.get()) is not None:
                 runs.take(message)
     except Exception as error:
         problems.send(problem_of(error))
-
-
-@contextlib.contextmanager
-def _own_folder(folder: Path) -> Iterator[Path]:
-    """A folder for copies of what is streamed: the mirror writes those that are kept."""
-    own = folder / f".live-{os.getpid()}"
-    own.mkdir()
-    try:
-        yield own
     finally:
         shutil.rmtree(own, ignore_errors=True)
+
+
+def _own_folder(folder: Path, process: int | None) -> Path:
+    """Folder for copies of what a process streams: the mirror writes those that are kept."""
+    return folder / f".live-{process}"
 
 
 class _Runs:
@@ -156,16 +156,16 @@ class _Runs:
             for record in message.records:
                 self._open[message.run].log(dict(record))
         else:
-            self._close(message.run)
+            self._close(message.run, message.is_failed)
 
     def close(self) -> None:
-        """End what is still open."""
+        """End what is still open: its training has been interrupted."""
         for run in list(self._open):
-            self._close(run)
+            self._close(run, is_failed=True)
 
-    def _close(self, run: str) -> None:
+    def _close(self, run: str, is_failed: bool = False) -> None:
         if run in self._open:
-            self._open.pop(run).finish()
+            self._open.pop(run).finish(exit_code=int(is_failed))
 
 
 def _forget(folder: Path, run: str) -> None:
