@@ -40,7 +40,7 @@ def measure(console: Console, settings: Benchmark) -> None:
         with _few_objects():
             first = min(_first(store, settings, methods) for _ in range(TIMES))
             again = min(_again(store, settings, methods) for _ in range(TIMES))
-        listed = min(_listed(store) for _ in range(TIMES))
+        listed, computed = min(_listed(store) for _ in range(TIMES))
         size = (store.folder / "leaderboard.html").stat().st_size
     console.print(
         f"A page of {RESULTS:,} results ({size / 1e6:.1f} MB): {first:.2f} s the first time "
@@ -49,7 +49,8 @@ def measure(console: Console, settings: Benchmark) -> None:
         highlight=False,
     )
     console.print(
-        f"{RESULTS:,} results are listed in {listed:.2f} s ({_against_goal(listed, GOAL_LISTED)})",
+        f"{RESULTS:,} results are listed in {listed:.2f} s, {computed:.2f} s of them on the "
+        f"processor ({_against_goal(listed, GOAL_LISTED)})",
         highlight=False,
     )
 
@@ -80,12 +81,12 @@ def _again(store: Store, settings: Benchmark, methods: Mapping[str, MethodInfo])
     return _build(store.folder.parent, settings, methods)
 
 
-def _listed(store: Store) -> float:
-    """Seconds in which a process that has read nothing yet lists all results."""
+def _listed(store: Store) -> tuple[float, float]:
+    """Seconds in which a process that has read nothing yet lists all results; those it computed."""
     clear_cache()
-    started = time.perf_counter()
+    started, computed = time.perf_counter(), time.process_time()
     store.entries()
-    return time.perf_counter() - started
+    return time.perf_counter() - started, time.process_time() - computed
 
 
 def _build(runs: Path, settings: Benchmark, methods: Mapping[str, MethodInfo]) -> float:

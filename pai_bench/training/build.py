@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytorch_lightning as pl
 from pytorch_lightning.strategies import DDPStrategy
+from pytorch_lightning.trainer.connectors import callback_connector
 from torch import nn
 
 from pai_bench import networks
@@ -128,23 +131,31 @@ def build_trainer(
         rank: Which of the processes this is, where several devices train one network.
     """
     recipe = bundle.cells[0].recipe
-    return pl.Trainer(
-        max_epochs=recipe.epochs,
-        max_steps=recipe.steps or -1,
-        accelerator=hardware.accelerator,
-        devices=_devices(hardware.devices) if rank is None else hardware.each_device,
-        num_nodes=hardware.nodes if rank is not None else 1,
-        strategy="auto" if rank is None else DDPStrategy(timeout=PATIENCE),
-        plugins=[] if rank is None else [Environment(rank)],
-        use_distributed_sampler=False,
-        precision=bundle.cells[0].precision,  # type: ignore[arg-type]
-        num_sanity_val_steps=0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[ProgressReporter(bundle, on_progress)],
-    )
+    with _our_callbacks_alone():
+        return pl.Trainer(
+            max_epochs=recipe.epochs,
+            max_steps=recipe.steps or -1,
+            accelerator=hardware.accelerator,
+            devices=_devices(hardware.devices) if rank is None else hardware.each_device,
+            num_nodes=hardware.nodes if rank is not None else 1,
+            strategy="auto" if rank is None else DDPStrategy(timeout=PATIENCE),
+            plugins=[] if rank is None else [Environment(rank)],
+            use_distributed_sampler=False,
+            precision=bundle.cells[0].precision,  # type: ignore[arg-type]
+            num_sanity_val_steps=0,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            callbacks=[ProgressReporter(bundle, on_progress)],
+        )
+
+
+def _our_callbacks_alone() -> AbstractContextManager[Any]:
+    """Keep callbacks away that installed packages offer to every Trainer: no result is to depend on
+    them, and looking for them reads a file of each package, for each cell.
+    """
+    return patch.object(callback_connector, "_load_external_callbacks", lambda _group: [])
 
 
 def _devices(option: str) -> Any:

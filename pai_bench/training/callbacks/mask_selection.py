@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 from pai_bench.core import distributed
 from pai_bench.networks import differentiable
 from pai_bench.networks.batch_norm import normalise_in_parts
+from pai_bench.networks.running_variance import track_unbiased
 from pai_bench.sparsity.masks import Masks
 from pai_bench.training.sanity_checks import after_selection, corrupted
 
@@ -29,6 +30,8 @@ class MaskSelection(pl.Callback):
         Raises:
             Collapsed: A layer has no weights left, and the recipe says `collapsed: skip`.
         """
+        if pl_module.device.type == "xla":
+            track_unbiased(pl_module.network)
         if pl_module.resumed:
             # The Trainer has moved module and weights to its device since the masks were loaded.
             pl_module.set_masks(pl_module.masks)
