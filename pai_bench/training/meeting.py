@@ -178,7 +178,7 @@ def served(node: Node, say: Callable[[str], None]) -> Iterator[None]:
         BenchError: The port is taken, or a node does not come.
     """
     meeting = Meeting(node, serves=True)
-    reason = "node 0 was ended"
+    reason = "it was interrupted"
     with meeting.beating("beat/0"):
         try:
             _wait_for_others(meeting, say)
