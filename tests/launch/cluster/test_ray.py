@@ -156,7 +156,5 @@ def test_the_number_of_tasks(monkeypatch, settings, options, asked, address, job
 
 def test_a_task_has_one_node(monkeypatch, settings):
     monkeypatch.setattr(ray_launcher.importlib.util, "find_spec", lambda name: True)
-    with pytest.raises(
-        BenchError, match="a task of Ray trains on one"
-    ):
+    with pytest.raises(BenchError, match="a task of Ray trains on one"):
         Ray().hardware(settings, Hardware("cpu", "1", "ddp", nodes=2))
