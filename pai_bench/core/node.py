@@ -36,6 +36,8 @@ class Node:
     port: int
     is_served: bool = False
     """Whether torchrun itself serves the port."""
+    attempt: str = "0"
+    """How often torchrun has started the processes again."""
 
     @property
     def others(self) -> range:
@@ -63,7 +65,8 @@ def this_node(size: int, variables: Mapping[str, str] = os.environ) -> Node:
     if number >= size:
         raise BenchError(f"--nodes {size}: a node is number {number}; they count from 0")
     is_served = variables.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-    return Node(number, size, found["host"], port, is_served)
+    attempt = variables.get("TORCHELASTIC_RESTART_COUNT", "0")
+    return Node(number, size, found["host"], port, is_served, attempt)
 
 
 def _number(what: str, text: str) -> int:

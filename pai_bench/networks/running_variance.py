@@ -32,5 +32,6 @@ def _correct(norm: Any, inputs: tuple[Tensor], _outputs: Tensor) -> None:
         values = inputs[0].numel() // inputs[0].shape[1]
         factor = 1 / norm.num_batches_tracked if norm.momentum is None else norm.momentum
         of_batch = norm.running_var - (1 - factor) * norm.variance_before
-        norm.running_var.add_(of_batch / (values - 1))
+        # `data`: the backward pass may have saved it, and does not use it.
+        norm.running_var.data.add_(of_batch / (values - 1))
         del norm.variance_before

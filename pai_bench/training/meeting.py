@@ -68,7 +68,7 @@ class Meeting:
     def __init__(self, node: Node, serves: bool = False, patience: float | None = None) -> None:
         self.node = node
         try:
-            self._store = dist.TCPStore(  # type: ignore[attr-defined]
+            store = dist.TCPStore(  # type: ignore[attr-defined]
                 node.host, node.port, is_master=serves and not node.is_served,
                 timeout=timedelta(seconds=patience or JOINING), wait_for_workers=False,
             )  # fmt: skip
@@ -77,6 +77,9 @@ class Meeting:
             raise BenchError(
                 f"--nodes {node.size}: {node.host}:{node.port} {problem} ({first_line(error)})"
             ) from error
+        # That of torchrun has other keys too, and those of its last attempt.
+        prefix = f"pai-bench/{node.attempt}"
+        self._store = dist.PrefixStore(prefix, store)  # type: ignore[attr-defined]
 
     def read(self, key: str) -> str | None:
         """Return what a key holds; None if nothing.
@@ -178,7 +181,7 @@ def served(node: Node, say: Callable[[str], None]) -> Iterator[None]:
         BenchError: The port is taken, or a node does not come.
     """
     meeting = Meeting(node, serves=True)
-    reason = "node 0 was ended"
+    reason = "it was interrupted"
     with meeting.beating("beat/0"):
         try:
             _wait_for_others(meeting, say)

@@ -142,3 +142,9 @@ def test_the_number_of_tasks(monkeypatch, settings, options, asked, address, job
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
     monkeypatch.setenv("RAY_ADDRESS", address or "")
     assert Ray().number_of_jobs(with_options(settings, **options), asked) == jobs
+
+
+def test_a_task_has_one_node(monkeypatch, settings):
+    monkeypatch.setattr(ray_launcher.importlib.util, "find_spec", lambda name: True)
+    with pytest.raises(BenchError, match="a task of Ray trains on one"):
+        Ray().hardware(settings, Hardware("cpu", "1", "ddp", nodes=2))

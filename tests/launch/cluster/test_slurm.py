@@ -232,14 +232,15 @@ def test_options_are_those_of_sbatch(settings, tmp_path):
     options = {"partition": "gpu", "account": "us", "gpus": 2, "memory_gb": 1.5, "minutes": 30,
                "setup": ("module load cuda",), "options": {"constraint": "a100"}}  # fmt: skip
     changed = with_options(settings, **options)
-    request = RunRequest("mnist", (), changed, tmp_path, CPU)
+    request = RunRequest("mnist", (), changed, tmp_path, replace(CPU, nodes=3))
     given = slurm._parameters(changed.launchers.slurm, request, 7)
     executor = pytest.importorskip("submitit").SlurmExecutor
     lines = executor._make_submission_file_text(
         type("X", (), {"folder": tmp_path, "parameters": {**given, "map_count": 9}}), "true", ""
     ).splitlines()
-    for line in ("partition=gpu", "account=us", "gpus-per-node=2", "time=30", "array=0-8%7",
-                 "signal=USR2@90", "cpus-per-task=1", "constraint=a100", "requeue"):  # fmt: skip
+    for line in ("nodes=3", "partition=gpu", "account=us", "gpus-per-node=2", "time=30",
+                 "array=0-8%7", "signal=USR2@90", "cpus-per-task=1", "constraint=a100",
+                 "requeue"):  # fmt: skip
         assert f"#SBATCH --{line}" in lines, line
     assert "module load cuda" in lines
 
