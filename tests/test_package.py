@@ -32,14 +32,20 @@ def test_workflows_call_targets_that_exist():
             assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
-def test_the_tag_that_the_release_asks_for_is_read_from_the_code():
+def test_a_release_takes_its_version_from_the_tag(tmp_path):
     steps = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())["jobs"]["build"]
-    check = next(step["run"] for step in steps["steps"] if "GITHUB_REF_NAME" in step.get("run", ""))
-    for tag, code in ((f"v{VERSION}", 0), (f"v{VERSION}.1", 1)):
-        done = subprocess.run(
-            ["bash", "-ec", check], cwd=ROOT, env={"GITHUB_REF_NAME": tag, "PATH": "/usr/bin:/bin"}
-        )
+    write = next(step["run"] for step in steps["steps"] if "GITHUB_REF_NAME" in step.get("run", ""))
+    for name in ("CITATION.cff", "pai_bench/core/project.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / "CHANGELOG.md").write_text("# Changes\n\n## 1.20.3, today\n")
+    for tag, code in (("v1.20", 1), ("v1.20.3", 0)):
+        environment = {"GITHUB_REF_NAME": tag, "PATH": "/usr/bin:/bin"}
+        done = subprocess.run(["bash", "-ec", write], cwd=tmp_path, env=environment)
         assert done.returncode == code, tag
+    written = (tmp_path / "pai_bench/core/project.py").read_text()
+    assert written == (ROOT / "pai_bench/core/project.py").read_text().replace(VERSION, "1.20.3")
+    assert yaml.safe_load((tmp_path / "CITATION.cff").read_text())["version"] == "1.20.3"
 
 
 def test_the_image_copies_what_exists():
