@@ -4,7 +4,7 @@ from __future__ import annotations
 
 COLORS = (
     ("ntk-sap", "gradual", "dessilbi-filters"),
-    ("synflow", "set", "dessilbi"),
+    ("synflow", "set", "dessilbi", "rigl-restart"),
     ("snip", "proximal"),
     ("imp", "ntt", "snfs"),
     ("grasp", "rigl", "slimming"),
