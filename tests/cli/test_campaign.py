@@ -34,6 +34,7 @@ def run(tmp_path, monkeypatch, capfd):
     return call
 
 
+@pytest.mark.slow
 def test_all_steps_run_and_become_evidence(run, tmp_path):
     (tmp_path / "kept").mkdir()
     code, output = run("tiny", "--budget", "5m")

@@ -94,6 +94,7 @@ def test_after_the_deadline_a_training_stops_with_a_checkpoint(quick, settings, 
         assert {o.result.environment["resumed"] for o in resumed} == {1}
 
 
+@pytest.mark.slow
 def test_a_budget_keeps_what_is_done_and_the_same_command_goes_on(call, tmp_path):
     run = ("run", "quick", "--methods", "snip", "--jobs", "1", "--set", "epochs=30",
            "--seeds", "1,2", "--wandb", "disabled")  # fmt: skip

@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[2]
 CPU = Hardware("cpu", "1")
 
 
+@pytest.mark.slow
 def test_one_worker_or_two_in_any_order_give_the_same(tmp_path, quick, settings, numbers):
     cells = quick(methods=("random", "snip", "ntk-sap"), densities=(0.2, 0.05), seeds=(1,))
     found = []

@@ -328,6 +328,7 @@ def until(is_so):
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_curves_are_there_while_networks_train_and_the_mirror_replaces_them(
     online, made, told, settings, tmp_path, same, expected
 ):

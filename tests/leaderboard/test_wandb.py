@@ -167,6 +167,7 @@ def test_a_mode_that_was_asked_for_goes_before_the_environment(
     assert ours.mirror(made, told, settings, copied, "offline").unchanged == 3
 
 
+@pytest.mark.slow
 def test_where_the_server_cannot_be_reached_runs_stay_offline_and_that_is_said(
     tmp_path, made, told, settings, monkeypatch
 ):

@@ -167,6 +167,7 @@ def netrc(server, tmp_path_factory):
     return {"NETRC": str(path), "WANDB_BASE_URL": server.url}
 
 
+@pytest.mark.slow
 def test_a_report_is_written_over_and_made_anew_where_it_was_deleted(
     reached, server, folder, made, told, settings, netrc
 ):

@@ -226,6 +226,7 @@ def test_before_transfer_as_the_notebook_printed_it(name, l2, kept):
     check_log(student, name, 0)
 
 
+@pytest.mark.slow
 def test_200_steps_as_the_notebook_printed_them(mirror, settings):
     images = sources.load("mnist", settings.data["mnist"], str(mirror)).train_images
     student, flips = official_student("lenet_300_100", 1e-4), []

@@ -238,6 +238,7 @@ def test_what_is_kept_goes_with_the_result_and_what_was_half_written_too(cell, t
     checkpoint_files.discard(tmp_path, Bundle((other,)))
 
 
+@pytest.mark.slow
 def test_a_worker_resumes_and_then_discards_the_checkpoint(cell, interrupted, settings, tmp_path):
     asked = cell("rigl", {"delta_t": 7})
     interrupted(asked, tmp_path, STEPS + 5)

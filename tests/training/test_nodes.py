@@ -60,6 +60,7 @@ def start(port, tmp_path, monkeypatch):
         node.die()
 
 
+@pytest.mark.slow
 def test_a_node_dies_and_the_same_command_ends_as_one_process_does(
     start, port, tmp_path, call, monkeypatch
 ):

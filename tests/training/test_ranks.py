@@ -111,9 +111,8 @@ def test_one_device_passes_batches_in_pieces_too(ranks, outcomes):
     assert "which 2 pieces do not have: --set batch_norm_parts=2 does" in refused
 
 
-@pytest.mark.parametrize(
-    "sent", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
 def test_a_training_whose_command_is_ended_leaves_a_checkpoint(sent, ranks, tmp_path):
     cell = ranks.cell("random", epochs=500, evaluate_at=())
     context = multiprocessing.get_context("forkserver")
@@ -191,6 +190,7 @@ def failing(ranks, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_what_fails_on_one_device_ends_all(failing):
     failed = failing("raises-on-one")
     assert (failed.status, failed.reason) == ("failed", "ValueError: of device 1 alone")

@@ -145,6 +145,7 @@ def test_jobs_that_are_signalled_and_requeued_end_with_the_same_bits(
     assert numbers(store, ids) == numbers(whole, ids)
 
 
+@pytest.mark.slow
 def test_a_network_is_trained_by_two_nodes_and_goes_on_after_a_signal(
     impatient, tmp_path, quick, settings
 ):
