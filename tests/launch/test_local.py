@@ -242,9 +242,8 @@ def descendants(pid):
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's /proc")
-@pytest.mark.parametrize(
-    "how", [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGKILL]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_workers_go_with_the_command_in_the_midst_of_an_epoch(tmp_path, how):
     """An epoch of 1,438 steps with batches of one, told to nobody before it ends."""
     run = ("run", "quick", "--methods", "dense", "--seeds", "1", "--jobs", "1")

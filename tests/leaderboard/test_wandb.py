@@ -129,6 +129,7 @@ def copied(tmp_path, folder, mirrored):
     return shutil.copytree(folder, tmp_path / "wandb", symlinks=True)
 
 
+@pytest.mark.slow
 def test_unchanged_runs_are_not_written_again_and_deleted_ones_are(copied, made, told, settings):
     assert ours.mirror(made, told, settings, copied, "offline") == ours.Mirrored("offline", 0, 3)
     shutil.rmtree(next(copied.glob("offline-run-*-leaderboard-quick")))
