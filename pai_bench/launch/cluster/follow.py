@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Collection, Container, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -195,8 +195,13 @@ class Follower:
                 yield from self._finished(job, Finished(cell, status))
 
     def _ended(self, job: FollowedJob, end: JobEnd) -> Iterator[Event]:
-        """See to what a job has left undone."""
+        """See to what a job has left undone.
+
+        One whose last word was that it stops has not died, however its processes were ended then.
+        """
         del self.jobs[job.id]
+        if end.kind == "died" and job.has_begun and not job.is_running:
+            end = replace(end, kind="lost")
         yield from self._stopped(job)
         rest = Bundle(tuple(job.unfinished.values()))
         if end.kind == "faulty" or (end.kind == "died" and not job.has_begun):

@@ -157,6 +157,20 @@ def test_of_a_bundle_that_dies_the_cell_that_dies_alone_has_failed(asked, tmp_pa
     assert Store(asked.runs, "quick").get(first.id).result.reason == "it died"
 
 
+def test_a_job_that_gave_way_and_was_killed_then_is_submitted_again(asked, tmp_path):
+    """As where the queue shows for a moment how the processes of a requeued job ended."""
+
+    def gives_way(bundle, tell):
+        tell(Started(bundle))
+        tell(Stopped(bundle))
+        return JobEnd("died", "task 0: Terminated")
+
+    events, fault, cluster = played(asked, tmp_path, gives_way, trains, work=asked.bundles[:1])
+    assert fault is None
+    assert cluster.submitted == [asked.bundles[0]] * 2
+    assert [e.status for e in events if isinstance(e, Finished)] == ["done", "done"]
+
+
 def test_a_job_that_dies_before_it_begins_fails_no_cell(asked, tmp_path):
     """As where the environment is broken: every job would."""
     _, fault, _ = played(asked, tmp_path, ends("died", begun=False), ends("died", begun=False))
