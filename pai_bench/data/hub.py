@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 
 from pai_bench.config.schema import Data
 from pai_bench.core.errors import BenchError
+from pai_bench.data import hub_cache
+from pai_bench.data.hub_cache import RemoteFile
 from pai_bench.data.split_files import Files, check_complete, collect
 
 
@@ -19,7 +22,9 @@ def from_hub(name: str, settings: Data) -> Files:
         check_complete(snapshot)
         return snapshot
     try:
-        _announce(name, settings)
+        listed = _listed(settings)
+        _announce(name, settings, listed)
+        hub_cache.fetch(listed)
         return _snapshot(settings, local=False)
     except BenchError:
         raise
@@ -47,23 +52,28 @@ def _patterns(settings: Data) -> list[str]:
     return [f"{settings.subset or '**'}/{s}-*.parquet" for s in (settings.train, settings.test)]
 
 
-def _announce(name: str, settings: Data) -> None:
-    """Say how much is to be fetched, before it is; bars of huggingface_hub show how far it is.
-
-    It goes on with a file where the connection broke, and keeps whole files after an interrupt.
-    """
+def _listed(settings: Data) -> list[RemoteFile]:
+    """List the files of both splits on the hub."""
     import huggingface_hub
 
-    listed = huggingface_hub.HfApi().list_repo_tree(
-        str(settings.hub), repo_type="dataset", revision=settings.revision, recursive=True
+    hub, revision = str(settings.hub), settings.revision
+    entries = huggingface_hub.HfApi().list_repo_tree(
+        hub, repo_type="dataset", revision=revision, recursive=True
     )
-    sizes = {entry.path: entry.size for entry in listed if hasattr(entry, "size")}
-    patterns = _patterns(settings)
-    wanted = [path for path in sizes if any(fnmatch(path, pattern) for pattern in patterns)]
-    size = sum(sizes[path] for path in wanted) / 1e6
+    return [
+        RemoteFile(hub, revision, entry.path, entry.size, entry.lfs.sha256 if entry.lfs else None)
+        for entry in entries
+        if isinstance(entry, huggingface_hub.RepoFile)
+        and any(fnmatch(entry.path, pattern) for pattern in _patterns(settings))
+    ]
+
+
+def _announce(name: str, settings: Data, files: Sequence[RemoteFile]) -> None:
+    """Say how much is to be fetched, before it is; bars of huggingface_hub show how far it is."""
+    size = sum(file.size for file in files) / 1e6
     print(
-        f"{name}: {len(wanted)} files, {size:,.1f} MB, from {settings.hub} on the hub; those that "
-        "are whole after an interrupt are kept",
+        f"{name}: {len(files)} files, {size:,.1f} MB, from {settings.hub} on the hub; after an "
+        "interrupt it goes on where it was",
         file=sys.stderr,
     )
 

@@ -111,6 +111,8 @@ class Repository:
     """What needs an accepted token: a kind of request, "everything", or "" for nothing."""
     fault: tuple[str, Callable[[Reply], Reply]] | None = None
     """A kind of request or a path, and what becomes of the answers to it."""
+    ranges: bool = False
+    """Whether the rest of a file can be asked for, as on the hub."""
 
     def listed(self, hub, kind):
         """Every file: with size and digest in the tree, by name in what is said of a revision."""
@@ -161,9 +163,14 @@ def stall(reply):
 
 
 def too_short(reply):
-    """The file is announced as longer than it is."""
-    size = int(reply.headers["X-Linked-Size"])
-    return replace(reply, headers=reply.headers | {"X-Linked-Size": str(size + 100)})
+    """Files are announced as longer than they are."""
+    longer = [entry | {"size": entry["size"] + 100} for entry in json.loads(reply.body)]
+    return as_json(longer)
+
+
+def other(reply):
+    """A file as long as the one that is announced."""
+    return replace(reply, body=bytes(len(reply.body)))
 
 
 PORTAL = Reply(200, {"Content-Type": "text/html"}, b"<html>Please log in</html>")
@@ -177,7 +184,8 @@ FAULTS = {
     "missing-files": ("resolve", lambda _: error(404, "EntryNotFound")),
     "disconnecting": ("tree", lambda reply: replace(reply, sent=0)),
     "cut-short": ("resolve", cut),
-    "too-short": ("resolve", too_short),
+    "too-short": ("tree", too_short),
+    "other": ("resolve", other),
     "portal": ("tree", lambda _: PORTAL),
     "portal-files": ("resolve", lambda _: PORTAL),
 }
@@ -197,6 +205,8 @@ class Hub(ThreadingHTTPServer):
         self.repositories = repositories
         self.asked: list[tuple[str, str, str]] = []
         """Kind of request, repository, and path (for files) or revision."""
+        self.ranges: list[tuple[str, int]] = []
+        """Path, and the byte from which on the file was asked for."""
         self.stalled, self.go_on = threading.Event(), threading.Event()
 
     @property
@@ -217,9 +227,17 @@ class Hub(ThreadingHTTPServer):
         if repository.gated in (kind, "everything") and token != READER:
             return refused(token)
         answer = repository.file(name) if kind == "resolve" else repository.listed(hub, kind)
+        if repository.ranges and (asked := headers.get("Range")):
+            answer = self.rest(answer, name, int(re.fullmatch(r"bytes=(\d+)-", asked)[1]))
         if repository.fault and repository.fault[0] in (kind, name):
             return repository.fault[1](answer)
         return answer
+
+    def rest(self, answer, name, start):
+        self.ranges.append((name, start))
+        size = len(answer.body)
+        part = {"Content-Range": f"bytes {start}-{size - 1}/{size}"}
+        return replace(answer, status=206, headers=answer.headers | part, body=answer.body[start:])
 
 
 def refused(token):
@@ -381,6 +399,8 @@ IMPATIENT = """
 import json, sys, time
 wait = time.sleep
 time.sleep = lambda seconds: wait(min(seconds, 0.01))  # huggingface_hub waits between its tries.
+from huggingface_hub import constants
+constants.DOWNLOAD_CHUNK_SIZE = 100  # Files are small here.
 """
 ORDERS = f"""{IMPATIENT}
 from pai_bench.config.schema import Data
@@ -688,28 +708,83 @@ class TestFailures:
             files.find("imagenet-1k", made["imagenet-1k"].settings, str(mirror))
 
 
-def test_an_interrupted_download_is_completed_and_never_taken_for_the_whole(user, made):
-    name, data = "imagenet-1k", made["imagenet-1k"].settings
-    *_, last = sorted(PATHS[name][0])
-    repository = user.hub.repositories[data.hub]
-    repository.fault = (last, stall)
-    with user.start(ORDERS) as process:
-        try:
-            process.stdin.write(json.dumps([("find", name, data.model_dump_json())]))
-            process.stdin.close()
-            assert user.hub.stalled.wait(20)
-            wait_for(lambda: len(list(user.folder.rglob("*.parquet"))) == 2)
-        finally:
-            process.kill()
-    assert name in one_line(user.find(name, data, HF_HUB_OFFLINE="1"))
+class TestInterrupted:
+    """A process that is killed within the last file of a split, when the others are there."""
 
-    repository.fault = None
-    user.hub.asked.clear()
-    found = user.find(name, data)
-    assert set(found["names"]) == made[name].wanted()
-    assert fetched(user.hub.asked, name) == {last}
-    assert (Path(found["folder"]) / last).read_bytes() == made[name].files[last]
-    assert user.find(name, data, HF_HUB_OFFLINE="1") == found
+    NAME = "imagenet-1k"
+
+    @pytest.fixture
+    def last(self, user, made):
+        """Path of the file of which half has come; the hub is asked nothing more after that."""
+        data = made[self.NAME].settings
+        *_, last = sorted(PATHS[self.NAME][0])
+        repository = user.hub.repositories[data.hub]
+        repository.fault = (last, stall)
+        with user.start(ORDERS) as process:
+            try:
+                process.stdin.write(json.dumps([("find", self.NAME, data.model_dump_json())]))
+                process.stdin.close()
+                assert user.hub.stalled.wait(20)
+                half = len(made[self.NAME].files[last]) // 2
+                wait_for(lambda: [len(self.half(user)), len(self.whole(user))] == [1, 2])
+                wait_for(lambda: self.half(user)[0].stat().st_size >= half - 8192)
+            finally:
+                process.kill()
+        repository.fault = None
+        user.hub.asked.clear()
+        return last
+
+    def half(self, user):
+        return list(user.folder.rglob("*.incomplete"))
+
+    def whole(self, user):
+        return [path for path in user.folder.rglob("blobs/*") if not path.suffix]
+
+    def completed(self, user, made, last):
+        """The data set is found, with one file fetched; and then without the hub."""
+        data = made[self.NAME].settings
+        found = user.find(self.NAME, data)
+        assert set(found["names"]) == made[self.NAME].wanted()
+        assert fetched(user.hub.asked, self.NAME) == {*found["names"]}
+        assert (Path(found["folder"]) / last).read_bytes() == made[self.NAME].files[last]
+        assert user.find(self.NAME, data, HF_HUB_OFFLINE="1") == found
+        assert self.half(user) == []
+
+    def test_what_is_there_is_not_taken_for_the_whole(self, user, made, last):
+        line = one_line(user.find(self.NAME, made[self.NAME].settings, HF_HUB_OFFLINE="1"))
+        assert self.NAME in line
+
+    def test_a_file_goes_on_where_it_was(self, user, made, last):
+        (half,) = self.half(user)
+        beginning = half.read_bytes()
+        assert beginning
+        user.hub.repositories[made[self.NAME].settings.hub].ranges = True
+        self.completed(user, made, last)
+        assert user.hub.ranges == [(last, len(beginning))]
+
+    def test_a_hub_that_gives_whole_files_only_is_asked_for_one(self, user, made, last):
+        self.completed(user, made, last)
+
+    def test_a_beginning_that_is_not_its_own_is_dropped(self, user, made, last):
+        (half,) = self.half(user)
+        half.write_bytes(bytes(100))
+        user.hub.repositories[made[self.NAME].settings.hub].ranges = True
+        self.completed(user, made, last)
+
+
+def test_two_programs_that_fetch_the_same_files_at_once_both_get_them(user, made):
+    name, data = "imagenet-1k", made["imagenet-1k"].settings
+    given = json.dumps([("find", name, data.model_dump_json())])
+    programs = [user.start(ORDERS) for _ in range(2)]
+    for program in programs:
+        program.stdin.write(given)
+        program.stdin.close()
+    for program in programs:
+        found = json.loads(program.stdout.read())
+        assert program.wait() == 0
+        assert set(found["names"]) == made[name].wanted()
+        for path in found["names"]:
+            assert (Path(found["folder"]) / path).read_bytes() == made[name].files[path]
 
 
 def test_the_size_is_said_before_anything_is_fetched_and_not_again(user, made):
