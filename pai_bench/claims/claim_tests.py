@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from pai_bench.claims.schema import Claim, Printed
+from pai_bench.claims.printed import Printed
+from pai_bench.claims.schema import Claim
 from pai_bench.claims.statistics import CONFIDENCE, Estimate, estimate
 
 
@@ -100,16 +101,17 @@ def least_alike(values: Mapping[int, Mapping[int, float]], claim: Claim) -> Clai
 def equal(values: Sequence[float], printed: Printed, margin: float) -> ClaimTest:
     """Test whether our mean is that printed, within `margin`: two one-sided tests."""
     ours, difference = estimate(values), estimate([v - printed.value for v in values])
-    low = -inf if printed.bound else -margin
+    low = -inf if printed.side == "<" else -margin
+    high = inf if printed.side == ">" else margin
     if len(values) < 2:
-        return ClaimTest(ours, difference, low, margin, 1.0, 1.0, Scatter(0.0))
+        return ClaimTest(ours, difference, low, high, 1.0, 1.0, Scatter(0.0))
     scatter = _scatter(values, printed)
     error, freedom = scatter.errors(len(values), scatter.deviation)
     half = float(stdtrit(freedom, 0.5 + CONFIDENCE / 2) * error)
     mean = difference.mean
     difference = Estimate(mean, mean - half, mean + half, difference.n)
-    p_values = _p_values(mean, low, margin, error, freedom)
-    return ClaimTest(ours, difference, low, margin, *p_values, scatter)
+    p_values = _p_values(mean, low, high, error, freedom)
+    return ClaimTest(ours, difference, low, high, *p_values, scatter)
 
 
 def above(differences: Sequence[float]) -> ClaimTest:

@@ -99,7 +99,7 @@ class Metric:
 
     def digits(self, printed: str = "") -> int:
         """Decimals to show a value with, beside one that was `printed`."""
-        first = re.match(r"\d*\.?(\d*)", printed.lstrip("~<"))
+        first = re.match(r"\d*\.?(\d*)", printed.lstrip("~<>"))
         found = len(first[1]) if first else 0
         return 1 + found if self.decimals is None else self.decimals
 

@@ -2,13 +2,8 @@
 
 A file holds tables (one value per row and column), orderings (one method above others) and
 statements that no number of ours can test. Each cell of a table and each pair of an ordering is a
-claim of its own. All values are kept as the text that was printed:
-
-    91.36±0.41     a mean and its standard deviation over the table's `n` runs
-    93.78,93.15    several runs
-    ~87.4          read off a figure where curves overlap (the source's `rough` precision)
-    <75            below what the figure shows
-    .              nothing was printed
+claim of its own. All values are kept as the text that was printed (printed.py); `.` stands where
+nothing was.
 """
 
 from __future__ import annotations
@@ -18,14 +13,14 @@ import re
 from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
-from pai_bench.claims import metric_registry
+from pai_bench.claims import metric_registry, printed
 from pai_bench.claims.metric_registry import Metric
+from pai_bench.claims.printed import Printed
 from pai_bench.claims.schema import (
     OTHER,
     Claim,
@@ -34,7 +29,6 @@ from pai_bench.claims.schema import (
     ClaimTable,
     MethodSpec,
     Ordering,
-    Printed,
     Source,
     _About,
 )
@@ -196,9 +190,9 @@ def _source(content: ClaimsFile, name: str, at: Location, document: Document) ->
     return content.sources[name]
 
 
-def _columns(table: ClaimTable, at: Location, document: Document) -> list[str]:
+def _columns(table: ClaimTable | Ordering, at: Location, document: Document) -> list[str]:
     if bool(table.densities) == bool(table.columns):
-        raise document.error(at, "a table has either densities or columns")
+        raise document.error(at, "needs either densities or columns")
     if table.columns and bool(table.suite) != bool(table.density):
         raise document.error(at, "a suite tests columns that are no densities at one `density`")
     _densities(table.density, at, document)
@@ -231,31 +225,13 @@ def _method(
     raise document.error(at, f'"{name}" is neither under lines nor under not_ours; {hint}')
 
 
-_VALUE = re.compile(r"([~<]?)(\d*\.?\d+)(?:±(\d*\.?\d+))?")
-
-
 def _printed(
     text: str, source: Source, table: ClaimTable, at: Location, document: Document
 ) -> Printed:
-    """Read one printed value."""
-    parts = [_VALUE.fullmatch(part) for part in text.split(",")]
-    matches = [part for part in parts if part is not None]
-    if len(matches) < len(parts):
-        raise document.error(at, f'not a value as 91.36±0.41, 1.2,1.3, ~87.4, <75 or .: "{text}"')
-    mark, first, spread = matches[0].groups()
-    rounding = 0.5 * 10.0 ** -len(first.partition(".")[2])
-    precision = source.precision or rounding
-    if mark == "~":
-        precision = source.rough or precision
-    values = [float(part[2]) for part in matches]
-    return Printed(
-        text=text,
-        value=fmean(values),
-        precision=precision,
-        spread=float(spread) if spread else stdev(values) if len(values) > 1 else None,
-        n=len(values) if len(values) > 1 else table.n,
-        bound=mark == "<",
-    )
+    try:
+        return printed.read(text, source.precision, source.rough, table.n)
+    except ValueError as error:
+        raise document.error(at, str(error)) from None
 
 
 def _of_ordering(
@@ -267,7 +243,7 @@ def _of_ordering(
     for above, (index, below) in product(firsts, enumerate(ordering.below)):
         over, why = _method(content, ordering, above, (*at, "above"), document)
         under, other = _method(content, ordering, below, (*at, "below", index), document)
-        for density in _densities(ordering.densities, at, document):
+        for column in _columns(ordering, at, document):
             yield Claim(
                 **{**common, "untestable": common["untestable"] or why or other},
                 kind="ordering",
@@ -278,5 +254,6 @@ def _of_ordering(
                 against_name=below,
                 against=under,
                 against_suite=_suite(ordering, below),
-                at=density,
+                at=column,
+                at_density=ordering.density,
             )

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from pai_bench.claims.metric_registry import Epoch, Kind, Metric
+from pai_bench.claims.printed import Printed
 from pai_bench.config.document import Loader
 
 DEFAULT_METRIC = "accuracy"
@@ -102,10 +103,13 @@ class ClaimTable(_About):
 
 
 class Ordering(_About):
-    """Each of some methods above each of others, at each of some densities."""
+    """Each of some methods above each of others, at each of some densities or other columns."""
 
     metric: str = DEFAULT_METRIC
-    densities: str
+    densities: str = ""
+    columns: str = ""
+    """As of a table."""
+    density: str = ""
     above: str | tuple[str, ...] = Field(min_length=1)
     below: tuple[str, ...] = Field(min_length=1)
 
@@ -137,26 +141,6 @@ class ClaimsFile(_Block):
     statements: dict[str, Statement] = {}
     missing: tuple[str, ...] = ()
     """What the paper claims and is not here, because it could not be verified."""
-
-
-@dataclass(frozen=True)
-class Printed:
-    """A value as it was printed."""
-
-    text: str
-    value: float
-    precision: float
-    spread: float | None = None
-    """Standard deviation over runs."""
-    n: int | None = None
-    bound: bool = False
-    """True where only "below `value`" is claimed."""
-
-    @property
-    def of_runs(self) -> list[Printed]:
-        """The value of each run, where several are printed."""
-        texts = self.text.split(",")
-        return [Printed(text, float(text), self.precision) for text in texts]
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ def _measured(verdict: Verdict) -> dict[str, Any] | None:
 def _point(claim: Claim, measured: ResultLookup) -> dict[str, Any] | None:
     """Where a printed accuracy lies in the plot of its suite; None where it lies nowhere."""
     printed, suite, metric = claim.value, claim.suite, claim.metric
-    if printed is None or printed.bound or claim.method is None or not suite:
+    if printed is None or printed.side or claim.method is None or not suite:
         return None
     if metric is None or metric.scale is None or claim.source.by == "replication":
         return None

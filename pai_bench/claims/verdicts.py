@@ -16,7 +16,7 @@ the papers.
 
 *Reproduced*: the interval of the difference lies inside the tolerance (two one-sided tests).
 *Not reproduced*: the interval and the tolerance have no point in common. Otherwise *inconclusive*.
-Where only "below x" can be read off a figure, the tolerance has no lower end.
+Where only "below x" or "above x" is claimed, the tolerance has no lower or no upper end.
 
 **One method above another**. Differences are paired by seed. *Reproduced*: their interval lies
 above 0; *not reproduced*: it lies below 0; otherwise *inconclusive*.

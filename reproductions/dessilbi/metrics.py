@@ -61,6 +61,22 @@ def entered(result: Result, context: MetricContext) -> float | None:
     return None if of_layer is None else float(of_layer.get(context.column, 0))
 
 
+@count("dessilbi-last-entry", unit="epochs")
+def last_entry(result: Result, context: MetricContext) -> float | None:
+    """Last epoch in which a filter or weight of a layer (the row) enters the support."""
+    epochs = set(result.measured.get("entered", {}).get(context.row, {})) - {"never"}
+    return max(map(float, epochs), default=None)
+
+
+@metric("dessilbi-norm", decimals=4, tolerance=Tolerance(share=0.02, spreads=2.0))
+def norm(result: Result, context: MetricContext) -> float | None:
+    """Smallest or largest norm of third-convolution filters in the support, or not (the column)."""
+    of_layer = result.measured.get("norms", {}).get("conv3", {})
+    end, _, part = context.column.partition("-")
+    found = of_layer.get(part)
+    return None if found is None else float(found[0 if end == "least" else 1])
+
+
 @count("dessilbi-large-filters", unit="filters")
 def large_filters(result: Result) -> float | None:
     """Filters of the third convolution with norm at least .01."""

@@ -9,7 +9,7 @@ from scipy import stats
 
 from pai_bench.claims import claim_tests
 from pai_bench.claims.power import MOST, POWER, decision_probability, seeds_needed
-from pai_bench.claims.schema import Printed
+from pai_bench.claims.printed import Printed
 
 
 def known(mean, spread, n=3):
@@ -29,7 +29,7 @@ CASES = [(0.3, 0.4, 5), (0.0, 0.3, 4), (0.9, 0.2, 6), (1.4, 0.5, 8)]
 @pytest.mark.parametrize(("mean", "spread", "n"), CASES)
 @pytest.mark.parametrize("printed", [
     Printed("", 95.0, 0.0), Printed("", 95.0, 0.0, spread=0.3, n=5),
-    Printed("<95", 95.0, 0.0, bound=True),
+    Printed("<95", 95.0, 0.0, side="<"),
 ], ids=["value", "value-with-spread", "bound"])  # fmt: skip
 def test_values_are_decided_as_often_as_in_simulated_experiments(mean, spread, n, printed):
     def test_of(values):
@@ -75,7 +75,7 @@ def test_without_a_spread_nothing_is_said():
 
 
 def test_a_bound_has_no_lower_end():
-    test = claim_tests.equal(known(20.0, 1.0), Printed("<95", 95.0, 0.0, bound=True), 1.0)
+    test = claim_tests.equal(known(20.0, 1.0), Printed("<95", 95.0, 0.0, side="<"), 1.0)
     assert test.low == -inf
     assert decision_probability(test, 3, 0.05) > 0.99
     above = replace(test, difference=replace(test.difference, mean=5.0))

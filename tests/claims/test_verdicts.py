@@ -9,7 +9,7 @@ from scipy import stats
 
 from pai_bench.claims import claim_tests, parser, verdicts
 from pai_bench.claims.lookup import ResultLookup
-from pai_bench.claims.parser import Printed
+from pai_bench.claims.printed import Printed
 from pai_bench.claims.schema import SuiteOfClaims
 from pai_bench.config.overrides import with_overrides
 from pai_bench.experiment import grid
@@ -292,11 +292,18 @@ def test_a_printed_spread_makes_it_welchs_test():
     assert found.p_outside == pytest.approx(reference.pvalue)
 
 
+def test_a_lower_bound_has_no_upper_end():
+    printed = Printed(">75", 75.0, 0.1, side=">")
+    far_above = claim_tests.equal([90.0, 90.1, 89.9], printed, 0.6)
+    assert (far_above.low, far_above.high, far_above.p_inside < 1e-4) == (-0.6, inf, True)
+    assert claim_tests.equal([70.0, 70.1, 69.9], printed, 0.6).p_outside < 0.01
+
+
 def test_an_upper_bound_has_no_lower_end():
-    far_below = claim_tests.equal([20.0, 20.1, 19.9], Printed("<75", 75.0, 0.1, bound=True), 0.6)
+    far_below = claim_tests.equal([20.0, 20.1, 19.9], Printed("<75", 75.0, 0.1, side="<"), 0.6)
     assert (far_below.low, far_below.p_inside < 1e-4) == (-inf, True)
     assert (
-        claim_tests.equal([80.0, 80.1, 79.9], Printed("<75", 75.0, 0.1, bound=True), 0.6).p_outside
+        claim_tests.equal([80.0, 80.1, 79.9], Printed("<75", 75.0, 0.1, side="<"), 0.6).p_outside
         < 0.01
     )
 

@@ -11,7 +11,8 @@ pytest.importorskip("matplotlib", reason="figures need matplotlib")
 import pai_bench
 from pai_bench.claims.claim_tests import ClaimTest, Scatter
 from pai_bench.claims.metric_registry import available
-from pai_bench.claims.schema import Claim, Printed, Source
+from pai_bench.claims.printed import Printed
+from pai_bench.claims.schema import Claim, Source
 from pai_bench.claims.statistics import estimate
 from pai_bench.claims.verdicts import Verdict
 from pai_bench.core.errors import BenchError
