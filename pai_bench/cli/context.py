@@ -28,6 +28,8 @@ class Context:
     """Folder of results: what a command writes goes there."""
     named: tuple[Path, ...] = ()
     """Folders of results that were asked for by name, or as evidence."""
+    options: tuple[str, ...] = ()
+    """What asked for them on the command line."""
 
     @property
     def folders(self) -> list[Path]:

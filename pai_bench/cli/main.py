@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -52,7 +53,9 @@ def _context(parsed: Arguments) -> Context:
     if "launcher_options" in parsed:
         settings = with_launcher_options(settings, parsed.launcher, parsed.launcher_options)
     runs, named = _folders(parsed)
-    return Context(_console(), settings, methods, plugins, runs, named)
+    options = tuple(f"--runs {shlex.quote(str(folder))}" for folder in parsed.runs or ())
+    options += ("--evidence",) * getattr(parsed, "evidence", False)
+    return Context(_console(), settings, methods, plugins, runs, named, options)
 
 
 def _folders(parsed: Arguments) -> tuple[Path, tuple[Path, ...]]:

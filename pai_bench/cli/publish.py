@@ -49,11 +49,16 @@ def _publish_all(context: Context, suites: Sequence[str]) -> None:
         title="PaI-Bench",
         about="All suites that have results. Each has its own recipe: their rows do not compare.",
         command="pai-bench run SUITE",
-        rebuild="pai-bench leaderboard",
+        rebuild=_rebuild(context),
     )
     measured = ResultLookup(settings, context.methods, context.judged)
     path = write_page(page(heading, boards, settings, context.methods, measured), context.runs)
     say(context, "all", f"{path} (one file with all suites)")
+
+
+def _rebuild(context: Context, *suite: str) -> str:
+    """The command that makes a page again."""
+    return " ".join(("pai-bench leaderboard", *suite, *context.options))
 
 
 def suites_with_results(context: Context) -> list[str]:
@@ -95,7 +100,7 @@ def publish_suite(
         title=title,
         about=settings.suites[suite].about,
         command=environment.command_line() if selected else f"pai-bench run {suite}",
-        rebuild=f"pai-bench leaderboard --suite {suite}",
+        rebuild=_rebuild(context, "--suite", suite),
     )
     of_papers = settings.methods_of_papers()
     shown = whole if selected is None else board(store, suite, selected, of_papers)

@@ -5,14 +5,14 @@ Who trains only leaves word of its progress, and never waits for a file.
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 from typing import Generic, TypeVar
 
+from pai_bench.core.background import beside
 from pai_bench.experiment.bundle import Bundle
 from pai_bench.launch.display import ProgressDisplay
 from pai_bench.store import progress_files
@@ -42,17 +42,9 @@ class _Writer(Generic[_Kind]):
     def _note(self, latest: _Kind) -> None:
         self._latest, self._noted = latest, time.monotonic()
 
-    @contextlib.contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self) -> AbstractContextManager[None]:
         """Write as long as the block runs; then there is no file any more."""
-        ended = Event()
-        thread = Thread(target=self._write, args=(ended,), name="progress", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            thread.join()
+        return beside(self._write, "progress")
 
     def _write(self, ended: Event) -> None:
         pause, has_written = min(SHORTEST, self._longest), False

@@ -25,9 +25,11 @@ import os
 import time
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from threading import Event, Lock, Thread
+from threading import Event, Lock
 
+from pai_bench.core.background import beside
 from pai_bench.store.lease_entry import LOOKS, Entry, Holder, create, here, numbers_of, read_holder
 
 FOLDER = "leases"
@@ -192,14 +194,10 @@ def held(*leases: Lease) -> Iterator[None]:
 
     After the block those that have not ended are given back.
     """
-    ended = Event()
-    thread = Thread(target=_beat, args=(leases, ended), name="leases", daemon=True)
-    thread.start()
     try:
-        yield
+        with beside(partial(_beat, leases), "leases"):
+            yield
     finally:
-        ended.set()
-        thread.join()
         for lease in leases:
             lease.release()
 

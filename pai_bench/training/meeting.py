@@ -19,11 +19,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import timedelta
-from threading import Event, Thread
+from threading import Event
 from typing import Any, Literal
 
 from torch import distributed as dist
 
+from pai_bench.core.background import beside
 from pai_bench.core.errors import BenchError, first_line
 from pai_bench.core.machine import AGAIN, MachineFault
 from pai_bench.core.node import Node
@@ -137,21 +138,16 @@ class Meeting:
     @contextlib.contextmanager
     def beating(self, key: str) -> Iterator[None]:
         """Let a number grow for the time of a `with` block, over a connection of its own."""
-        ended, other = Event(), Meeting(self.node, patience=SILENCE)
+        other = Meeting(self.node, patience=SILENCE)
 
-        def beat() -> None:
+        def beat(ended: Event) -> None:
             with contextlib.suppress(NodeLost):
                 other._beat(key)
                 while not ended.wait(PACE):
                     other._beat(key)
 
-        thread = Thread(target=beat, daemon=True)
-        thread.start()
-        try:
+        with beside(beat, "beats"):
             yield
-        finally:
-            ended.set()
-            thread.join()
 
 
 class Pulse:

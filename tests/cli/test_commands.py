@@ -265,7 +265,11 @@ def test_results_of_several_folders_stand_on_one_board(call, stored, settings, m
     assert "91.50 ± 6.35" in out
     assert "90.00" in out
     assert "1 cells have other numbers in a further folder" in out
-    assert cell.id in (tmp_path / "runs" / "leaderboard.html").read_text()
+    of_all = (tmp_path / "runs" / "leaderboard.html").read_text()
+    assert cell.id in of_all
+    assert "pai-bench leaderboard --runs runs --runs other" in of_all
+    of_suite = (tmp_path / "runs" / "quick" / "leaderboard.html").read_text()
+    assert "pai-bench leaderboard --suite quick --runs runs --runs other" in of_suite
     assert not list((tmp_path / "other").rglob("*.html"))
     assert "grasp,0.1" in call("export", "quick", *both)[1]
     assert "quick: snip − grasp" in call("compare", "snip", "grasp", *both)[1]
