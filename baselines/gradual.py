@@ -12,6 +12,7 @@ from pai_bench import prunable, register
 from pai_bench.core.errors import BenchError
 from pai_bench.methods.dynamic import MovingMasks
 from pai_bench.sparsity.select import topk_masks
+from pai_bench.training.length import TrainingLength
 
 
 @register("gradual")
@@ -60,28 +61,53 @@ class Gradual(MovingMasks):
         """Take the step, and prune after it."""
         super().optimizer_step(*args, **kwargs)
         step = self.trainer.global_step + 1  # The Trainer counts the step after this hook.
-        if self._due(step):
-            self._prune(self.progress(step))
+        if self._due(step, self.total_steps):
+            self._prune(self.progress(step, self.total_steps))
 
-    def progress(self, step: int) -> float:
+    def progress(self, step: int, total_steps: int) -> float:
         """Fraction of the final sparsity that is reached after `step` steps: the cubic schedule.
 
         s(t) = s_final (1 - (1 - p)^3), with p the fraction of the steps from `begin` to `end`
         (Zhu and Gupta, equation 1).
+
+        Args:
+            step: Optimizer steps so far.
+            total_steps: Those of the whole training.
+
+        Returns:
+            The fraction, from 0 to 1.
         """
-        begin, end = self._range
+        begin, end = self._range(total_steps)
         fraction = min(1.0, max(0.0, (step - begin) / (end - begin)))
         return float(1 - (1 - fraction) ** 3)
 
-    @property
-    def _range(self) -> tuple[int, int]:
+    def _range(self, total_steps: int) -> tuple[int, int]:
         fractions = self.hyper.begin, self.hyper.end
-        begin, end = (round(fraction * self.total_steps) for fraction in fractions)
+        begin, end = (round(fraction * total_steps) for fraction in fractions)
         return begin, max(begin + 1, end)
 
-    def _due(self, step: int) -> bool:
-        begin, end = self._range
+    def _due(self, step: int, total_steps: int) -> bool:
+        begin, end = self._range(total_steps)
         return begin < step <= end and ((step - begin) % self.hyper.frequency == 0 or step == end)
+
+    def count_training(self, length: TrainingLength) -> None:
+        """Count each step by the masks that it has, of which only the numbers by layer matter.
+
+        Args:
+            length: Steps, and images of each batch.
+
+        Raises:
+            BenchError: The weights decide how many are kept in each layer.
+        """
+        if self.hyper.scope == "global" or self.hyper.selection != "exact":
+            raise BenchError(f"{self.name} keeps as many weights in a layer as its values say")
+        scores = {name: weight.detach().abs() for name, weight in prunable(self.network)}
+        for step in range(length.steps):
+            self.training_cost.count(length.batch(step))
+            if self._due(step + 1, length.steps):
+                density, scope = self.context.density, self.hyper.scope
+                progress = self.progress(step + 1, length.steps)
+                self.set_masks(topk_masks(scores, density, scope=scope, progress=progress))
 
     def _prune(self, progress: float) -> None:
         """Prune by magnitude; weights that return get their remembered values."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from pai_bench import DynamicSparse, prunable, register
 from pai_bench.core.errors import BenchError
 from pai_bench.sparsity.regrow import shared_out
+from pai_bench.training.length import TrainingLength
 
 
 @register("snfs")
@@ -69,6 +70,24 @@ class SNFS(DynamicSparse):
         weights = {n: float(self.average[n][mask].abs().mean()) for n, mask in self.masks.items()}
         grown = shared_out(sum(drop for drop, _ in counts.values()), weights, free)
         return {name: (drop, grown[name]) for name, (drop, _) in counts.items()}
+
+    @property
+    def moves_density(self) -> bool:
+        """Whether density moves between layers: `redistribute`."""
+        return bool(self.hyper.redistribute)
+
+    def count_training(self, length: TrainingLength) -> None:
+        """Count the steps, each with a dense gradient, for the average.
+
+        Args:
+            length: Steps, and images of each batch.
+
+        Raises:
+            BenchError: Density moves between layers.
+        """
+        super().count_training(length)
+        for step in range(length.steps):
+            self.training_cost.count(0, dense=length.batch(step))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save the average, too."""

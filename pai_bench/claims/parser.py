@@ -175,6 +175,7 @@ def _common(
         "data": block.data,
         "replay": block.replay,
         "deviations": block.deviations,
+        "seeds_seen": block.seeds_seen,
         "untestable": "" if block.suite or block.replay else block.why,
     }
 

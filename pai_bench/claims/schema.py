@@ -78,6 +78,8 @@ class _About(_Block):
     """Printed name -> method, where it differs from that of the suite."""
     deviations: tuple[str, ...] = ()
     """How the suite differs from what was run for this table, beside what holds for all of it."""
+    seeds_seen: int | None = Field(default=None, ge=0)
+    """As of a suite, where it is another number for this table."""
 
 
 class ClaimTable(_About):
@@ -175,6 +177,8 @@ class Claim:
     """Part of the value that another way of counting makes of it."""
     deviations: tuple[str, ...] = ()
     """Of its table or ordering, beside those of the suite."""
+    seeds_seen: int | None = None
+    """The same; None where it is that of the suite."""
     untestable: str = ""
     """Why no cell can test it; empty where a suite is named that does."""
 

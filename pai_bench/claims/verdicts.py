@@ -44,7 +44,7 @@ from pai_bench.claims.lookup import NOT_YET, ResultLookup
 from pai_bench.claims.metric_registry import Kind
 from pai_bench.claims.paired_tests import holm
 from pai_bench.claims.power import MOST, POWER, seeds_needed
-from pai_bench.claims.schema import Claim, Claims, ReplayOfClaims, SuiteOfClaims, hyper_of
+from pai_bench.claims.schema import Claim, Claims, hyper_of
 from pai_bench.claims.statistics import CONFIDENCE
 
 State = Literal["reproduced", "not reproduced", "inconclusive", "not run"]
@@ -53,7 +53,7 @@ SEEDS = 3
 """Fewest seeds of a verdict."""
 RULES: Mapping[Kind, str] = {
     "absolute": "the 95 % t interval of our mean minus the printed value lies inside the tolerance",
-    "flops": "the 95 % t interval of our ratio minus the printed one lies inside the tolerance",
+    "flops": "the 95 % t interval of our number minus the printed one lies inside the tolerance",
     "size": "the 95 % t interval of our mean minus the printed size lies inside the tolerance",
     "spectrum": "the 95 % t interval of our mean minus the printed value lies inside the tolerance",
     "replay": "for each printed run, the 95 % t interval of its replicas' mean minus the printed"
@@ -135,15 +135,18 @@ def _alone(claim: Claim, claims: Claims, measured: ResultLookup) -> Verdict:
     test, n = _tested(claim, [values for values in measurements if not isinstance(values, str)])
     by_counting = all(measured.is_counted(claim, method, suite) for method, suite in compared)
     again = command(claim, _verb(claim, by_counting))
-    settled = "" if by_counting else settled_after(suites[suite] for _, suite in compared)
+    seen = [
+        suites[suite].seeds_seen if claim.seeds_seen is None else claim.seeds_seen
+        for _, suite in compared
+    ]
+    settled = "" if by_counting else settled_after(seen)
     verdict = Verdict(claim, "inconclusive", "", n, test, None, deviations, again, settled)
     few = f"{n} seed{'s' * (n != 1)}, a verdict needs {SEEDS}"
     return replace(verdict, reason=few) if n < SEEDS else verdict
 
 
-def settled_after(tested: Iterable[SuiteOfClaims | ReplayOfClaims]) -> str:
+def settled_after(seen: Sequence[int | None]) -> str:
     """Say what had been seen when the number of seeds was settled; empty where nothing had."""
-    seen = [each.seeds_seen for each in tested]
     known = [number for number in seen if number is not None]
     if len(known) < len(seen):
         return "whether their number was fixed before any result was seen is not recorded"
@@ -161,7 +164,7 @@ def _of_replays(claim: Claim, claims: Claims, measured: ResultLookup) -> Verdict
         return Verdict(claim, "not run", values, deviations=replay.deviations, command=again)
     n, test = min(map(len, values.values())), least_alike(values, claim)
     reason = f"{n} replica{'s' * (n != 1)}, a verdict needs {SEEDS}"
-    settled = settled_after([replay])
+    settled = settled_after([replay.seeds_seen])
     return Verdict(claim, "inconclusive", reason, n, test, None, replay.deviations, again, settled)
 
 

@@ -160,6 +160,11 @@ class DynamicSparse(MovingMasks):
         replaced = {name: moved_count(count, fraction) for name, count in kept.items()}
         return {name: (count, count) for name, count in replaced.items()}
 
+    @property
+    def moves_density(self) -> bool:
+        """Whether `counts` moves density between layers, by what has been trained."""
+        return type(self).counts is not DynamicSparse.counts
+
     def sparsify(self, batches: Batches) -> Masks:
         """Choose random initial masks by `scope`; the same as those of the method `random`.
 
@@ -201,7 +206,7 @@ class DynamicSparse(MovingMasks):
         Raises:
             BenchError: The method moves density between layers, by what it has trained.
         """
-        if type(self).counts is not DynamicSparse.counts:
+        if self.moves_density:
             raise BenchError(f"{self.name} moves density between layers by what it has trained")
         schedule, after = self.schedule_of(length.steps), self.hyper.update == "after"
         for step in range(length.steps):

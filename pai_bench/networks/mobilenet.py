@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import partial
 
 from torch import nn
 
@@ -42,6 +43,12 @@ def mobilenet_v1(shape: tuple[int, int, int], classes: int, width: float = 1.0) 
     layers["flatten"] = nn.Flatten()
     layers["fc"] = nn.Linear(channels, classes)
     return nn.Sequential(layers)
+
+
+wide_198, wide_252, wide_300, wide_398 = (
+    partial(mobilenet_v1, width=width) for width in (1.98, 2.52, 3.0, 3.98)
+)
+"""RigL's "big sparse" networks: at densities .25, .15, .1 and .05 as large as the dense one."""
 
 
 def _separable(channels: int, outputs: int, stride: int) -> nn.Module:

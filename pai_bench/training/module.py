@@ -179,9 +179,10 @@ class SparseClassifier(pl.LightningModule):
         return cross_entropy(self.network(images), labels, label_smoothing=smoothing)
 
     def count_training(self, length: TrainingLength) -> None:
-        """Count the FLOPs of a whole training without running it; masks stay as they are.
+        """Count the FLOPs of a whole training without running it.
 
-        A method that does more in training than to keep its masks counts it too, or raises.
+        A method that does more in training than to keep its masks counts it too, or raises. Masks
+        that change in training are in the end as many in each layer as those of a training.
 
         Args:
             length: Steps, and images of each batch.

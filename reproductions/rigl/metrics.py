@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from pai_bench.claims.metric_registry import Tolerance, metric
+from pai_bench.claims.metrics import FLOPS
 from pai_bench.store.result import Result
 
 size = partial(metric, kind="size", tolerance=Tolerance(share=0.02, spreads=2.0))
@@ -51,6 +52,12 @@ def size_in_bytes(result: Result) -> float | None:
 def megabytes(result: Result) -> float | None:
     """Weights, biases and masks of the whole network in memory, in millions of bytes."""
     return None if result.sparse_bytes is None else result.sparse_bytes / 1e6
+
+
+@metric("inference-megaflops", unit="MFLOPs", decimals=3, kind="flops", tolerance=FLOPS)
+def megaflops(result: Result) -> float | None:
+    """FLOPs of one image, in millions: 2 for each multiply-accumulate."""
+    return None if result.flops is None else result.flops.inference / 1e6
 
 
 def _hidden(result: Result, number: int) -> float | None:

@@ -10,7 +10,6 @@ from scipy import stats
 from pai_bench.claims import claim_tests, parser, verdicts
 from pai_bench.claims.lookup import ResultLookup
 from pai_bench.claims.printed import Printed
-from pai_bench.claims.schema import SuiteOfClaims
 from pai_bench.config.overrides import with_overrides
 from pai_bench.experiment import grid
 from pai_bench.leaderboard.claims_table import numbers
@@ -56,7 +55,7 @@ tables:
   elsewhere: {about: accuracy, source: table, why: too large, densities: "0.5", rows: {SNIP: 95.0}}
 orderings:
   order: {about: above, source: table, suite: quick, densities: 0.5 0.1, above: SNIP,
-          below: [Random]}
+          below: [Random], seeds_seen: 3}
 """
 ACROSS = """  longer: {about: FLOPs, source: table, suite: quick+length=2, metric: training-flops,
            densities: "0.5", rows: {SNIP: 1.02}}
@@ -164,10 +163,16 @@ def test_an_inconclusive_claim_says_how_many_seeds_would_decide_it(judged):
     ([0, 0], ""), ([0, 4], "after 4 had been seen"), ([4, None], "not recorded"),
 ])  # fmt: skip
 def test_a_verdict_says_whether_its_seeds_were_settled_before(seen, said):
-    suites = [SuiteOfClaims(deviations=(), seeds_seen=number) for number in seen]
-    found = verdicts.settled_after(suites)
+    found = verdicts.settled_after(seen)
     assert said in found
     assert bool(found) == bool(said)
+
+
+def test_a_table_may_have_a_number_of_seeds_of_its_own(judged):
+    results = of("snip", 0.5, (0.9, 0.91, 0.92)) | of("random (scope=local)", 0.5, (0.8, 0.8, 0.8))
+    found = judged(results)
+    assert "is not recorded" in found["accuracy/SNIP/0.5"].seeds
+    assert found["order/SNIP/Random/0.5"].seeds.endswith("after 3 had been seen")
 
 
 def test_sizes_of_what_is_left_are_as_near_as_they_differ_from_run_to_run(judged):

@@ -15,6 +15,8 @@ COUNTED = [
     ("small-dense", {}), ("random-filters", {}), ("set", {"delta_t": 3}),
     *(("rigl", {"delta_t": 3, "update": update}) for update in ("extra", "skip", "after")),
     ("rigl", {"delta_t": 2, "scope": "local", "end": 0.5}),
+    *(("snfs", {"delta_t": 3, "update": update}) for update in ("extra", "skip", "after")),
+    ("gradual", {"frequency": 3}), ("gradual", {"scope": "erk", "begin": 0.0, "end": 0.4}),
 ]  # fmt: skip
 
 
@@ -39,12 +41,15 @@ def test_what_is_counted_is_what_a_training_counts(method, hyper, cell, settings
 
 @pytest.mark.parametrize(("method", "reason"), [
     ("snip", "chooses its masks by data"), ("imp", "trains to choose its masks"),
-    ("snfs", "moves density between layers"), ("gradual", "changes its masks by what"),
+    ("snfs redistribute", "moves density between layers"),
+    ("gradual global", "as many weights in a layer as its values say"),
     ("ntt", "trains to choose"),
 ])  # fmt: skip
 def test_what_depends_on_data_or_training_cannot_be_counted(method, reason, cell, settings):
+    name, _, option = method.partition(" ")
+    hyper = {"redistribute": {"redistribute": True}, "global": {"scope": "global"}}.get(option, {})
     with pytest.raises(BenchError, match=reason):
-        counted(replace(cell, method=method), settings)
+        counted(replace(cell, method=name, hyper=hyper), settings)
 
 
 def test_batches_of_all_epochs_are_as_large_as_they_are():
