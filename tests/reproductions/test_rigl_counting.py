@@ -46,7 +46,8 @@ def test_their_way_of_counting_gives_their_numbers(density, published, shares):
 
 
 def test_allowances_are_the_counted_differences(shares):
-    allowed = [claim for claim in available()["rigl"].claims if claim.allowance]
+    all_claims = available()["rigl"].claims
+    allowed = [c for c in all_claims if c.allowance and c.network == "resnet-50-rigl"]
     assert len(allowed) == 6
     for claim in allowed:
         assert claim.suite.startswith("rigl-imagenet-uniform")

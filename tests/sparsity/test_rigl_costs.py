@@ -7,11 +7,12 @@ from math import isqrt, prod
 import pytest
 import torch
 
+from pai_bench.claims.parser import available
 from pai_bench.networks.lenet import lenet_300_100
 from pai_bench.networks.mobilenet import mobilenet_v1
 from pai_bench.networks.resnet import resnet_50
 from pai_bench.networks.wide_resnet import wrn_22_2
-from pai_bench.sparsity.account import costs_by_layer, rigl_bytes, rigl_flops
+from pai_bench.sparsity.account import costs_by_layer, inference_flops, rigl_bytes, rigl_flops
 from pai_bench.sparsity.allocate import erdos_renyi_kernel
 from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.sparsity.training_cost import trained_flops
@@ -240,6 +241,20 @@ def test_uniform_mobilenets_cost_what_rigl_says(sparsity, megaflops, megabytes):
     masks = uniform(found, sparsity, dense)
     assert rigl_flops(found, masks) / 1e6 == pytest.approx(megaflops, rel=3e-4)
     assert rigl_bytes(found, masks) / 1e6 == pytest.approx(megabytes, rel=3e-4)
+
+
+def test_allowances_of_mobilenets_are_the_counted_differences():
+    theirs, ours = as_rigl_counts_mobilenet(), costs(mobilenet_v1, (3, 224, 224), 1000)
+    macs = {name: cost.macs for name, cost in ours.items()}
+    dense = {name for name in theirs if name == "conv1.weight" or "depthwise" in name}
+    all_claims = available()["rigl"].claims
+    allowed = [c for c in all_claims if c.allowance and c.network == "mobilenet-v1"]
+    assert len(allowed) == 2
+    for claim in allowed:
+        masks = uniform(theirs, 1 - claim.density, dense)
+        counted = rigl_flops(theirs, masks) / inference_flops(macs, masks) - 1
+        assert claim.allowance == pytest.approx(counted, abs=6e-4)
+        assert claim.allowance > claim.metric.tolerance.share
 
 
 @pytest.mark.parametrize(
