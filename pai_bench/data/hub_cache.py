@@ -7,7 +7,6 @@ beside that, checked, renamed, and found by the library.
 
 from __future__ import annotations
 
-import fcntl
 import threading
 from collections import deque
 from collections.abc import Iterable
@@ -73,24 +72,31 @@ def _blob(file: RemoteFile) -> Path:
 
 
 def _complete(file: RemoteFile) -> None:
-    """Fetch what is missing of a file; of a beginning that is not its own, all of it."""
+    """Fetch what is missing of a file, unless another process does it meanwhile."""
+    from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]
+
     whole = _blob(file)
     whole.parent.mkdir(parents=True, exist_ok=True)
     half = whole.with_name(f"{whole.name}.incomplete")
+    lock = whole.with_name(f"{whole.name}.lock")
+    with WeakFileLock(lock):
+        if not whole.exists():
+            _fetch_rest(file, half)
+            half.replace(whole)
+    lock.unlink(missing_ok=True)
+
+
+def _fetch_rest(file: RemoteFile, half: Path) -> None:
+    """Complete what there is of a file; where that is not its own beginning, fetch it anew."""
     with half.open("ab") as out:
-        fcntl.flock(out, fcntl.LOCK_EX)
-        if whole.exists():  # Another process was first.
-            half.unlink(missing_ok=True)
-            return
-        began = out.tell()
+        is_begun = out.tell() > 0
         _append(file, out)
-        if sha256(half) != file.digest and began:
+        if sha256(half) != file.digest and is_begun:
             out.truncate(0)
             _append(file, out)
-        if sha256(half) != file.digest:
-            half.unlink()
-            raise OSError(f"{file.path} is not the file that the hub lists")
-        half.replace(whole)
+    if sha256(half) != file.digest:
+        half.unlink()
+        raise OSError(f"{file.path} is not the file that the hub lists")
 
 
 def _append(file: RemoteFile, out: BinaryIO) -> None:
