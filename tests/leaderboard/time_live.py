@@ -4,8 +4,8 @@
 
 A job trains two networks on two workers; W&B is the server of these tests, in this process. For
 each pair it says how long both took, and how many processor seconds the processes of W&B's client
-needed, and this one more than without: what a training can lose to them at most, where all
-processors train. That share does not depend on what else a machine does; the ratio of times does.
+needed, and this one more than without, over the time of two processors: what a training can lose
+to them at most, where all processors train. The ratio of times says it too, if nothing else runs.
 In the end both are said with Student's 95 % interval. Linux only.
 """
 
@@ -43,7 +43,7 @@ from pai_bench.leaderboard.wandb.live import LiveRuns
 from pai_bench.registry import methods as registry
 
 KEY = "0" * 40
-PAIRS, EPOCHS = 5, 4000
+PAIRS, EPOCHS, WORKERS = 5, 4000, 2
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -95,7 +95,7 @@ def timed(request: RunRequest, folder: Path, mode: str) -> Job:
     before = {process: seconds for process, seconds, _ in descendants()}
     with beside(partial(look, job), "look"), LiveRuns(request, folder / "wandb", mode) as live:
         console = Console(file=io.StringIO())
-        job.seconds = run.run(request, 2, console, stack="off", on_event=live.update).seconds
+        job.seconds = run.run(request, WORKERS, console, stack="off", on_event=live.update).seconds
         live.wait()
     job.own = time.process_time() - began
     job.children = {
@@ -139,12 +139,12 @@ def main(pairs: int = PAIRS, epochs: int = EPOCHS) -> None:
             on, off = found["online"], found["offline"]
             more = on.of(trains=False) - off.of(trains=False) + on.own - off.own
             slower.append(on.seconds / off.seconds - 1)
-            shares.append(more / on.of(trains=True))
+            shares.append(more / (WORKERS * on.seconds))
             records = sum(map(len, server.history.values()))
             print(
                 f"{time.strftime('%H:%M:%S')} with {on.seconds:.1f} s, without {off.seconds:.1f} s"
-                f" ({slower[-1]:+.2%}); processors: {more:.2f} s beside {on.of(trains=True):.1f} s "
-                f"of training ({shares[-1]:.2%}); {records} records",
+                f" ({slower[-1]:+.2%}); processors: {more:.2f} s ({shares[-1]:.2%}) beside "
+                f"{on.of(trains=True):.1f} s of training; {records} records",
                 flush=True,
             )
     print(f"slower by {shown(slower)}; share of the processors {shown(shares)}; {pairs} pairs")
