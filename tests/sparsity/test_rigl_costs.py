@@ -243,18 +243,37 @@ def test_uniform_mobilenets_cost_what_rigl_says(sparsity, megaflops, megabytes):
     assert rigl_bytes(found, masks) / 1e6 == pytest.approx(megabytes, rel=3e-4)
 
 
+def allowed(part):
+    """Claims with an allowance, of suites with `part` in their names."""
+    found = [c for c in available()["rigl"].claims if c.allowance and part in (c.suite or "")]
+    assert all(claim.allowance > claim.metric.tolerance.share for claim in found)
+    return found
+
+
+def ours(build):
+    """Multiply-accumulates by layer, which are all that counts here."""
+    return {name: cost.macs for name, cost in costs(build, (3, 224, 224), 1000).items()}
+
+
 def test_allowances_of_mobilenets_are_the_counted_differences():
-    theirs, ours = as_rigl_counts_mobilenet(), costs(mobilenet_v1, (3, 224, 224), 1000)
-    macs = {name: cost.macs for name, cost in ours.items()}
+    theirs, macs = as_rigl_counts_mobilenet(), ours(mobilenet_v1)
     dense = {name for name in theirs if name == "conv1.weight" or "depthwise" in name}
-    all_claims = available()["rigl"].claims
-    allowed = [c for c in all_claims if c.allowance and c.network == "mobilenet-v1"]
-    assert len(allowed) == 2
-    for claim in allowed:
+    assert len(allowed("mobilenet")) == 2
+    for claim in allowed("mobilenet"):
         masks = uniform(theirs, 1 - claim.density, dense)
         counted = rigl_flops(theirs, masks) / inference_flops(macs, masks) - 1
         assert claim.allowance == pytest.approx(counted, abs=6e-4)
-        assert claim.allowance > claim.metric.tolerance.share
+
+
+def test_allowances_of_whole_stems_are_the_counted_differences():
+    theirs, macs = as_rigl_counts_resnet(), ours(resnet_50)
+    masks = masks_of_resnet_50(theirs, "erk, dense stem", 0.99)
+    ratio = rigl_flops(theirs, masks) / rigl_flops(theirs, DENSE)
+    counted = ratio * 2 * sum(macs.values()) / inference_flops(macs, masks) - 1
+    assert len(allowed("dense-stem")) == 5
+    for claim in allowed("dense-stem"):
+        assert claim.density == 0.01
+        assert claim.allowance == pytest.approx(counted, abs=6e-4)
 
 
 @pytest.mark.parametrize(
