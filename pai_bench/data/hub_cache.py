@@ -7,6 +7,7 @@ beside that, checked, renamed, and found by the library.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Iterable
@@ -44,13 +45,15 @@ def fetch(files: Iterable[RemoteFile]) -> None:
     errors: list[Exception] = []
 
     def work() -> None:
-        while not errors:
-            try:
-                _complete(pending.popleft())
-            except IndexError:
-                return
-            except Exception as error:
-                errors.append(error)
+        with contextlib.suppress(IndexError):
+            while not errors:
+                try_one(pending.popleft())
+
+    def try_one(file: RemoteFile) -> None:
+        try:
+            _complete(file)
+        except Exception as error:
+            errors.append(error)
 
     # Threads of a pool would keep an interrupted process alive until their files are whole.
     threads = [threading.Thread(target=work, daemon=True) for _ in range(WORKERS)]
