@@ -262,7 +262,26 @@ def test_it_takes_but_a_small_part_of_the_time(streams, clock, quick, request_of
     for number, seconds in enumerate(opened):
         assert seconds * 2 * 0.01 >= live.STARTING + (number + 1) * live.OPENING
     assert len(opened) == 3
-    assert opened[0] < 120
+    assert opened[0] < 150
+
+
+def test_records_wait_where_they_would_take_more(streams, clock, quick, request_of, monkeypatch):
+    monkeypatch.setattr(live, "SHARE", 0.01)
+    monkeypatch.setattr(live, "RECORD", 0.1)
+    monkeypatch.setattr(live, "available_cores", lambda: 2)
+    cells = quick(methods=("snip",), densities=(0.5, 0.2), seeds=(1,))
+    with LiveRuns(request_of(cells), None, "auto") as shown:
+        for epoch in range(1, 300):
+            clock[0] += 1
+            shown.update(at(cells, epoch))
+    logs = [m for m in streams[0].messages if isinstance(m, Log)]
+    for name in map(run_id, cells):
+        found = [record["epoch"] for log in logs if log.run == name for record in log.records]
+        assert found == list(range(1, len(found) + 1))
+    records = sum(len(log.records) for log in logs)
+    opened = sum(isinstance(m, Open) for m in streams[0].messages)
+    spent = live.STARTING + opened * live.OPENING + records * live.RECORD
+    assert 0.9 * 299 * 2 * 0.01 < spent <= 299 * 2 * 0.01
 
 
 def test_an_error_of_our_own_ends_no_training(streams, clock, seeds, request_of, monkeypatch):

@@ -123,7 +123,10 @@ def _history(row: Row, settings: Benchmark) -> list[dict[str, float]]:
 
 
 def epochs(
-    curves: Mapping[int, Curves], rates: Sequence[float], start: int = 0
+    curves: Mapping[int, Curves],
+    rates: Sequence[float],
+    start: int = 0,
+    most: int | None = None,
 ) -> list[dict[str, float]]:
     """One record per epoch: means over seeds of each curve, and each seed's own accuracy.
 
@@ -131,6 +134,7 @@ def epochs(
         curves: By seed; those of all of them decide how many epochs there are.
         rates: Learning rate of each epoch.
         start: Number of epochs that are left out.
+        most: Number of records at most; all of them unless given.
     """
     names = sorted(set.intersection(*({*curve} for curve in curves.values())))
     number = min(len(curve["test_accuracy"]) for curve in curves.values())
@@ -141,7 +145,7 @@ def epochs(
             **{f"seed-{s}/test_accuracy": c["test_accuracy"][epoch] for s, c in curves.items()},
             **({"learning_rate": rates[epoch]} if epoch < len(rates) else {}),
         }
-        for epoch in range(start, number)
+        for epoch in range(start, number if most is None else min(number, start + most))
     ]
 
 
