@@ -81,7 +81,13 @@ def test_logits_are_one_per_class(name, data):
 HEAVY = {"tiny-imagenet": (3, 32, 32), "imagenet-1k": (3, 64, 64), "wikitext-103": (1, 1, 8)}
 
 
-@pytest.mark.parametrize("name", SETTINGS.networks)
+def marked(name):
+    """Large networks are slow."""
+    is_large = max(SETTINGS.networks[name].macs.values(), default=0) > 2_000_000_000
+    return pytest.param(name, marks=[pytest.mark.slow] * is_large)
+
+
+@pytest.mark.parametrize("name", [marked(name) for name in SETTINGS.networks])
 def test_a_network_trains_and_every_prunable_weight_tensor_gets_a_gradient(name):
     """The second step: where the last scale of a block starts at 0, the first sees nothing."""
     data = next(iter(SETTINGS.networks[name].macs))

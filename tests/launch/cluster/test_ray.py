@@ -64,6 +64,7 @@ def tasks():
     return found
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_goes_on_and_the_results_are_the_same_bits(
     asked, settings, numbers
 ):
