@@ -205,22 +205,16 @@ class LiveRuns:
     def _open(self, run: _Run, name: str, ready: set[int], now: float) -> None:
         """Open a run with all seeds that have something to show."""
         others = sum(other.sent is not None for other in self._runs.values() if other is not run)
-        if others >= MOST or self._is_shared(name) or not self._can_afford(now):
+        cost = OPENING + (STARTING if self._stream is None else 0.0)
+        if others >= MOST or cost > self._left(now) or self._is_shared(name):
             return
+        self._spent += cost
         run.stored = {entry.cell.seed: entry.curves() for entry in self._stored_of(run.cell)}
         done = {number for number, seed in run.seeds.items() if not seed.is_running}
         run.sent, run.records, run.last = {*run.stored, *done, *ready}, 0, 0.0
         description = described(run.cell, self._request.suite, self._settings)
         config = {**description.config, "seeds": sorted(run.sent)}
         self._send(Open(replace(description, config=config)))
-
-    def _can_afford(self, now: float) -> bool:
-        """Spend what it takes to open a run, where that is little beside the trainings."""
-        cost = OPENING + (STARTING if self._stream is None else 0.0)
-        if cost > self._left(now):
-            return False
-        self._spent += cost
-        return True
 
     def _left(self, now: float) -> float:
         """Seconds of a processor that streaming may still take."""
