@@ -94,10 +94,12 @@ def _fetch_rest(file: RemoteFile, half: Path) -> None:
     with half.open("ab") as out:
         is_begun = out.tell() > 0
         _append(file, out)
-        if sha256(half) != file.digest and is_begun:
+        is_whole = sha256(half) == file.digest
+        if is_begun and not is_whole:
             out.truncate(0)
             _append(file, out)
-    if sha256(half) != file.digest:
+            is_whole = sha256(half) == file.digest
+    if not is_whole:
         half.unlink()
         raise OSError(f"{file.path} is not the file that the hub lists")
 
