@@ -59,7 +59,10 @@ class Proximal(SparseClassifier):
         weights = [weight for _, weight in prunable(network)]
         with self.context.rng.as_global("score"):
             prox = self._prox(weights, optimizer)
-            effort = train(network, Masks.ones(network), recipe, batches, prox, optimizer)
+            effort = train(
+                network, Masks.ones(network), recipe, batches, prox, optimizer,
+                checkpoint=self.search_checkpoint,
+            )  # fmt: skip
         return Search(
             {"weights": {name: w.detach().cpu() for name, w in prunable(network)}}, effort.flops
         )

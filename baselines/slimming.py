@@ -70,7 +70,10 @@ class Slimming(SparseClassifier):
         optimizer = build_optimizer(network, recipe)
         with self.context.rng.as_global("score"):
             prox = self._prox(list(scales.values()), optimizer)
-            effort = train(network, Masks.ones(network), recipe, batches, prox, optimizer)
+            effort = train(
+                network, Masks.ones(network), recipe, batches, prox, optimizer,
+                checkpoint=self.search_checkpoint,
+            )  # fmt: skip
         scores = {
             name: scales[name].detach().abs().view(-1, *[1] * (weight.dim() - 1)).cpu()
             if name in scales

@@ -35,7 +35,8 @@ class TrainBatches:
         self._module = module
         self.epoch = 0
         """Epoch of the next pass."""
-        self._first = 0
+        self.first = 0
+        """Batch that it starts with; not 0 after `load_state_dict`."""
         self._augment: torch.Generator | None = None
         self._states: list[Tensor] = []
         self._augment_state: Tensor | None = None
@@ -45,14 +46,14 @@ class TrainBatches:
         return -(-self._module.train_size // self._module.recipe.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        module, epoch, first = self._module, self.epoch, self._first
+        module, epoch, first = self._module, self.epoch, self.first
         order = torch.randperm(
             module.train_size, generator=module.rng.generator(f"data-order/{epoch}")
         )
         if not first or self._augment is None:
             self._augment = module.rng.generator(f"augment/{epoch}")
         augment = self._augment
-        self.epoch, self._first, self._states = epoch + 1, 0, []
+        self.epoch, self.first, self._states = epoch + 1, 0, []
         started = time.perf_counter()
         batches = order.to(module.images.device).split(module.recipe.batch_size)[first:]
         draws: Iterable[Tensor | torch.Generator] = repeat(augment)
@@ -103,7 +104,7 @@ class TrainBatches:
                 f"checkpoint of an epoch of {state['of']} batches; this one has {len(self)}: data "
                 "and batch size must be the same"
             )
-        self.epoch, self._first = self._position = state["epoch"], state["batches"]
+        self.epoch, self.first = self._position = state["epoch"], state["batches"]
         self._augment = None
         if state["augment"] is not None:
             self._augment = torch.Generator()

@@ -41,15 +41,16 @@ class StreamedTrainBatches:
         self._data = data
         self.epoch = 0
         """Epoch of the next pass."""
-        self._first = 0
+        self.first = 0
+        """Batch that it starts with; not 0 after `load_state_dict`."""
         self._position = 0, 0
 
     def __len__(self) -> int:
         return order.batch_count(self._data.train_size, self._data.recipe.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        epoch, first = self.epoch, self._first
-        self.epoch, self._first = epoch + 1, 0
+        epoch, first = self.epoch, self.first
+        self.epoch, self.first = epoch + 1, 0
         self._position = epoch, first
         plan = self._data.plan(epoch)[first:]
         batches = self._data.training_batches(self._data.training_pool(), plan)
@@ -80,8 +81,8 @@ class StreamedTrainBatches:
                 f"checkpoint of an epoch of {state['of']} batches; this one has {len(self)}: "
                 "data and batch size must be the same"
             )
-        self.epoch, self._first = state["epoch"], state["batches"]
-        self._position = self.epoch, self._first
+        self.epoch, self.first = state["epoch"], state["batches"]
+        self._position = self.epoch, self.first
 
 
 class StreamedEvaluationBatches:

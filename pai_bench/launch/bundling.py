@@ -47,8 +47,8 @@ def bundled(
 ) -> tuple[Bundle, ...]:
     """Group cells into bundles, enough of them for all workers.
 
-    Cells whose method trains for long before it prunes come alone: no checkpoint is written then,
-    and an interrupt would lose the searches of a whole bundle.
+    Cells whose method trains for long before it prunes come alone: in a bundle these searches would
+    run one after another.
 
     Args:
         cells: What is to be trained, in this order.

@@ -5,6 +5,7 @@ densities, or of many ways to use what was found, need. Each such cell stays a c
 an identity and a result; what it takes from here is what it would have found by itself, bit by bit.
 
     runs/searches/<id>.pt       identity, state, FLOPs and seconds of one search
+                  <id>.ckpt     what an unfinished one has reached (training/search_checkpoint.py)
 
 Who runs a search holds its lease (lease.py), and all others that need it wait.
 """
@@ -42,7 +43,7 @@ class Search:
     """Tensors and plain data: strings, numbers, lists, dictionaries."""
     flops: float
     seconds: float = 0.0
-    """Wall-clock; measured by `SearchCache`."""
+    """Wall-clock. `SearchCache` adds what it measures to those of earlier runs."""
 
 
 class SearchCache:
@@ -63,7 +64,7 @@ class SearchCache:
         search waits for this one, and runs it if this one dies. Raises BenchError when a stored
         search cannot be read.
         """
-        identity = {**self._shared, "settings": dict(settings)}
+        identity = self._identity(settings)
         name = search_id(identity)
         path = self.folder / f"{name}.pt"
         while lease := acquire_or_wait(self._leases, f"search-{name}", path.is_file):
@@ -71,10 +72,19 @@ class SearchCache:
             with held(lease):
                 started = time.perf_counter()
                 search = compute()
+                seconds = search.seconds + time.perf_counter() - started
                 if lease.renew():
-                    _write(path, identity, replace(search, seconds=time.perf_counter() - started))
+                    _write(path, identity, replace(search, seconds=seconds))
                     lease.end()
+        self.checkpoint(settings).unlink(missing_ok=True)
         return name, read(path)
+
+    def checkpoint(self, settings: Mapping[str, Any]) -> Path:
+        """Path of the checkpoint of the search with `settings`."""
+        return self.folder / f"{search_id(self._identity(settings))}.ckpt"
+
+    def _identity(self, settings: Mapping[str, Any]) -> Identity:
+        return {**self._shared, "settings": dict(settings)}
 
 
 def shared_identity(cell: Cell) -> Identity:

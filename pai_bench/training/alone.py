@@ -15,7 +15,7 @@ from pai_bench.core.errors import BenchError, first_line
 from pai_bench.experiment.bundle import Bundle
 from pai_bench.experiment.cell import Cell
 from pai_bench.networks.batch_norm import check_pieces, normalise_as_usual
-from pai_bench.training.build import DataModule, build_data, build_module
+from pai_bench.training.build import DataModule, build_data
 from pai_bench.training.callbacks.mask_selection import Collapsed
 from pai_bench.training.checkpoint import TrainingCheckpoint
 from pai_bench.training.failure import failure_of
@@ -53,10 +53,10 @@ def _fit(bundle: Bundle, trainer: pl.Trainer, setup: TrainingSetup, reason: str)
     environment.peak_memory_reset()
     (data,) = build_data(bundle, setup.settings, setup.ranks_here)
     loading_seconds = time.perf_counter() - started
-    module = build_module(cell, setup.settings, setup.plugins, setup.runs)
+    device = trainer.strategy.root_device
+    module = setup.module(cell, device)
     module.pieces = Pieces(setup.hardware.accumulate)
     _check(module, cell)
-    device = trainer.strategy.root_device
     checkpoint = setup.checkpoint(bundle, device)
     with module.context.rng.as_global(setup.stream("training")), _released(data):
         if device.type == "cuda":

@@ -8,7 +8,6 @@ bit, as a run without the interrupt.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,12 +20,13 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint
 from torch import Tensor
 
-from pai_bench.core import distributed, environment, processes, xla
+from pai_bench.core import distributed, processes, xla
 from pai_bench.core.files import atomic_write
 from pai_bench.core.machine import MachineFault, machine_fault
 from pai_bench.experiment.bundle import Bundle
 from pai_bench.store import checkpoint_files
 from pai_bench.store.result import Result
+from pai_bench.training.checkpoint_state import made_with, random_states, restore_random
 
 LOOK = 1.0
 """Seconds between two looks at the clock, where several devices train one network."""
@@ -85,9 +85,7 @@ class TrainingCheckpoint(Checkpoint):
         self._deadline, self._is_lost = deadline, is_lost
         self._runs, self._bundle = runs, bundle
         self._path = checkpoint_files.path(runs, bundle)
-        software = environment.describe(device, torch.get_num_threads())
-        del software["command"]
-        self._made_with = {**software, "plugins": [_digest(path) for path in plugins]}
+        self._made_with = made_with(device, plugins)
         self._began = self._last = time.monotonic()
         self._random: list[Tensor] = []
         self._states: list[list[Tensor]] = []
@@ -125,11 +123,7 @@ class TrainingCheckpoint(Checkpoint):
         )
 
     def _checkpoint(self) -> Path | None:
-        """Find the checkpoint to resume from; one of other software or device is removed.
-
-        A training continued with other software would be reproducible with neither. Plugins count
-        as software, by the digest of their files.
-        """
+        """Find the checkpoint to resume from; one of other software or device is removed."""
         try:
             checkpoint = torch.load(self._path, map_location="cpu", weights_only=True, mmap=True)
             if checkpoint["callbacks"][_KEY]["made_with"] == self._made_with:
@@ -170,7 +164,7 @@ class TrainingCheckpoint(Checkpoint):
     ) -> None:
         """Restore the global random state, once: setting up the training may have drawn from it."""
         if self._random:
-            _restore(self._random)
+            restore_random(self._random)
             xla.restore(self._xla_random)
             self._random = []
 
@@ -196,7 +190,7 @@ class TrainingCheckpoint(Checkpoint):
             return
         if distributed.ranks() > 1:
             pl_module.collect()
-        self._states = distributed.gathered(_random_states())
+        self._states = distributed.gathered(random_states())
         pl_module.phase_timer.stop("train", pl_module)
         self._data_seconds = trainer.datamodule.seconds  # type: ignore[attr-defined]
         self._write(trainer)
@@ -243,19 +237,3 @@ def _save(trainer: pl.Trainer, beside: Path) -> None:
         return trainer.save_checkpoint(beside)
     checkpoint = trainer._checkpoint_connector.dump_checkpoint()
     return trainer.strategy.save_checkpoint(checkpoint, beside)
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _random_states() -> list[Tensor]:
-    """States of torch's global generators: of the CPU, and of each GPU."""
-    gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return [torch.get_rng_state(), *gpus]
-
-
-def _restore(states: list[Tensor]) -> None:
-    torch.set_rng_state(states[0])
-    if states[1:]:
-        torch.cuda.set_rng_state_all(states[1:])

@@ -30,6 +30,7 @@ from pai_bench.training.optimizer import build_optimizer, build_schedule, clip_g
 from pai_bench.training.pieces import Pieces
 from pai_bench.training.restricted_batches import Batches, RestrictedBatches
 from pai_bench.training.sanity_checks import inverted
+from pai_bench.training.search_checkpoint import SearchCheckpoint
 from pai_bench.training.shared_search import get_or_compute
 
 _RECORDS = (
@@ -110,6 +111,8 @@ class SparseClassifier(pl.LightningModule):
         """Seconds of cached searches that another cell ran: charged to this cell as well."""
         self.search_ids: list[str] = []
         """Ids of the cached searches that were used."""
+        self.search_checkpoint = SearchCheckpoint()
+        """Where `compute` of `get_or_compute` saves what it has reached: see `SearchCheckpoint`."""
         self.measured: dict[str, Any] = {}
         """What the method has measured and results are to keep: plain data, by name."""
         self.resumed = False
@@ -231,7 +234,9 @@ class SparseClassifier(pl.LightningModule):
             settings: All that the search depends on besides method, network, data, recipe, seed
                 and precision, as plain JSON data. The density belongs there only if the search
                 depends on it.
-            compute: Runs the search.
+            compute: Runs the search. It resumes where an earlier run was interrupted if it says
+                what it is made of, by `self.search_checkpoint` or that of `train`
+                (training/loop.py).
 
         Returns:
             The state of the search: tensors and plain data, by name.
@@ -243,7 +248,9 @@ class SparseClassifier(pl.LightningModule):
         if self.context.search_cache is None:
             search = compute()
         else:
-            search_id, search = get_or_compute(self.context.search_cache, settings, compute)
+            search_id, search = get_or_compute(
+                self.context.search_cache, settings, compute, self.search_checkpoint
+            )
             self.search_ids.append(search_id)
             self.reused_seconds += max(0.0, search.seconds - (time.perf_counter() - started))
         self.scoring_flops += search.flops

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -58,8 +58,47 @@ def extra_batch(batches: Batches, number: int) -> tuple[Any, Any]:
     return first
 
 
+class WrappedBatches(Sequence[tuple[Any, Any]]):
+    """Batches that are made of others, one by one."""
+
+    batches: Any
+
+
+@runtime_checkable
+class ResumableLoader(Protocol):
+    """Training batches whose pass can be resumed."""
+
+    first: int
+    """Batch that the next pass starts with."""
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Where the current pass is."""
+
+    def load_state_dict(self, state: Any) -> None:
+        """Resume the next pass there."""
+
+
+def loader_of(batches: Any) -> ResumableLoader:
+    """The training batches of a cell, without what restricts or corrupts them.
+
+    Args:
+        batches: As a method that trains to score gets them in a cell.
+    """
+    inner = batches
+    while isinstance(inner, WrappedBatches):
+        inner = inner.batches
+    loader: ResumableLoader = inner
+    return loader
+
+
+def first_of(batches: Any) -> int:
+    """Number of the batch that the next pass starts with: 0, unless it is resumed."""
+    loader = loader_of(batches)
+    return loader.first if isinstance(loader, ResumableLoader) else 0
+
+
 @dataclass(frozen=True)
-class RestrictedBatches(Sequence[tuple[Any, Any]]):
+class RestrictedBatches(WrappedBatches):
     """Lazily restricted batches: all of them at once may not fit in memory."""
 
     batches: Batches
@@ -91,7 +130,7 @@ class RestrictedBatches(Sequence[tuple[Any, Any]]):
         return self._restricted(*self.batches[number])
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
-        for number, (images, labels) in enumerate(self.batches):
+        for number, (images, labels) in enumerate(self.batches, first_of(self)):
             self.on_batch(number, len(self.batches))
             yield self._restricted(images, labels)
 

@@ -12,7 +12,7 @@ use, and leaves the rest unchanged:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from pai_bench.config.schema import CORRUPTING
 from pai_bench.core.rng import RandomStreams
 from pai_bench.sparsity.masks import Masks
-from pai_bench.training.restricted_batches import extra_batch
+from pai_bench.training.restricted_batches import WrappedBatches, extra_batch, first_of
 
 if TYPE_CHECKING:
     from pai_bench.training.context import MethodContext
@@ -66,29 +66,29 @@ def shuffled(masks: Masks, rng: RandomStreams) -> Masks:
     return Masks(permuted)
 
 
-class Corrupted(Sequence[Batch]):
+class Corrupted(WrappedBatches):
     """Batches with random labels or shuffled pixels, corrupted lazily.
 
     The corruption of a batch depends on (seed, its index) alone.
     """
 
     def __init__(self, batches: Any, check: str, classes: int, rng: RandomStreams) -> None:
-        self._batches, self._check = batches, check
+        self.batches, self._check = batches, check
         self._classes, self._rng = classes, rng
 
     def __len__(self) -> int:
-        return len(self._batches)
+        return len(self.batches)
 
     def __getitem__(self, number: Any) -> Any:
-        return self._corrupt(number, *self._batches[number])
+        return self._corrupt(number, *self.batches[number])
 
     def __iter__(self) -> Iterator[Batch]:
-        for number, (images, labels) in enumerate(self._batches):
+        for number, (images, labels) in enumerate(self.batches, first_of(self)):
             yield self._corrupt(number, images, labels)
 
     def extra_batch(self, number: int) -> Batch:
         """An extra batch, corrupted too."""
-        return self._corrupt(number, *extra_batch(self._batches, number))
+        return self._corrupt(number, *extra_batch(self.batches, number))
 
     def _corrupt(self, number: int, images: Tensor, labels: Tensor) -> Batch:
         generator = self._rng.generator(f"ablation/{number}")

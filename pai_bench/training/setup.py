@@ -16,11 +16,15 @@ from pai_bench.core import portable, xla
 from pai_bench.core.errors import BenchError, first_line
 from pai_bench.core.hardware import Hardware
 from pai_bench.experiment.bundle import Bundle
-from pai_bench.training.build import build_trainer
+from pai_bench.experiment.cell import Cell
+from pai_bench.training.build import build_module, build_trainer
 from pai_bench.training.checkpoint import IsLost, TrainingCheckpoint, never
+from pai_bench.training.checkpoint_state import made_with
+from pai_bench.training.module import SparseClassifier
 from pai_bench.training.outcome import device_name
 from pai_bench.training.progress import OnProgress
 from pai_bench.training.rank import Rank
+from pai_bench.training.search_checkpoint import SearchCheckpoint
 from pai_bench.training.xla_checkpoint import XLACheckpoints
 
 
@@ -75,6 +79,18 @@ class TrainingSetup:
             xla.set_process()
             trainer.strategy.checkpoint_io = XLACheckpoints()
         return trainer
+
+    def module(self, cell: Cell, device: torch.device) -> SparseClassifier:
+        """Build the method of a cell; one that trains to score resumes, if it does so alone.
+
+        Raises:
+            BenchError: Method or network is unknown, or a hyper-parameter is not allowed.
+        """
+        module = build_module(cell, self.settings, self.plugins, self.runs)
+        if module.trains_to_score and self.rank is None and device.type != "xla":
+            software = made_with(device_name(device), self.plugins)
+            module.search_checkpoint = SearchCheckpoint(software, self.deadline)
+        return module
 
     @property
     def ranks_here(self) -> int:

@@ -92,7 +92,8 @@ class DessiLBISearch(SparseClassifier):
 
     def _search(self, batches: Any) -> Search:
         with self.context.rng.as_global("score"):
-            return search.search(self.network, self.context.recipe, batches, self.hyper)
+            recipe, checkpoint = self.context.recipe, self.search_checkpoint
+            return search.search(self.network, recipe, batches, self.hyper, checkpoint)
 
     def _scores(self, state: Mapping[str, Any]) -> Mapping[str, Tensor]:
         """Scores of the weights' shapes, or (out, 1, ...) for grouped filters; highest are kept."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +18,7 @@ from pai_bench.sparsity.masks import layers, weight_name
 from pai_bench.sparsity.units import per_filter
 from pai_bench.store.search_cache import Search
 from pai_bench.training.loop import Passes, train
+from pai_bench.training.search_checkpoint import SearchCheckpoint
 
 
 class Settings(Protocol):
@@ -46,10 +48,16 @@ SETTINGS = ("search_epochs", "search_lr", "search_decay_every", *OPTIONS)
 """Settings that identify a search in the search cache."""
 
 
-def search(network: nn.Module, recipe: Recipe, batches: Passes, settings: Settings) -> Search:
+def search(
+    network: nn.Module,
+    recipe: Recipe,
+    batches: Passes,
+    settings: Settings,
+    checkpoint: SearchCheckpoint,
+) -> Search:
     """Train a copy of `network`, with every conv and linear weight split, and record its path.
 
-    Half-precision networks are searched in single precision.
+    Half-precision networks are searched in single precision. The search resumes from `checkpoint`.
 
     Returns:
         A search whose state holds, by weight name: `dual` (Z at the end), `first_step` and `norms`
@@ -68,9 +76,11 @@ def search(network: nn.Module, recipe: Recipe, batches: Passes, settings: Settin
         **{key: getattr(settings, key) for key in OPTIONS},
     )
     path = _Path(searched, optimizer, len(batches))
+    checkpoint.add("path", path)
     effort = train(
-        searched, Masks.ones(searched), _recipe(recipe, settings), batches, path.record, optimizer
-    )
+        searched, Masks.ones(searched), _recipe(recipe, settings), batches, path.record, optimizer,
+        checkpoint=checkpoint,
+    )  # fmt: skip
     return Search(path.state(), effort.flops)
 
 
@@ -107,6 +117,14 @@ class _Path:
             support = self._optimizer.support()
             self._supports.append({name: packed(mask) for name, mask in support.items()})
             self._norms.append(self._norms_now())
+
+    def state_dict(self) -> dict[str, Any]:
+        """What has been recorded so far."""
+        return {"supports": self._supports, "norms": self._norms}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on recording."""
+        self._supports, self._norms = state["supports"], state["norms"]
 
     def state(self) -> dict[str, Any]:
         """Return the state of the search, on the CPU."""

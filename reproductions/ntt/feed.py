@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from pai_bench.core.xla import mark_step
-from pai_bench.training.restricted_batches import Batches
+from pai_bench.training.restricted_batches import Batches, first_of, loader_of
 
 SAMPLE = 128
 """Number of images for initial masks by logit-SNIP, and for the history of a search."""
@@ -29,27 +30,48 @@ class Feed:
         self._batches = batches
         self.images, self.sample = _count(batches)
         self.size = min(size, self.images)
+        self._whole: list[Tensor] = []
+        self._rest = self.sample[:0]
 
     def __iter__(self) -> Iterator[Tensor]:
         while True:
             yield from self._one_pass()
 
     def _one_pass(self) -> Iterator[Tensor]:
-        pending: list[Tensor] = []
+        yield from self._ready()
+        if not first_of(self._batches):
+            self._rest = self._rest[:0]
         for images, _ in self._batches:
-            pending.append(images)
-            if sum(map(len, pending)) >= self.size:
-                joined = torch.cat(pending) if len(pending) > 1 else images
-                *whole, rest = _split(joined, self.size)
-                mark_step(joined.device)  # Batches at other offsets would make other graphs.
-                yield from whole
-                pending = [rest] if len(rest) else []
+            self._add(images)
+            yield from self._ready()
+
+    def _ready(self) -> Iterator[Tensor]:
+        while self._whole:
+            yield self._whole.pop(0)
+
+    def _add(self, images: Tensor) -> None:
+        joined = torch.cat([self._rest, images]) if len(self._rest) else images
+        *self._whole, self._rest = _split(joined, self.size)
+        if self._whole:
+            mark_step(joined.device)  # Batches at other offsets would make other graphs.
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the pass is, and the images that it has got and not yet given away."""
+        images = torch.cat([*self._whole, self._rest])
+        return {"batches": loader_of(self._batches).state_dict(), "images": images}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        loader_of(self._batches).load_state_dict(state["batches"])
+        images = state["images"].to(self.sample.device)
+        *self._whole, self._rest = _split(images, self.size)
 
 
 def _split(images: Tensor, size: int) -> list[Tensor]:
     """Whole batches of `size` images, then the rest, which may be empty."""
     whole = len(images) // size * size
-    return [*images[:whole].split(size), images[whole:]]
+    batches = list(images[:whole].split(size)) if whole else []
+    return [*batches, images[whole:]]
 
 
 def _count(batches: Batches) -> tuple[int, Tensor]:

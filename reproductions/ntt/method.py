@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -122,12 +122,17 @@ class NTT(SparseClassifier):
             probe = feed.sample[: feed.size]
             flops = total * _flops(partial(student.gradients, probe))
             history = History(student, probe)
-            for step, images in zip(range(1, total + 1), feed, strict=False):
+            checkpoint = self.search_checkpoint
+            checkpoint.add("student", student)
+            checkpoint.add("history", history)
+            checkpoint.add("images", feed)
+            for step, images in zip(range(student.steps + 1, total + 1), feed, strict=False):
                 student.step(images)
                 if self._is_update(step, total):
                     student.set_masks(self._by_magnitude(student.parameters))
                 if step % REPORT == 0 or step == total:
                     history.record(step)
+                checkpoint.update()
         state = {"masks": dict(student.masks), "weights": student.masked(), "history": history.rows}
         return Search(state, flops)
 
@@ -178,6 +183,16 @@ class History:
         regrown = sum(int((student.masks[n] & ~self._masks[n]).sum()) for n in self._masks)
         self._masks = student.masks
         self.rows.append([float(step), *row, float(regrown)])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Rows so far, and the masks at the last of them."""
+        return {"rows": self.rows, "masks": dict(self._masks)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        self.rows = state["rows"]
+        device = self._images.device
+        self._masks = Masks({name: mask.to(device) for name, mask in state["masks"].items()})
 
 
 def _logit_saliency(network: nn.Module, images: Tensor) -> dict[str, Tensor]:

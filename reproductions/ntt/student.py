@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -60,6 +61,8 @@ class Student:
         on_cpu = first.device.type == "cpu" and first.dtype in (torch.float32, torch.float64)
         fused = first.device.type == "cuda" or on_cpu
         self._adam = torch.optim.Adam(list(self.parameters.values()), lr, fused=fused)
+        self.steps = 0
+        """Done so far."""
         self.set_masks(masks)
 
     def set_masks(self, masks: Masks) -> None:
@@ -80,7 +83,26 @@ class Student:
             same = gradient.stride() == parameter.stride()
             parameter.grad = gradient if same else torch.empty_like(parameter).copy_(gradient)
         self._adam.step()
+        self.steps += 1
         mark_step(images.device)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that steps change."""
+        return {
+            "parameters": self.parameters,
+            "masks": dict(self.masks),
+            "adam": self._adam.state_dict(),
+            "steps": self.steps,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        for name, parameter in self.parameters.items():
+            parameter.copy_(state["parameters"][name])
+        device = next(iter(self.parameters.values())).device
+        self.set_masks(Masks({name: mask.to(device) for name, mask in state["masks"].items()}))
+        self._adam.load_state_dict(state["adam"])
+        self.steps = state["steps"]
 
     def gradients(self, images: Tensor) -> Parameters:
         """Gradient of the loss by the unmasked parameters; exactly 0 for pruned weights.

@@ -24,6 +24,7 @@ from pai_bench.store.search_cache import Search
 from pai_bench.training.loop import train
 from pai_bench.training.optimizer import build_optimizer
 from pai_bench.training.restricted_batches import Batches, extra_batch
+from pai_bench.training.search_checkpoint import SearchCheckpoint
 
 
 @register("rigl-restart")
@@ -90,7 +91,7 @@ class RigLRestart(RigL):
         self, batches: Batches, shape: tuple[int, ...], hyper: Mapping[str, Any]
     ) -> Search:
         rigl = RigL(scratch_copy(self.network), self.context, **hyper).to(self.device)
-        FirstRun(rigl, batches).train()
+        FirstRun(rigl, batches).train(self.search_checkpoint)
         macs = macs_by_layer(rigl.network, shape)
         flops = rigl.training_cost.flops(macs, rigl.masks.weights_by_layer())
         return Search({name: mask.cpu() for name, mask in rigl.masks.items()}, flops)
@@ -144,15 +145,26 @@ class FirstRun:
         self._schedule = rigl.schedule_of(steps)
         self._optimizer = build_optimizer(rigl.network, self._recipe)
 
-    def train(self) -> None:
+    def train(self, checkpoint: SearchCheckpoint) -> None:
         """Train; the method is left with the masks of the end, and the cost of the training."""
         rigl = self._rigl
         rigl.set_masks(rigl.sparsify(self._batches))
+        checkpoint.add("rigl", self)
         effort = train(
             rigl.network, rigl.masks, self._recipe, self._batches, by=self._optimizer,
-            before_step=self._moved,
+            before_step=self._moved, checkpoint=checkpoint,
         )  # fmt: skip
         rigl.training_cost.count(effort.images)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Masks and costs of the method so far."""
+        state: dict[str, Any] = {}
+        self._rigl.on_save_checkpoint(state)
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on with these."""
+        self._rigl.on_load_checkpoint(state)
 
     def _moved(self, step: int) -> Masks | None:
         """Masks after the update at a step, if there is one."""

@@ -1,6 +1,7 @@
 """The method: one search, four ways from its path to a mask, training from the start."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.sparsity.select import kept_count
 from pai_bench.training import build, fit
 from pai_bench.training.context import MethodContext
+from pai_bench.training.search_checkpoint import SearchCheckpoint
 
 RECIPE = Recipe(epochs=2, batch_size=8, lr=0.1, momentum=0.9)
 STRONG = {"search_epochs": 3, "search_lr": 0.2, "nu": 1.0, "lam": 0.2, "fc_lam": 0.1}
@@ -170,6 +172,9 @@ class Memory:
             self.known[key] = compute()
         return "id", self.known[key]
 
+    def checkpoint(self, settings):
+        return Path("none")
+
 
 def test_one_search_serves_all_densities_modes_scopes_and_starts():
     cache = Memory()
@@ -197,14 +202,16 @@ def test_the_learning_rate_of_a_search_falls_when_asked_and_else_the_recipe_says
     )
     for every, rates in ((0, (0.2, 0.2, 0.2)), (1, (0.2, 0.02, 0.002)), (2, (0.2, 0.2, 0.02))):
         hyper = module(search_decay_every=every).hyper
-        found = search.search(network(), recipe, batches(), hyper).state["network"]
+        found = search.search(network(), recipe, batches(), hyper, SearchCheckpoint()).state[
+            "network"
+        ]
         expected = by_hand(rates=rates)[0].state_dict()
         for name, value in expected.items():
             torch.testing.assert_close(found[name], value)
 
 
 def test_norms_are_those_of_before_and_after_each_epoch():
-    state = search.search(network(), RECIPE, batches(), module().hyper).state
+    state = search.search(network(), RECIPE, batches(), module().hyper, SearchCheckpoint()).state
     norms = state["norms"]["0.weight"]
     assert norms.shape == (4, 6)
     assert torch.equal(norms[0], network()[0].weight.detach().flatten(1).norm(dim=1))
@@ -257,7 +264,7 @@ def test_the_first_epoch_of_the_mnist_recipe_selects_as_many_filters_as_theirs(
         search_epochs=1, prox="filter", nu=20.0, lam=1.0, fc_lam=1.0, nesterov=False,
         weight_decay=0.0, wd_rule="core",
     )  # fmt: skip
-    found = path.selected(search.search(net, recipe, loader, hyper).state)[0]
+    found = path.selected(search.search(net, recipe, loader, hyper, SearchCheckpoint()).state)[0]
     assert found["conv1.weight"][0] in range(4, 7)
     assert found["conv2.weight"][0] in range(11, 17)
     assert found["conv3.weight"][0] in range(55, 72)

@@ -14,7 +14,7 @@ from pai_bench.data.module import InMemoryData
 from pai_bench.experiment.bundle import Bundle
 from pai_bench.experiment.cell import Cell
 from pai_bench.training.alone import skipped_because
-from pai_bench.training.build import build_data, build_module
+from pai_bench.training.build import build_data
 from pai_bench.training.checkpoint import TrainingCheckpoint
 from pai_bench.training.failure import failure_of
 from pai_bench.training.module import SparseClassifier
@@ -119,7 +119,7 @@ class _Training:
             self.stacked, self.note = False, f"not stacked: {reason}"
 
     def _add(self, cell: Cell, data: InMemoryData) -> None:
-        module = build_module(cell, self.setup.settings, self.setup.plugins, self.setup.runs)
+        module = self.setup.module(cell, self._device)
         own = [name for name in REPLACED if overridden(type(module), name)]
         if own:
             self.alone[cell.id] = f"{cell.method} has its own {own[0]}"
