@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 import torch
@@ -196,20 +198,22 @@ def _block(rows: slice, kept: Tensor | None, first: int, *tensors: Tensor) -> Te
 
     `tensors` are, in turn, derivatives (n, k, outputs, places) and inputs (n, places, inputs).
     """
-    block: Any = 0
+    blocks = []
     for derivative, inputs in zip(tensors[::2], tensors[1::2], strict=True):
         by_rows = derivative[:, :, rows]
-        block = block + (by_rows.flatten(1, 2) @ inputs).unflatten(1, by_rows.shape[1:3])
+        blocks.append((by_rows.flatten(1, 2) @ inputs).unflatten(1, by_rows.shape[1:3]))
+    block = reduce(operator.add, blocks)
     return _product(block if kept is None else block[:, :, kept[rows]], first)
 
 
 def _kept_block(weights: Tensor, first: int, *tensors: Tensor) -> Tensor:
     """Kernel of `weights`, indices (output, input), of a layer applied at one position."""
     rows, columns = weights.T
-    block: Any = 0
-    for derivative, inputs in zip(tensors[::2], tensors[1::2], strict=True):
-        block = block + derivative[:, :, rows, 0] * inputs[:, :1, columns]
-    return _product(block, first)
+    blocks = [
+        derivative[:, :, rows, 0] * inputs[:, :1, columns]
+        for derivative, inputs in zip(tensors[::2], tensors[1::2], strict=True)
+    ]
+    return _product(reduce(operator.add, blocks), first)
 
 
 def _recomputed(chunks: int, call: Callable[..., Tensor], *arguments: Any) -> Tensor:
