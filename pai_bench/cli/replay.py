@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 from pai_bench.cli.context import Arguments, Context, say
 from pai_bench.launch.display import duration
+
+EVERY = 60.0
+"""Seconds between two lines that say how far a replay is."""
 
 
 def replay(context: Context, parsed: Arguments) -> int:
@@ -29,8 +34,24 @@ def replay(context: Context, parsed: Arguments) -> int:
             if replica in earlier and program.covers(earlier[replica], steps):
                 say(context, "stored", title)
                 continue
-            result = replayed(program, replica, steps, context.settings)
+            context.runs.mkdir(parents=True, exist_ok=True)
+            checkpoint = stored.checkpoint(context.runs, parsed.paper, name, replica)
+            report = _Report(context, title, steps)
+            result = replayed(program, replica, steps, context.settings, checkpoint, report)
             path = stored.write(context.runs, parsed.paper, name, replica, result)
             say(context, "replayed", f"{title}: {path.name} ({duration(result.seconds['total'])})")
     say(context, "claims", f"pai-bench claims {parsed.paper}")
     return 0
+
+
+class _Report:
+    """Says now and then how far a replay is."""
+
+    def __init__(self, context: Context, title: str, steps: int) -> None:
+        self._context, self._title, self._steps = context, title, steps
+        self._last = time.monotonic()
+
+    def __call__(self, step: int) -> None:
+        if time.monotonic() - self._last >= EVERY:
+            self._last = time.monotonic()
+            say(self._context, "replays", f"{self._title}: step {step} of {self._steps}")

@@ -30,9 +30,18 @@ def write(folder: Path, paper: str, program: str, replica: Replica, result: Resu
     Returns:
         The file.
     """
-    path = folder / f"{_stem(paper, program)}-run-{replica.run}-{replica.number}.json"
+    path = _path(folder, paper, program, replica)
     single_file.write(path, result, {}, indent=1)
     return path
+
+
+def checkpoint(folder: Path, paper: str, program: str, replica: Replica) -> Path:
+    """Path of the checkpoint of a replay that has not come to its end."""
+    return _path(folder, paper, program, replica).with_suffix(".ckpt")
+
+
+def _path(folder: Path, paper: str, program: str, replica: Replica) -> Path:
+    return folder / f"{_stem(paper, program)}-run-{replica.run}-{replica.number}.json"
 
 
 def read(folder: Path, paper: str, program: str) -> dict[Replica, Result]:

@@ -12,16 +12,20 @@ from typing import Any
 import torch
 
 from pai_bench.config.schema import Benchmark
-from pai_bench.core import environment, import_utils
+from pai_bench.core import allocator, environment, import_utils
 from pai_bench.core.errors import BenchError, unknown
 from pai_bench.data import sources
 from pai_bench.data.locations import redact_source
 from pai_bench.data.sources import Arrays
 from pai_bench.store.replayed import Replica
 from pai_bench.store.result import Result
+from pai_bench.training.checkpoint_state import made_with
+from pai_bench.training.search_checkpoint import SearchCheckpoint
 
 Values = Mapping[str, Mapping[str, float]]
 """By column of the claims (a number of steps), then by metric."""
+OnStep = Callable[[int], None]
+"""Called with the number of steps that are done."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,8 @@ class Program:
     """What is kept with a result beside its length."""
     version: int
     """Raised with any change of what comes out."""
-    replay: Callable[[Arrays, Replica, int], Values]
-    """Called with the data, the replica and the number of steps."""
+    replay: Callable[[Arrays, Replica, int, SearchCheckpoint, OnStep], Values]
+    """Called with the data, the replica and the number of steps. It resumes."""
 
     def covers(self, result: Result, steps: int) -> bool:
         """Tell whether an earlier result is of this version, and at least as long."""
@@ -74,28 +78,44 @@ def program_of(known: Mapping[str, Program], name: str) -> Program:
     return known[name]
 
 
-def replayed(program: Program, replica: Replica, steps: int, settings: Benchmark) -> Result:
-    """Run one replica of a program.
+def replayed(
+    program: Program,
+    replica: Replica,
+    steps: int,
+    settings: Benchmark,
+    path: Path,
+    on_step: OnStep = lambda _step: None,
+) -> Result:
+    """Run one replica of a program, or go on with it.
 
     Args:
         program: The program.
         replica: Which of the authors' runs, and which noise.
         steps: Where to stop, which is at the program's length at the latest.
         settings: Data sets, whose digests are checked.
+        path: The replica's checkpoint; it stays until the program's length is reached.
+        on_step: Callback after each step.
 
     Returns:
         A result with the status `replayed`.
     """
     arrays = sources.load(program.data, settings.data[program.data], settings.mirror)
     torch.set_num_threads(settings.threads)
+    allocator.keep_freed_memory()
     start, length = time.perf_counter(), min(steps, program.steps)
-    values = program.replay(arrays, replica, length)
+    checkpoint = SearchCheckpoint({**made_with("cpu", ()), "version": program.version})
+    with checkpoint.at(path):
+        values = program.replay(arrays, replica, length, checkpoint, on_step)
+        checkpoint.write()
+    if length == program.steps:
+        path.unlink(missing_ok=True)
     software = environment.describe("cpu", torch.get_num_threads())
     source = {"source": redact_source(arrays.source), "digest": arrays.digest}
+    seconds = checkpoint.earlier_seconds + time.perf_counter() - start
     return Result(
         "replayed",
         replayed={column: dict(of_column) for column, of_column in values.items()},
-        seconds={"total": time.perf_counter() - start},
+        seconds={"total": seconds},
         hyper={"steps": length, "version": program.version, **program.hyper},
         environment={**software, "data": source},
     )

@@ -95,10 +95,27 @@ class SearchCheckpoint:
             return
         is_over = time.time() >= self._deadline or processes.is_asked_to_end()
         if is_over or time.monotonic() - self._last >= self.every:
-            self._write(self._path)
-            self._last = time.monotonic()
+            self.write()
         if is_over:
             raise OutOfTime
+
+    def write(self) -> None:
+        """Write a checkpoint atomically; where the disk is full, the search continues without."""
+        if self._path is None:
+            return
+        content = {
+            "made_with": self._made_with,
+            "parts": {name: part.state_dict() for name, part in self._parts.items()},
+            "random": random_states(),
+            "seconds": self.earlier_seconds + time.monotonic() - self._began,
+        }
+        # RuntimeError is how torch says that it cannot write.
+        with (
+            contextlib.suppress(OSError, RuntimeError),
+            atomic_write(self._path, sync=True) as beside,
+        ):
+            torch.save(content, beside)
+        self._last = time.monotonic()
 
     def _read(self, path: Path) -> dict[str, Any]:
         """Read a checkpoint; {} for none, or for one of other software, or not whole."""
@@ -111,15 +128,3 @@ class SearchCheckpoint:
             if fault := machine_fault(error):
                 raise fault from error
             return {}
-
-    def _write(self, path: Path) -> None:
-        """Write a checkpoint atomically; where the disk is full, the search continues without."""
-        content = {
-            "made_with": self._made_with,
-            "parts": {name: part.state_dict() for name, part in self._parts.items()},
-            "random": random_states(),
-            "seconds": self.earlier_seconds + time.monotonic() - self._began,
-        }
-        # RuntimeError is how torch says that it cannot write.
-        with contextlib.suppress(OSError, RuntimeError), atomic_write(path, sync=True) as beside:
-            torch.save(content, beside)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import partial
+from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +25,8 @@ from pai_bench.reproductions.ntt.notebooks import (
 from pai_bench.reproductions.ntt.student import Objective, Student
 from pai_bench.sparsity.select import topk_masks
 from pai_bench.store.replayed import Replica
-from pai_bench.training.replay import Program, Values
+from pai_bench.training.replay import OnStep, Program, Values
+from pai_bench.training.search_checkpoint import SearchCheckpoint
 
 DENSITY = 0.03
 UPDATE_EVERY = 100
@@ -34,7 +37,14 @@ NOISE = 1e-6
 float32, as two programs differ by that add in different orders."""
 
 
-def transfer(notebook: Notebook, data: Arrays, replica: Replica, steps: int) -> Values:
+def transfer(
+    notebook: Notebook,
+    data: Arrays,
+    replica: Replica,
+    steps: int,
+    checkpoint: SearchCheckpoint,
+    on_step: OnStep,
+) -> Values:
     """Replay the transfer of one run.
 
     Args:
@@ -42,21 +52,45 @@ def transfer(notebook: Notebook, data: Arrays, replica: Replica, steps: int) -> 
         data: MNIST.
         replica: Number of the authors' run, and of the noise.
         steps: Where to stop.
+        checkpoint: What it resumes from.
+        on_step: Callback after each step.
 
     Returns:
         Total loss, distances and sum of squared weights after some numbers of steps.
     """
     standardised = _standardised(data)
     probe = standardised[torch.from_numpy(split()[0][:BATCH])]
-    student = _student(notebook, replica)
-    values = {"0": _measured(student, probe)}
-    for step, images in zip(range(1, steps + 1), batches(replica.run), strict=False):
+    student, kept = _student(notebook, replica), Kept()
+    checkpoint.add("student", student)
+    checkpoint.add("kept", kept)
+    if not student.steps:
+        kept.values["0"] = _measured(student, probe)
+    numbers = range(student.steps + 1, steps + 1)
+    following = islice(batches(replica.run), student.steps, None)
+    for step, images in zip(numbers, following, strict=False):
         student.step(standardised[torch.from_numpy(images)])
         if step in KEPT:
-            values[str(step)] = _measured(student, probe)
+            kept.values[str(step)] = _measured(student, probe)
         if step % UPDATE_EVERY == 0 and step < STEPS - UPDATE_EVERY:
             student.set_masks(_by_magnitude(student.parameters, list(student.masks)))
-    return values
+        on_step(step)
+        checkpoint.update()
+    return {step: values for step, values in kept.values.items() if int(step) <= steps}
+
+
+class Kept:
+    """Values by the number of steps, for a checkpoint."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, dict[str, float]] = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The values so far."""
+        return self.values
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on with these."""
+        self.values = state
 
 
 def _standardised(data: Arrays) -> Tensor:

@@ -8,6 +8,8 @@ from pai_bench.data import sources
 from pai_bench.reproductions.ntt.replay import KEPT, NOISE, PROGRAMS
 from pai_bench.store import replayed
 from pai_bench.store.replayed import Replica
+from pai_bench.training.replay import replayed as replay_program
+from pai_bench.training.search_checkpoint import SearchCheckpoint
 
 MLP, CNN = "lenet-300-100", "lenet-5"
 PRINTED = {
@@ -18,11 +20,15 @@ PRINTED = {
 }
 
 
+def replay(name, data, replica, steps):
+    return PROGRAMS[name].replay(data, replica, steps, SearchCheckpoint(), lambda _step: None)
+
+
 @pytest.mark.parametrize(("name", "run"), PRINTED, ids=str)
 def test_a_replay_gives_what_the_notebooks_print(name, run, mirror, settings):
     data = sources.load("mnist", settings.data["mnist"], str(mirror))
     rows = PRINTED[name, run]
-    values = PROGRAMS[name].replay(data, Replica(run, 1), rows[-1][0])
+    values = replay(name, data, Replica(run, 1), rows[-1][0])
     assert list(values) == [str(row[0]) for row in rows]
     for step, *printed in rows:
         for found, expected in zip(values[str(step)].values(), printed, strict=True):
@@ -31,10 +37,40 @@ def test_a_replay_gives_what_the_notebooks_print(name, run, mirror, settings):
 
 def test_replicas_differ_by_noise_alone(mirror, settings):
     data = sources.load("mnist", settings.data["mnist"], str(mirror))
-    replay = PROGRAMS["lenet-300-100"].replay
-    one, same, other = (replay(data, Replica(1, number), 0)["0"] for number in (1, 1, 2))
+    one, same, other = (replay(MLP, data, Replica(1, number), 0)["0"] for number in (1, 1, 2))
     assert one == same != other
     assert list(other.values()) == pytest.approx(list(one.values()), rel=10 * NOISE)
+
+
+class Interrupt(Exception):
+    pass
+
+
+@pytest.mark.parametrize("run", [1, 2])
+def test_a_replay_goes_on_where_it_was(run, mirror, settings, tmp_path, monkeypatch):
+    """After an interrupt, and beyond the end of a shorter one."""
+    monkeypatch.setattr(SearchCheckpoint, "every", 0.0)
+    program, steps = PROGRAMS[MLP], []
+    here = settings.model_copy(update={"mirror": str(mirror)})
+
+    def stop(step):
+        steps.append(step)
+        if step == 30:
+            raise Interrupt
+
+    def replayed_to(length, path, on_step=steps.append):
+        return replay_program(program, Replica(run, 1), length, here, tmp_path / path, on_step)
+
+    whole = replayed_to(200, "whole")
+    steps.clear()
+    with pytest.raises(Interrupt):
+        replayed_to(100, "parts", stop)
+    shorter = replayed_to(100, "parts")
+    longer = replayed_to(200, "parts")
+    assert steps == [*range(1, 31), *range(30, 201)]
+    assert list(shorter.replayed) == ["0", "100"]
+    assert longer.replayed == whole.replayed
+    assert longer.seconds["total"] > shorter.seconds["total"]
 
 
 def test_every_claim_on_a_transfer_has_a_step_that_is_kept():

@@ -215,7 +215,7 @@ def test_a_full_disk_ends_no_search(cell, settings, tmp_path, monkeypatch):
 def test_nothing_is_written_before_its_time(cell, settings, tmp_path, monkeypatch):
     monkeypatch.setattr(SearchCheckpoint, "every", 120.0)
     written = []
-    monkeypatch.setattr(SearchCheckpoint, "_write", lambda self, path: written.append(path))
+    monkeypatch.setattr(SearchCheckpoint, "write", written.append)
     fit.fit_cell(cell("ntt", {"steps": 5}), settings, CPU, runs=tmp_path)
     assert not written
 
