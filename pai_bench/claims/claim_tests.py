@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
+from pai_bench.claims.metric_registry import Margin
 from pai_bench.claims.printed import Printed
 from pai_bench.claims.schema import Claim
 from pai_bench.claims.statistics import CONFIDENCE, Estimate, estimate
@@ -55,8 +56,10 @@ class ClaimTest:
     p_inside: float
     """Two-sided p of the hypothesis that the difference is not between these ends."""
     p_outside: float
-    """Two-sided p of the hypothesis that it is."""
+    """Two-sided p of the hypothesis that it is, or is `slack` outside at most."""
     scatter: Scatter
+    slack: float = 0.0
+    """How far outside a difference may lie by the scatter of single runs."""
 
     @property
     def p(self) -> float:
@@ -64,15 +67,15 @@ class ClaimTest:
         return min(self.p_inside, self.p_outside)
 
 
-def tolerance(values: Sequence[float], claim: Claim) -> float:
-    """How far our mean may lie from the printed value (see the top of this file)."""
+def tolerance(values: Sequence[float], claim: Claim) -> Margin:
+    """How far our mean may lie from the printed value (see the top of verdicts.py)."""
     printed, metric = claim.value, claim.metric
     if printed is None or metric is None:
-        return 0.0
+        return Margin(0.0, 0.0)
     spreads = [s for s in (printed.spread, _deviation(values)) if s is not None]
     spread = sqrt(sum(s * s for s in spreads) / len(spreads)) if spreads else 0.0
-    margin = max(metric.margin(printed.value, spread), claim.allowance * printed.value)
-    return printed.precision + margin
+    margin = metric.margin(printed.value, spread).at_least(claim.allowance * printed.value)
+    return margin.plus(printed.precision)
 
 
 def _deviation(values: Sequence[float]) -> float | None:
@@ -98,20 +101,22 @@ def least_alike(values: Mapping[int, Mapping[int, float]], claim: Claim) -> Clai
     return replace(worst, p_outside=min(1.0, len(tests) * worst.p_outside))
 
 
-def equal(values: Sequence[float], printed: Printed, margin: float) -> ClaimTest:
+def equal(values: Sequence[float], printed: Printed, margin: Margin) -> ClaimTest:
     """Test whether our mean is that printed, within `margin`: two one-sided tests."""
     ours, difference = estimate(values), estimate([v - printed.value for v in values])
-    low = -inf if printed.side == "<" else -margin
-    high = inf if printed.side == ">" else margin
+    low = -inf if printed.side == "<" else -margin.within
+    high = inf if printed.side == ">" else margin.within
+    slack = margin.beyond - margin.within
     if len(values) < 2:
-        return ClaimTest(ours, difference, low, high, 1.0, 1.0, Scatter(0.0))
+        return ClaimTest(ours, difference, low, high, 1.0, 1.0, Scatter(0.0), slack)
     scatter = _scatter(values, printed)
     error, freedom = scatter.errors(len(values), scatter.deviation)
     half = float(stdtrit(freedom, 0.5 + CONFIDENCE / 2) * error)
     mean = difference.mean
     difference = Estimate(mean, mean - half, mean + half, difference.n)
-    p_values = _p_values(mean, low, high, error, freedom)
-    return ClaimTest(ours, difference, low, high, *p_values, scatter)
+    inside, _ = _p_values(mean, low, high, error, freedom)
+    _, outside = _p_values(mean, low - slack, high + slack, error, freedom)
+    return ClaimTest(ours, difference, low, high, inside, outside, scatter, slack)
 
 
 def above(differences: Sequence[float]) -> ClaimTest:

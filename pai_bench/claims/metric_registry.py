@@ -52,7 +52,9 @@ NO_CONTEXT = MetricContext()
 class Tolerance:
     """How far our mean may lie from a printed value, beside how exactly that can be read.
 
-    It is the larger of `spreads` spreads over runs and the least of the others that are given.
+    It is the larger of `spreads` spreads over runs and the least of `points`, `of_error` and
+    `share`, where they are given. The spreads count up to `most`: by runs that scatter beyond it
+    nothing is reproduced, however wide the range that they come from.
     """
 
     points: float | None = None
@@ -62,6 +64,36 @@ class Tolerance:
     share: float | None = None
     """Part of the printed value."""
     spreads: float = 0.0
+    most: Tolerance | None = None
+    """None: all spreads count in full."""
+
+    def least(self, printed: float, error: float) -> float:
+        """The part that does not depend on spreads.
+
+        Args:
+            printed: The value that is claimed.
+            error: The error rate that it means.
+        """
+        parts = (self.of_error, error), (self.share, printed), (self.points, 1.0)
+        return min((part * of for part, of in parts if part is not None), default=0.0)
+
+
+@dataclass(frozen=True)
+class Margin:
+    """How far apart two numbers may be."""
+
+    within: float
+    """And count as the same."""
+    beyond: float
+    """And not count as different; not below `within`."""
+
+    def plus(self, reading: float) -> Margin:
+        """Add the error of reading a value."""
+        return Margin(self.within + reading, self.beyond + reading)
+
+    def at_least(self, other: float) -> Margin:
+        """Widen it."""
+        return Margin(max(self.within, other), max(self.beyond, other))
 
 
 Measure = Callable[[Result, MetricContext], float | None]
@@ -112,12 +144,12 @@ class Metric:
         number = f"{value:.6g}" if self.decimals is None else f"{value:.{self.decimals}f}"
         return f"{number} {self.unit}".rstrip()
 
-    def margin(self, printed: float, spread: float) -> float:
+    def margin(self, printed: float, spread: float) -> Margin:
         """How far our mean may lie from a printed value, of which runs differ by `spread`."""
         allowed, error = self.tolerance, printed if self.scale == "error" else 100 - printed
-        parts = (allowed.of_error, error), (allowed.share, printed), (allowed.points, 1.0)
-        least = min((part * of for part, of in parts if part is not None), default=0.0)
-        return max(least, allowed.spreads * spread)
+        least, scattered = allowed.least(printed, error), allowed.spreads * spread
+        most = allowed.most.least(printed, error) if allowed.most else scattered
+        return Margin(max(least, min(scattered, most)), max(least, scattered))
 
 
 def metric(

@@ -66,8 +66,8 @@ def decision_probability(test: ClaimTest, n: int, level: float) -> float:
     low = (test.low + half - mean) / error if test.low > -inf else np.full_like(half, -inf)
     high = (test.high - half - mean) / error if test.high < inf else np.full_like(half, inf)
     inside = np.maximum(ndtr(high) - ndtr(low), 0.0)
-    below = ndtr((test.low - half - mean) / error)
-    above = ndtr(-(test.high + half - mean) / error)
+    below = ndtr((test.low - test.slack - half - mean) / error)
+    above = ndtr(-(test.high + test.slack + half - mean) / error)
     return float(np.mean(inside + below + above))
 
 

@@ -9,13 +9,16 @@ the claim's metric declares (`Tolerance` in metric_registry.py): the larger of
 
 * the least of so many points, a part of the claimed error rate and a part of the printed value, and
 * a part of the value by which the paper's way of counting differs, where claims.yaml has it, and
-* some spreads over runs: the root mean square of the paper's standard deviation and ours.
+* some spreads over runs: the root mean square of the paper's standard deviation and ours, up to a
+  limit.
 
 How much that is, and why, stands beside each metric: in claims/metrics.py and in the metrics.py of
 the papers.
 
 *Reproduced*: the interval of the difference lies inside the tolerance (two one-sided tests).
-*Not reproduced*: the interval and the tolerance have no point in common. Otherwise *inconclusive*.
+*Not reproduced*: the interval has no point in common with the tolerance, nor with the one that it
+would be without the limit: a single printed run may lie that far off. Otherwise *inconclusive*.
+The limit keeps runs that scatter widely, of which some fail, say, from reproducing anything.
 Where only "below x" or "above x" is claimed, the tolerance has no lower or no upper end.
 
 **One method above another**. Differences are paired by seed. *Reproduced*: their interval lies
@@ -196,7 +199,8 @@ def _where(claim: Claim, test: ClaimTest, inside: bool, clear: bool) -> str:
         side = ("above 0" if inside else "below 0") if clear else "on both sides of 0"
         return f"the interval of the difference lies {side}"
     side = ("inside" if inside else "outside") if clear else "partly inside"
-    return f"the interval of the difference lies {side} the tolerance"
+    of_runs = ", or what runs scatter by," * bool(test.slack and not (clear and inside))
+    return f"the interval of the difference lies {side} the tolerance{of_runs}".rstrip(",")
 
 
 def _verb(claim: Claim, by_counting: bool = False) -> str:

@@ -6,12 +6,12 @@ from functools import partial
 from typing import Any
 
 from pai_bench.claims.metric_registry import MetricContext, Tolerance, metric
-from pai_bench.claims.metrics import RATES
+from pai_bench.claims.metrics import QUARTER, RATES
 from pai_bench.store.result import Result
 
 rate = partial(metric, unit="%", decimals=2, tolerance=RATES, scale="accuracy")
 """Decorator of accuracies."""
-count = partial(metric, decimals=1, tolerance=Tolerance(share=0.02, spreads=2.0))
+count = partial(metric, decimals=1, tolerance=Tolerance(share=0.02, spreads=2.0, most=QUARTER))
 """Decorator of counts: 2 % of the printed number, or two spreads over runs."""
 
 
@@ -68,7 +68,7 @@ def last_entry(result: Result, context: MetricContext) -> float | None:
     return max(map(float, epochs), default=None)
 
 
-@metric("dessilbi-norm", decimals=4, tolerance=Tolerance(share=0.02, spreads=2.0))
+@metric("dessilbi-norm", decimals=4, tolerance=Tolerance(share=0.02, spreads=2.0, most=QUARTER))
 def norm(result: Result, context: MetricContext) -> float | None:
     """Smallest or largest norm of third-convolution filters in the support, or not (the column)."""
     of_layer = result.measured.get("norms", {}).get("conv3", {})

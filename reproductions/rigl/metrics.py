@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 
 from pai_bench.claims.metric_registry import Tolerance, metric
-from pai_bench.claims.metrics import FLOPS
+from pai_bench.claims.metrics import FLOPS, QUARTER
 from pai_bench.store.result import Result
 
-size = partial(metric, kind="size", tolerance=Tolerance(share=0.02, spreads=2.0))
+size = partial(metric, kind="size", tolerance=Tolerance(share=0.02, spreads=2.0, most=QUARTER))
 """Decorator of these metrics: 2 % of the printed value, or two spreads over runs."""
 
 

@@ -8,8 +8,14 @@ import pytest
 from scipy import stats
 
 from pai_bench.claims import claim_tests
+from pai_bench.claims.metric_registry import Margin
 from pai_bench.claims.power import MOST, POWER, decision_probability, seeds_needed
 from pai_bench.claims.printed import Printed
+
+
+def same(tolerance):
+    """A margin of which all is tolerance."""
+    return Margin(tolerance, tolerance)
 
 
 def known(mean, spread, n=3):
@@ -31,9 +37,10 @@ CASES = [(0.3, 0.4, 5), (0.0, 0.3, 4), (0.9, 0.2, 6), (1.4, 0.5, 8)]
     Printed("", 95.0, 0.0), Printed("", 95.0, 0.0, spread=0.3, n=5),
     Printed("<95", 95.0, 0.0, side="<"),
 ], ids=["value", "value-with-spread", "bound"])  # fmt: skip
-def test_values_are_decided_as_often_as_in_simulated_experiments(mean, spread, n, printed):
+@pytest.mark.parametrize("beyond", [1.0, 1.3])
+def test_values_are_decided_as_often_as_in_simulated_experiments(mean, spread, n, printed, beyond):
     def test_of(values):
-        return claim_tests.equal(values, printed, 1.0)
+        return claim_tests.equal(values, printed, Margin(1.0, beyond))
 
     probability = decision_probability(test_of(known(95 + mean, spread)), n, 0.05)
     assert probability == pytest.approx(simulated(test_of, 95 + mean, spread, n, 0.05), abs=0.025)
@@ -57,15 +64,15 @@ def test_the_least_number_of_seeds_is_given(level):
     needed = seeds_needed(test, level)
     assert decision_probability(test, needed, level) >= POWER
     assert decision_probability(test, needed - 1, level) < POWER
-    tested = claim_tests.equal(known(95.3, 0.6), Printed("", 95.0, 0.0), 1.0)
+    tested = claim_tests.equal(known(95.3, 0.6), Printed("", 95.0, 0.0), same(1.0))
     assert decision_probability(tested, seeds_needed(tested, level), level) >= POWER
 
 
 def test_a_difference_at_the_edge_is_decided_by_no_number_of_seeds():
-    edge = claim_tests.equal(known(96.0, 0.5), Printed("", 95.0, 0.0), 1.0)
+    edge = claim_tests.equal(known(96.0, 0.5), Printed("", 95.0, 0.0), same(1.0))
     assert seeds_needed(edge, 0.05) is None
     theirs = Printed("", 95.0, 0.0, spread=5.0, n=3)  # the printed mean itself is uncertain
-    assert seeds_needed(claim_tests.equal(known(95.0, 0.1), theirs, 1.0), 0.05) is None
+    assert seeds_needed(claim_tests.equal(known(95.0, 0.1), theirs, same(1.0)), 0.05) is None
     assert decision_probability(edge, MOST, 0.05) < 0.1
 
 
@@ -75,7 +82,7 @@ def test_without_a_spread_nothing_is_said():
 
 
 def test_a_bound_has_no_lower_end():
-    test = claim_tests.equal(known(20.0, 1.0), Printed("<95", 95.0, 0.0, side="<"), 1.0)
+    test = claim_tests.equal(known(20.0, 1.0), Printed("<95", 95.0, 0.0, side="<"), same(1.0))
     assert test.low == -inf
     assert decision_probability(test, 3, 0.05) > 0.99
     above = replace(test, difference=replace(test.difference, mean=5.0))

@@ -9,6 +9,7 @@ from scipy import stats
 
 from pai_bench.claims import claim_tests, parser, verdicts
 from pai_bench.claims.lookup import ResultLookup
+from pai_bench.claims.metric_registry import Margin
 from pai_bench.claims.printed import Printed
 from pai_bench.config.overrides import with_overrides
 from pai_bench.experiment import grid
@@ -16,6 +17,12 @@ from pai_bench.leaderboard.claims_table import numbers
 from pai_bench.sparsity.perceptron import Architecture
 from pai_bench.store.result import Accuracy, Flops, Result
 from pai_bench.store.store import Store
+
+
+def same(tolerance):
+    """A margin of which all is tolerance."""
+    return Margin(tolerance, tolerance)
+
 
 FILE = """
 paper: some
@@ -277,11 +284,11 @@ def test_methods_of_two_suites_are_paired_and_longer_trainings_count_in_ordinary
 
 def test_two_one_sided_tests_are_scipys():
     values = [94.7, 95.2, 95.1, 94.9]
-    found = claim_tests.equal(values, Printed("95", 95.1, 0.05), 0.6)
+    found = claim_tests.equal(values, Printed("95", 95.1, 0.05), same(0.6))
     lower = stats.ttest_1samp(values, 95.1 - 0.6, alternative="greater").pvalue
     upper = stats.ttest_1samp(values, 95.1 + 0.6, alternative="less").pvalue
     assert found.p_inside == pytest.approx(2 * max(lower, upper))
-    away = claim_tests.equal(values, Printed("90", 90.0, 0.05), 0.6)
+    away = claim_tests.equal(values, Printed("90", 90.0, 0.05), same(0.6))
     assert away.p_outside == pytest.approx(
         2 * stats.ttest_1samp(values, 90.6, alternative="greater").pvalue
     )
@@ -290,7 +297,7 @@ def test_two_one_sided_tests_are_scipys():
 
 def test_a_printed_spread_makes_it_welchs_test():
     values = [94.7, 95.2, 95.1, 94.9]
-    found = claim_tests.equal(values, Printed("", 95.5, 0.0, spread=0.3, n=5), 0.0)
+    found = claim_tests.equal(values, Printed("", 95.5, 0.0, spread=0.3, n=5), same(0.0))
     reference = stats.ttest_ind_from_stats(
         np.mean(values), np.std(values, ddof=1), 4, 95.5, 0.3, 5, equal_var=False
     )
@@ -299,25 +306,29 @@ def test_a_printed_spread_makes_it_welchs_test():
 
 def test_a_lower_bound_has_no_upper_end():
     printed = Printed(">75", 75.0, 0.1, side=">")
-    far_above = claim_tests.equal([90.0, 90.1, 89.9], printed, 0.6)
+    far_above = claim_tests.equal([90.0, 90.1, 89.9], printed, same(0.6))
     assert (far_above.low, far_above.high, far_above.p_inside < 1e-4) == (-0.6, inf, True)
-    assert claim_tests.equal([70.0, 70.1, 69.9], printed, 0.6).p_outside < 0.01
+    assert claim_tests.equal([70.0, 70.1, 69.9], printed, same(0.6)).p_outside < 0.01
 
 
 def test_an_upper_bound_has_no_lower_end():
-    far_below = claim_tests.equal([20.0, 20.1, 19.9], Printed("<75", 75.0, 0.1, side="<"), 0.6)
+    far_below = claim_tests.equal(
+        [20.0, 20.1, 19.9], Printed("<75", 75.0, 0.1, side="<"), same(0.6)
+    )
     assert (far_below.low, far_below.p_inside < 1e-4) == (-inf, True)
     assert (
-        claim_tests.equal([80.0, 80.1, 79.9], Printed("<75", 75.0, 0.1, side="<"), 0.6).p_outside
+        claim_tests.equal(
+            [80.0, 80.1, 79.9], Printed("<75", 75.0, 0.1, side="<"), same(0.6)
+        ).p_outside
         < 0.01
     )
 
 
 def test_values_without_any_spread_are_decided_by_where_they_lie():
     printed = Printed(".25", 0.25, 0.005)
-    assert claim_tests.equal([0.252] * 3, printed, 0.01).p_inside == 0.0
-    assert claim_tests.equal([0.3] * 3, printed, 0.01).p_outside == 0.0
-    edge = claim_tests.equal([0.25] * 3, replace(printed, value=0.25), 0.0)
+    assert claim_tests.equal([0.252] * 3, printed, same(0.01)).p_inside == 0.0
+    assert claim_tests.equal([0.3] * 3, printed, same(0.01)).p_outside == 0.0
+    edge = claim_tests.equal([0.25] * 3, replace(printed, value=0.25), same(0.0))
     assert edge.p == 1.0
     assert claim_tests.above([0.0] * 3).p == 1.0
     assert claim_tests.above([0.1] * 3).p_inside == 0.0
@@ -328,7 +339,7 @@ def test_the_interval_and_the_p_value_say_the_same():
     for _ in range(300):
         values = list(generator.normal(95, 0.4, 4))
         printed = Printed("", 95 + generator.normal(0, 0.8), 0.0)
-        found = claim_tests.equal(values, printed, 0.7)
+        found = claim_tests.equal(values, printed, same(0.7))
         inside = found.difference.low > -0.7 and found.difference.high < 0.7
         outside = found.difference.low > 0.7 or found.difference.high < -0.7
         assert (found.p_inside < 0.05, found.p_outside < 0.05) == (inside, outside)
@@ -338,7 +349,8 @@ def test_a_difference_at_the_edge_is_called_the_same_in_less_than_five_of_a_hund
     generator = np.random.default_rng(1)
     samples = generator.normal(95.0 + 0.5, 0.2, size=(3000, 4))
     called = [
-        claim_tests.equal(list(s), Printed("", 95.0, 0.0), 0.5).p_inside < 0.05 for s in samples
+        claim_tests.equal(list(s), Printed("", 95.0, 0.0), same(0.5)).p_inside < 0.05
+        for s in samples
     ]
     assert np.mean(called) == pytest.approx(0.025, abs=0.01)
 
@@ -348,9 +360,47 @@ def test_the_tolerance_is_half_a_point_a_tenth_of_the_error_or_two_spreads(judge
 
     def tolerance(value, spread, values):
         printed = Printed("", value, 0.005, spread)
-        return claim_tests.tolerance(values, replace(claim, value=printed)) - 0.005
+        margin = claim_tests.tolerance(values, replace(claim, value=printed))
+        return pytest.approx((margin.within - 0.005, margin.beyond - 0.005))
 
-    assert tolerance(76.8, None, [76.8]) == pytest.approx(0.5)
-    assert tolerance(98.52, None, [98.5]) == pytest.approx(0.148)
-    assert tolerance(90.0, 0.4, [90.0]) == pytest.approx(0.8)
-    assert tolerance(90.0, 0.4, [89.0, 91.0]) == pytest.approx(2 * ((0.16 + 2) / 2) ** 0.5)
+    assert tolerance(76.8, None, [76.8]) == (0.5, 0.5)
+    assert tolerance(98.52, None, [98.5]) == (0.148, 0.148)
+    assert tolerance(90.0, 0.4, [90.0]) == (0.8, 0.8)
+    spread = 2 * ((0.16 + 0.5) / 2) ** 0.5
+    assert tolerance(90.0, 0.4, [89.5, 90.5]) == (spread, spread)
+    assert tolerance(90.0, 0.4, [80.0, 100.0]) == (2.0, 2 * ((0.16 + 200) / 2) ** 0.5)
+    assert tolerance(98.5, None, [98.0, 99.0]) == (0.6, 2 * 0.5**0.5)
+
+
+def test_runs_that_scatter_reproduce_nothing():
+    """Two of eleven networks failed: their spread is 35 points, the printed value within it."""
+    values = [98.7, 98.6, 98.8, 98.7, 98.9, 98.5, 98.6, 98.8, 98.7, 11.35, 11.35]
+    claim = next(
+        c for c in parser.available()["dessilbi"].claims if c.metric and c.metric.name == "accuracy"
+    )
+    printed = Printed("98.61", 98.61, 0.005)
+    margin = claim_tests.tolerance(values, replace(claim, value=printed))
+    found = claim_tests.equal(values, printed, margin)
+    assert found.high == pytest.approx(0.4 * 1.39 + 0.005)
+    assert found.p_inside > 0.9
+    assert found.p_outside > 0.9
+    without = [value for value in values if value > 50]
+    margin = claim_tests.tolerance(without, replace(claim, value=printed))
+    assert claim_tests.equal(without, printed, margin).p_inside < 0.01
+
+
+def test_a_mean_beyond_what_runs_scatter_by_is_another():
+    values = [90.0, 94.0, 92.0, 91.0, 93.0, 92.0]
+    inside, near, far = (
+        claim_tests.equal(values, Printed("", value, 0.0), Margin(2.0, 2.8))
+        for value in (92.0, 95.0, 98.0)
+    )
+    assert inside.p_inside < 0.05 < inside.p_outside
+    assert min(near.p_inside, near.p_outside) > 0.05
+    assert far.p_outside < 0.05 < far.p_inside
+    assert equal_without_slack(values, 96.1).p_outside < 0.05
+    assert claim_tests.equal(values, Printed("", 96.1, 0.0), Margin(2.0, 2.8)).p_outside > 0.05
+
+
+def equal_without_slack(values, printed):
+    return claim_tests.equal(values, Printed("", printed, 0.0), same(2.0))
