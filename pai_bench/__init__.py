@@ -10,8 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pai_bench.claims.metric_registry import Tolerance as Tolerance
     from pai_bench.claims.metric_registry import metric as metric
+    from pai_bench.claims.tolerance import Tolerance as Tolerance
     from pai_bench.leaderboard.figures.plot import plot as plot
     from pai_bench.leaderboard.frame import board as board
     from pai_bench.leaderboard.frame import compare as compare
@@ -33,7 +33,7 @@ _HOME = {
     "Masks": "pai_bench.sparsity.masks",
     "PruneAtInit": "pai_bench.methods.base",
     "SparseClassifier": "pai_bench.training.module",
-    "Tolerance": "pai_bench.claims.metric_registry",
+    "Tolerance": "pai_bench.claims.tolerance",
     "assert_conforms": "pai_bench.methods.conformance",
     "board": "pai_bench.leaderboard.frame",
     "compare": "pai_bench.leaderboard.frame",

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from pai_bench.claims.metric_registry import Margin
 from pai_bench.claims.printed import Printed
 from pai_bench.claims.schema import Claim
 from pai_bench.claims.statistics import CONFIDENCE, Estimate, estimate
+from pai_bench.claims.tolerance import Margin
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Literal
 
+from pai_bench.claims.tolerance import Margin, Tolerance
 from pai_bench.core import import_utils
 from pai_bench.core.errors import BenchError, first_line, unknown
 from pai_bench.core.project import ROOT, at
@@ -46,54 +47,6 @@ class MetricContext:
 
 
 NO_CONTEXT = MetricContext()
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """How far our mean may lie from a printed value, beside how exactly that can be read.
-
-    It is the larger of `spreads` spreads over runs and the least of `points`, `of_error` and
-    `share`, where they are given. The spreads count up to `most`: by runs that scatter beyond it
-    nothing is reproduced, however wide the range that they come from.
-    """
-
-    points: float | None = None
-    """In the metric's own unit."""
-    of_error: float | None = None
-    """Part of the error rate that is claimed, for metrics that have a `scale`."""
-    share: float | None = None
-    """Part of the printed value."""
-    spreads: float = 0.0
-    most: Tolerance | None = None
-    """None: all spreads count in full."""
-
-    def least(self, printed: float, error: float) -> float:
-        """The part that does not depend on spreads.
-
-        Args:
-            printed: The value that is claimed.
-            error: The error rate that it means.
-        """
-        parts = (self.of_error, error), (self.share, printed), (self.points, 1.0)
-        return min((part * of for part, of in parts if part is not None), default=0.0)
-
-
-@dataclass(frozen=True)
-class Margin:
-    """How far apart two numbers may be."""
-
-    within: float
-    """And count as the same."""
-    beyond: float
-    """And not count as different; not below `within`."""
-
-    def plus(self, reading: float) -> Margin:
-        """Add the error of reading a value."""
-        return Margin(self.within + reading, self.beyond + reading)
-
-    def at_least(self, other: float) -> Margin:
-        """Widen it."""
-        return Margin(max(self.within, other), max(self.beyond, other))
 
 
 Measure = Callable[[Result, MetricContext], float | None]
@@ -146,10 +99,8 @@ class Metric:
 
     def margin(self, printed: float, spread: float) -> Margin:
         """How far our mean may lie from a printed value, of which runs differ by `spread`."""
-        allowed, error = self.tolerance, printed if self.scale == "error" else 100 - printed
-        least, scattered = allowed.least(printed, error), allowed.spreads * spread
-        most = allowed.most.least(printed, error) if allowed.most else scattered
-        return Margin(max(least, min(scattered, most)), max(least, scattered))
+        error = printed if self.scale == "error" else 100 - printed
+        return self.tolerance.margin(printed, error, spread)
 
 
 def metric(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from math import log10
 from statistics import fmean
 
-from pai_bench.claims.metric_registry import MetricContext, Tolerance, metric
+from pai_bench.claims.metric_registry import MetricContext, metric
+from pai_bench.claims.tolerance import Tolerance
 from pai_bench.store.result import Result
 
 RATES = Tolerance(points=0.5, of_error=0.1, spreads=2.0, most=Tolerance(points=2.0, of_error=0.4))

@@ -5,7 +5,7 @@ Every verdict rests on at least three seeds, a 95 % Student t interval and a tes
 **A printed value**. The difference is our mean minus the printed value, with Welch's standard
 error where the paper prints a spread and a number of runs, else with ours alone. The tolerance
 around 0 is how exactly the value can be read (rounding, or the error of reading a figure) plus what
-the claim's metric declares (`Tolerance` in metric_registry.py): the larger of
+the claim's metric declares (tolerance.py): the larger of
 
 * the least of so many points, a part of the claimed error rate and a part of the printed value, and
 * a part of the value by which the paper's way of counting differs, where claims.yaml has it, and

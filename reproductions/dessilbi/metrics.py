@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from pai_bench.claims.metric_registry import MetricContext, Tolerance, metric
+from pai_bench.claims.metric_registry import MetricContext, metric
 from pai_bench.claims.metrics import QUARTER, RATES
+from pai_bench.claims.tolerance import Tolerance
 from pai_bench.store.result import Result
 
 rate = partial(metric, unit="%", decimals=2, tolerance=RATES, scale="accuracy")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from pai_bench.claims.metric_registry import MetricContext, Tolerance, metric
+from pai_bench.claims.metric_registry import MetricContext, metric
 from pai_bench.claims.metrics import QUARTER
+from pai_bench.claims.tolerance import Tolerance
 from pai_bench.store.result import Result
 
 printed = partial(metric, kind="replay", tolerance=Tolerance(share=1e-5, spreads=3.0, most=QUARTER))

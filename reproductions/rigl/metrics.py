@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from pai_bench.claims.metric_registry import Tolerance, metric
+from pai_bench.claims.metric_registry import metric
 from pai_bench.claims.metrics import FLOPS, QUARTER
+from pai_bench.claims.tolerance import Tolerance
 from pai_bench.store.result import Result
 
 size = partial(metric, kind="size", tolerance=Tolerance(share=0.02, spreads=2.0, most=QUARTER))

@@ -7,7 +7,8 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from pai_bench.claims import metric_registry, parser
-from pai_bench.claims.metric_registry import MetricContext, Tolerance, available, find, measured
+from pai_bench.claims.metric_registry import MetricContext, available, find, measured
+from pai_bench.claims.tolerance import Tolerance
 from pai_bench.core import import_utils
 from pai_bench.core.errors import BenchError
 from pai_bench.sparsity.perceptron import Architecture

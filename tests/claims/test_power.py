@@ -8,9 +8,9 @@ import pytest
 from scipy import stats
 
 from pai_bench.claims import claim_tests
-from pai_bench.claims.metric_registry import Margin
 from pai_bench.claims.power import MOST, POWER, decision_probability, seeds_needed
 from pai_bench.claims.printed import Printed
+from pai_bench.claims.tolerance import Margin
 
 
 def same(tolerance):

@@ -9,8 +9,8 @@ from scipy import stats
 
 from pai_bench.claims import claim_tests, parser, verdicts
 from pai_bench.claims.lookup import ResultLookup
-from pai_bench.claims.metric_registry import Margin
 from pai_bench.claims.printed import Printed
+from pai_bench.claims.tolerance import Margin
 from pai_bench.config.overrides import with_overrides
 from pai_bench.experiment import grid
 from pai_bench.leaderboard.claims_table import numbers
