@@ -90,6 +90,18 @@ def test_a_resumed_training_has_the_same_bits(stacked, cell, settings, hardware,
     assert [outcome.curves for outcome in resumed] == [outcome.curves for outcome in whole]
 
 
+@pytest.mark.parametrize("name", ["imp", "ntt", "dessilbi", "slimming"])
+def test_a_resumed_search_has_the_same_bits(name, cell, settings, hardware, tmp_path):
+    whole = fit.fit_cell(of_method(cell, name), settings, hardware)
+    bundle = Bundle((of_method(cell, name),))
+    for _ in range(2):  # A search that may not take any time does one step.
+        with pytest.raises(OutOfTime):
+            fit.fit(bundle, settings, hardware, runs=tmp_path, deadline=time.time() - 1)
+    (resumed,) = fit.fit(bundle, settings, hardware, runs=tmp_path)
+    assert resumed.curves == whole.curves
+    assert all(torch.equal(mask, resumed.masks[key]) for key, mask in whole.masks.items())
+
+
 @pytest.mark.parametrize("stacked", [False, True])
 def test_bundles_are_what_their_cells_are_alone(stacked, cell, settings, hardware):
     """In float64, after a few steps, for every method that can be trained with others."""
