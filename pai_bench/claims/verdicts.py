@@ -198,9 +198,14 @@ def _where(claim: Claim, test: ClaimTest, inside: bool, clear: bool) -> str:
     if claim.kind == "ordering":
         side = ("above 0" if inside else "below 0") if clear else "on both sides of 0"
         return f"the interval of the difference lies {side}"
-    side = ("inside" if inside else "outside") if clear else "partly inside"
-    of_runs = ", or what runs scatter by," * bool(test.slack and not (clear and inside))
-    return f"the interval of the difference lies {side} the tolerance{of_runs}".rstrip(",")
+    of_runs = bool(test.slack)
+    if not clear:
+        where = f"partly inside the tolerance{', or as near as runs scatter' * of_runs}"
+    elif inside:
+        where = "inside the tolerance"
+    else:
+        where = f"outside the tolerance{', farther than runs scatter' * of_runs}"
+    return f"the interval of the difference lies {where}"
 
 
 def _verb(claim: Claim, by_counting: bool = False) -> str:
