@@ -15,8 +15,7 @@ def keep_freed_memory() -> bool:
     """Let this process keep what it frees, up to 2 GiB, in place of asking for it in every step.
 
     glibc gives each block above 32 MiB, and all that is free above 64 MiB, back to the system at
-    once, which has to clear its pages when a step asks for it again: a tenth of the time of
-    ResNet-20 on a CPU, a quarter of that of a large tangent kernel.
+    once, which has to clear its pages when the next step asks for it again.
 
     Returns:
         Whether the process does so: the allocator is glibc's.
