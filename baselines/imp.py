@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from pai_bench import Masks, PruneAtInit, prunable, register
 from pai_bench.core.errors import BenchError
+from pai_bench.core.rng import random_state, set_random_state
 from pai_bench.networks.scratch import scratch_copy
 from pai_bench.store.search_cache import Search
-from pai_bench.training.loop import train
-from pai_bench.training.restricted_batches import Batches
+from pai_bench.training.loop import Effort, train
+from pai_bench.training.restricted_batches import Batches, next_epoch, start_epoch
 
 
 @register("imp")
@@ -39,70 +40,96 @@ class IMP(PruneAtInit):
                 raise BenchError(f"rewind must be at least 0 steps, got {self.rewind}")
 
     def sparsify(self, batches: Batches) -> Masks:
-        """Prune by the trained magnitudes in rounds; leave the network with rewound weights."""
+        """Prune by the trained magnitudes in rounds; leave the network with rewound weights.
+
+        The first round trains the dense network, whatever the density: cells of one seed share it.
+        """
+        first = self.get_or_compute(
+            {"until_round": 1, "rewind": self.hyper.rewind}, lambda: self._first_round(batches)
+        )
+        self.network.load_state_dict(first["start"])
         settings = {
             **asdict(self.hyper),
+            "from_round": 2,
             "density": self.context.density,
             "invert": self.context.sanity_check == "invert",
         }
-        state = self.get_or_compute(settings, lambda: self._search(batches))
-        self.network.load_state_dict(state["start"])
-        device = next(self.network.parameters()).device
-        self.masks = Masks({name: mask.to(device) for name, mask in state["masks"].items()})
+        masks = self.get_or_compute(settings, lambda: self._later_rounds(batches, first))
+        self.masks = Masks({name: mask.to(self.device) for name, mask in masks.items()})
         return self.masks
 
-    def _search(self, batches: Batches) -> Search:
-        """Go through the rounds; the state holds the masks, and the weights to start from."""
-        rounds = Rounds(self.network)
+    def _first_round(self, batches: Batches) -> Search:
+        """Train the dense network; the state holds its weights, those to start from, and what the
+        next round goes on from: the epoch and the random numbers."""
         with self.context.rng.as_global("score"):
+            self.search_checkpoint.add("start", self.network)
+            self.round, self.masks = 1, Masks.ones(self.network)
+            trained, effort = self._trained(batches)
+            if effort.steps < self.hyper.rewind:
+                steps = f"the training has {effort.steps}"
+                raise BenchError(f"rewind is {self.hyper.rewind} steps, {steps}")
+            state = {
+                "trained": {name: w.detach().cpu() for name, w in prunable(trained)},
+                "start": {name: t.cpu().clone() for name, t in self.network.state_dict().items()},
+                "epoch": next_epoch(batches),
+                "random": random_state(self.device),
+            }
+        return Search(state, effort.flops)
+
+    def _later_rounds(self, batches: Batches, first: Mapping[str, Any]) -> Search:
+        """Prune the trained network, and go through the other rounds; the state is the masks."""
+        with self.context.rng.as_global("score"):
+            set_random_state(first["random"], self.device)
+            start_epoch(batches, first["epoch"])
+            self.round, self.masks = 1, Masks.ones(self.network)
+            weights = {name: w.to(self.device) for name, w in first["trained"].items()}
+            rounds = Rounds(self._kept(weights))
             self.search_checkpoint.add("rounds", rounds)
             for number in range(rounds.done + 1, self.hyper.rounds + 1):
                 self.round, self.masks = number, rounds.masks
-                trained = prunable(self._trained(batches, rounds))
-                rounds.masks = self.keep({name: w.detach().abs() for name, w in trained})
-                rounds.done = number
-        state = rounds.state_dict()
-        return Search({"start": state["start"], "masks": state["masks"]}, rounds.flops)
+                trained, effort = self._trained(batches)
+                rounds.add(self._kept(dict(prunable(trained))), effort.flops)
+        return Search({name: mask.cpu() for name, mask in rounds.masks.items()}, rounds.flops)
 
-    def _trained(self, batches: Batches, rounds: Rounds) -> nn.Module:
+    def _kept(self, weights: Mapping[str, Tensor]) -> Masks:
+        return self.keep({name: weight.detach().abs() for name, weight in weights.items()})
+
+    def _trained(self, batches: Batches) -> tuple[nn.Module, Effort]:
         """Train a copy of the network; the first training provides the weights to rewind to."""
-        network, recipe = scratch_copy(self.network), self.context.recipe
+        network = scratch_copy(self.network)
 
         def save_rewind_point(step: int) -> None:
             if self.round == 1 and step == self.hyper.rewind:
                 self.network.load_state_dict(network.state_dict())
 
         effort = train(
-            network, self.masks, recipe, batches, save_rewind_point, loss=self.context.loss,
-            checkpoint=self.search_checkpoint,
+            network, self.masks, self.context.recipe, batches, save_rewind_point,
+            loss=self.context.loss, checkpoint=self.search_checkpoint,
         )  # fmt: skip
-        if effort.steps < self.hyper.rewind:
-            steps = f"the training has {effort.steps}"
-            raise BenchError(f"rewind is {self.hyper.rewind} steps, {steps}")
-        rounds.flops += effort.flops
-        return network
+        return network, effort
 
 
 class Rounds:
     """What the rounds so far have found, for a checkpoint.
 
     Args:
-        network: Its weights are those to start from.
+        masks: Those of the first round.
     """
 
-    def __init__(self, network: nn.Module) -> None:
-        self._network, self.masks = network, Masks.ones(network)
-        self.done, self.flops = 0, 0.0
+    def __init__(self, masks: Masks) -> None:
+        self.masks, self.done, self.flops = masks, 1, 0.0
+
+    def add(self, masks: Masks, flops: float) -> None:
+        """Note the masks of another round, and what its training took."""
+        self.masks, self.done, self.flops = masks, self.done + 1, self.flops + flops
 
     def state_dict(self) -> dict[str, Any]:
-        """Masks, weights to start from, number of rounds and their cost; tensors are copies."""
-        start = {name: tensor.cpu().clone() for name, tensor in self._network.state_dict().items()}
+        """Masks, number of rounds, and cost of those after the first."""
         masks = {name: mask.cpu() for name, mask in self.masks.items()}
-        return {"start": start, "masks": masks, "done": self.done, "flops": self.flops}
+        return {"masks": masks, "done": self.done, "flops": self.flops}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state."""
-        self._network.load_state_dict(state["start"])
-        device = next(self._network.parameters()).device
-        self.masks = Masks({name: mask.to(device) for name, mask in state["masks"].items()})
+        devices = {name: mask.device for name, mask in self.masks.items()}
+        self.masks = Masks({n: mask.to(devices[n]) for n, mask in state["masks"].items()})
         self.done, self.flops = state["done"], state["flops"]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,6 +26,21 @@ def unchanged_random_state() -> Iterator[None]:
     finally:
         random.setstate(python)
         np.random.set_state(numpy)
+
+
+def random_state(device: torch.device) -> dict[str, Any]:
+    """State of torch's global generators that a network on `device` draws from: plain data."""
+    gpu = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+    return {"cpu": torch.get_rng_state(), "gpu": gpu, "xla": xla.random_state()}
+
+
+def set_random_state(state: Mapping[str, Any], device: torch.device) -> None:
+    """Let the generators go on from a `random_state`; one that it has no state of stays."""
+    torch.set_rng_state(state["cpu"])
+    if device.type == "cuda" and state["gpu"] is not None:
+        torch.cuda.set_rng_state(state["gpu"], device)
+    if device.type == "xla":
+        xla.restore(state["xla"])
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from pai_bench.core.nested import map_tensors
 from pai_bench.sparsity.account import macs_of_one
 from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.training.optimizer import build_optimizer, build_schedule, clip_gradients
-from pai_bench.training.restricted_batches import first_of, loader_of
+from pai_bench.training.restricted_batches import first_of, loader_of, next_epoch, start_epoch
 from pai_bench.training.search_checkpoint import SearchCheckpoint
 
 
@@ -88,6 +88,8 @@ def train(
         training.decay("epoch")
         training.epoch += 1
         checkpoint.update()
+    # `steps` may end within a pass, and a training that is resumed at its end does not begin one.
+    start_epoch(batches, next_epoch(batches))
     return training.effort()
 
 

@@ -68,6 +68,8 @@ class WrappedBatches(Sequence[tuple[Any, Any]]):
 class ResumableLoader(Protocol):
     """Training batches whose pass can be resumed."""
 
+    epoch: int
+    """Epoch of the next pass."""
     first: int
     """Batch that the next pass starts with."""
 
@@ -95,6 +97,19 @@ def first_of(batches: Any) -> int:
     """Number of the batch that the next pass starts with: 0, unless it is resumed."""
     loader = loader_of(batches)
     return loader.first if isinstance(loader, ResumableLoader) else 0
+
+
+def next_epoch(batches: Any) -> int:
+    """Epoch of the next whole pass, on which order and augmentation depend; 0 for a list."""
+    loader = loader_of(batches)
+    return loader.epoch + bool(loader.first) if isinstance(loader, ResumableLoader) else 0
+
+
+def start_epoch(batches: Any, epoch: int) -> None:
+    """Let the next pass be a whole one, of this epoch; all passes over a list are the same."""
+    loader = loader_of(batches)
+    if isinstance(loader, ResumableLoader):
+        loader.epoch, loader.first = epoch, 0
 
 
 @dataclass(frozen=True)

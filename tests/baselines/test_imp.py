@@ -9,17 +9,20 @@ from torch import nn
 import pai_bench
 from pai_bench.config.schema import Recipe
 from pai_bench.core.errors import BenchError, BenchWarning
+from pai_bench.core.rng import RandomStreams
 from pai_bench.sparsity.masks import Masks, prunable
 from pai_bench.sparsity.select import kept_count
 from pai_bench.training import fit
 from pai_bench.training.loop import train
+from pai_bench.training.search_checkpoint import SearchCheckpoint
 
 RECIPE = Recipe(epochs=2, batch_size=16, lr=0.1, momentum=0.9, schedule="step", milestones=(1,))
 
 
-def network():
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(6, 12), nn.BatchNorm1d(12), nn.ReLU(), nn.Linear(12, 3))
+def network(dropout=0.0):
+    with RandomStreams(0).as_global("init"):
+        first, last = nn.Linear(6, 12), nn.Linear(12, 3)
+    return nn.Sequential(first, nn.BatchNorm1d(12), nn.ReLU(), nn.Dropout(dropout), last)
 
 
 def batches():
@@ -86,13 +89,16 @@ def test_training_stops_after_the_steps_of_the_recipe():
     assert seen == list(range(1, 8))
 
 
-def test_masks_are_those_of_rounds_done_by_hand():
-    density, total = 0.2, 108
-    alive = Masks.ones(network())
-    for number in (1, 2):
-        alive = top(trained(network(), alive), kept_count(total, density ** (number / 2)), alive)
-    net = network()
-    found = pai_bench.prune(net, "imp", density, batches(), rounds=2, recipe=RECIPE)
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_masks_are_those_of_rounds_done_by_hand(dropout):
+    density, total = 0.4, 108
+    net = network(dropout)
+    alive = Masks.ones(net)
+    with RandomStreams(0).as_global("score"):
+        for number in (1, 2, 3):
+            count = kept_count(total, density ** (number / 3))
+            alive = top(trained(network(dropout), alive), count, alive)
+    found = pai_bench.prune(net, "imp", density, batches(), rounds=3, recipe=RECIPE)
     assert all(torch.equal(found[name], alive[name]) for name in alive)
     for one, two in zip(net.state_dict().values(), network().state_dict().values(), strict=True):
         assert torch.equal(one, two)
@@ -136,3 +142,22 @@ def test_a_cell_of_imp_is_exact_repeatable_and_says_what_its_search_took(quick, 
     assert one.masks.kept == kept_count(50200, 0.05)
     assert one.result.flops.scoring == 2 * 6 * 50200 * 1438 * 2
     assert one.result.seconds["score"] > 0
+
+
+def test_cells_of_a_seed_share_the_first_round(quick, settings, tmp_path, monkeypatch):
+    """After a number of steps that ends within a pass."""
+    cells = quick(methods=("imp",), densities=(0.1, 0.05), seeds=(1,), epochs=2)
+    recipe = cells[0].recipe.model_copy(update={"steps": 30})
+    one, other = (replace(c, hyper={"rounds": 2, "rewind": 4}, recipe=recipe) for c in cells)
+    alone = fit.fit_cell(other, settings)
+    fit.fit_cell(one, settings, runs=tmp_path)
+    steps = []
+    update = SearchCheckpoint.update
+    monkeypatch.setattr(SearchCheckpoint, "update", lambda self: steps.append(1) or update(self))
+    shared = fit.fit_cell(other, settings, runs=tmp_path)
+    assert len(steps) == 31
+    assert shared.curves == alone.curves
+    assert all(torch.equal(shared.masks[name], alone.masks[name]) for name in alone.masks)
+    assert shared.result.flops == alone.result.flops
+    assert shared.result.seconds["score"] > 0
+    assert len(list((tmp_path / "searches").glob("*.pt"))) == 3

@@ -65,6 +65,13 @@ def assert_same(one, other):
         assert getattr(one.result, name) == getattr(other.result, name), name
 
 
+def assert_same_searches(runs, others):
+    found, expected = (sorted((folder / "searches").glob("*.pt")) for folder in (runs, others))
+    assert [path.name for path in found] == [path.name for path in expected]
+    assert found
+    assert all(map(search_cache.is_same, found, expected))
+
+
 STOPS = [
     ("ntt", {"steps": 30, "update_every": 5}, 12),
     ("ntt", {"steps": 60, "update_every": 5, "batch_size": 48}, 34),  # of another size, pass 2
@@ -91,9 +98,7 @@ def test_a_search_goes_on_as_if_never_stopped(
     rest = fit.fit_cell(asked, settings, CPU, runs=tmp_path / "rest")
     assert_same(rest, whole)
     assert not checkpoint.is_file()
-    (one,), (other,) = ((tmp_path / name / "searches").glob("*.pt") for name in ("whole", "rest"))
-    assert one.name == other.name
-    assert search_cache.is_same(one, other)
+    assert_same_searches(tmp_path / "rest", tmp_path / "whole")
 
 
 @pytest.mark.parametrize("check", ["random-labels", "random-pixels", "invert"])
@@ -119,6 +124,19 @@ def test_crops_and_flips_go_on_too(quick, settings, interrupted, tmp_path):
     whole = fit.fit_cell(asked, settings, CPU)
     interrupted(asked, tmp_path, 9)
     assert_same(fit.fit_cell(asked, settings, CPU, runs=tmp_path), whole)
+
+
+def test_a_training_that_is_cut_within_a_pass_goes_on_with_the_next(
+    cell, interrupted, settings, tmp_path
+):
+    """30 steps are a pass of 23 and a part of another, at whose end is a 31st update."""
+    recipe = cell("imp").recipe.model_copy(update={"steps": 30})
+    asked = cell("imp", {"rounds": 3}, recipe=recipe)
+    whole = fit.fit_cell(asked, settings, CPU, runs=tmp_path / "whole")
+    interrupted(asked, tmp_path / "rest", 31)
+    interrupted(asked, tmp_path / "rest", 31)
+    assert_same(fit.fit_cell(asked, settings, CPU, runs=tmp_path / "rest"), whole)
+    assert_same_searches(tmp_path / "rest", tmp_path / "whole")
 
 
 def test_what_was_found_in_earlier_runs_is_not_searched_again(
