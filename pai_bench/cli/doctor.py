@@ -120,7 +120,7 @@ def _speed(settings: Benchmark, runs: Path) -> Iterator[MachineCheck]:
     from pai_bench.registry import methods
 
     jobs = max(1, available_cores() // settings.threads)
-    speed = measured_speed(runs, settings)
+    speed = measured_speed([runs], settings)
     quick = [paper.suites["quick"] for paper in settings.papers.values() if "quick" in paper.suites]
     for suite in dict.fromkeys([*quick, *(name for name in _CIFAR if name in settings.suites)]):
         cells = grid.cells(settings, methods.available(), suite)

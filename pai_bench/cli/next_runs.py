@@ -14,7 +14,7 @@ from pai_bench.claims.lookup import ResultLookup
 from pai_bench.claims.next_runs import NextRun, NextRuns, within
 from pai_bench.claims.parser import of_papers
 from pai_bench.cli.context import Arguments, Context, say
-from pai_bench.cli.run import hardware_asked, print_searches, run_cells
+from pai_bench.cli.run import hardware_asked, print_searches, run_cells, searching_longer
 from pai_bench.config.overrides import with_overrides
 from pai_bench.config.schema import Benchmark
 from pai_bench.core.hardware import Hardware, gpus_of
@@ -39,9 +39,10 @@ def show_next(context: Context, paper: str | None) -> int:
         cells = [cell for of_suite in run.cells.values() for cell in of_suite]
         lines = dict.fromkeys(cell.label for cell in cells)
         densities = dict.fromkeys(f"{cell.density:.4g}" for cell in cells)
+        more = "over " if searching_longer(context, cells, speed) else ""
         table.add_row(
             str(len(run.claims)), *map(Text, ("\n".join(run.cells), "\n".join(lines))),
-            " ".join(densities), str(len(cells)), duration(run.seconds), duration(spent),
+            " ".join(densities), str(len(cells)), more + duration(run.seconds), duration(spent),
         )  # fmt: skip
     context.console.print(table)
     of_all = [cell for run in found for cells in run.cells.values() for cell in cells]
@@ -74,7 +75,7 @@ def _with_budget(parsed: Arguments, seconds: float) -> Arguments:
 
 
 def _speed(context: Context, hardware: Hardware) -> MeasuredSpeed | None:
-    return measured_speed(context.runs, context.settings, bool(gpus_of(hardware)))
+    return measured_speed(context.judged, context.settings, bool(gpus_of(hardware)))
 
 
 def _next_runs(

@@ -162,7 +162,7 @@ def plan(context: Context, parsed: Arguments) -> int:
             context, parsed, suites if parsed.suite or parsed.paper else _of_papers(context)
         )
     gpu = bool(gpus_of(hardware_asked(parsed)))
-    speed = measured_speed(context.runs, context.settings, gpu)
+    speed = measured_speed([context.runs], context.settings, gpu)
     if not (parsed.suite or parsed.paper):
         _print_suites(context, selection, parsed, speed)
         return 0
@@ -243,14 +243,17 @@ def _unfinished(store: Store, cells: Sequence[Cell]) -> list[Cell]:
 
 def print_searches(context: Context, cells: Sequence[Cell], speed: MeasuredSpeed | None) -> None:
     """Say which methods take longer than estimated: they train before they prune."""
-    measured = speed.by_method if speed else {}
-    searching = [
-        name
-        for name in dict.fromkeys(cell.method for cell in cells)
-        if context.methods[name].trains_to_score and name not in measured
-    ]
+    searching = searching_longer(context, cells, speed)
     if searching:
         context.console.print(f"more than that: the searches of {', '.join(searching)} train too")
+
+
+def searching_longer(
+    context: Context, cells: Sequence[Cell], speed: MeasuredSpeed | None
+) -> list[str]:
+    """Methods that train before they prune, for a time that is not known on these networks."""
+    searching = (cell for cell in cells if context.methods[cell.method].trains_to_score)
+    return sorted({cell.method for cell in searching if not (speed and speed.is_measured(cell))})
 
 
 def _tally_line(tally: Any) -> str:
@@ -268,7 +271,7 @@ def _protocol_line(context: Context, parsed: Arguments, paper: str, jobs: int) -
     cells = grid.cells(context.settings, context.methods, suite, selection)
     todo = [cell for cell in cells if Store(context.runs, suite).status(cell) is None]
     gpu = bool(gpus_of(hardware_asked(parsed)))
-    speed = measured_speed(context.runs, context.settings, gpu)
+    speed = measured_speed([context.runs], context.settings, gpu)
     estimated = estimate_cost(todo, context.settings, speed, jobs, GPU if gpu else CORE)
     return (
         f"the paper's own grid: make reproduce PAPER={paper} SUITE={short} ({len(todo)} cells to "

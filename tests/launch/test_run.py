@@ -28,14 +28,14 @@ def done(seconds, processor):
 def test_speed_is_measured_on_cells_that_ran_on_this_processor(tmp_path, quick, settings):
     one, other, broken = quick(methods=("snip",), densities=(0.1,), seeds=(1, 2, 3))
     store = Store(tmp_path, "quick")
-    assert speed.measured_speed(tmp_path, settings) is None
+    assert speed.measured_speed([tmp_path], settings) is None
     store.put(one, done(3 * cost.assumed_seconds(one, settings), environment.processor()))
     store.put(other, done(1000.0, "another processor"))
     store.put(broken, Result("failed", "x"))
-    found = speed.measured_speed(tmp_path, settings)
+    found = speed.measured_speed([tmp_path], settings)
     assert found.overall == found(one) == pytest.approx(3)
     assert found(replace(one, method="imp")) == pytest.approx(3)
-    assert speed.measured_speed(tmp_path, settings, gpu=True) is None
+    assert speed.measured_speed([tmp_path], settings, gpu=True) is None
 
 
 def test_a_method_that_searches_has_a_speed_of_its_own(tmp_path, quick, settings):
@@ -45,9 +45,12 @@ def test_a_method_that_searches_has_a_speed_of_its_own(tmp_path, quick, settings
     for cell, times in ((snip, 1.0), (imp, 6.0)):
         seconds = times * cost.assumed_seconds(cell, settings)
         store.put(cell, done(seconds, environment.processor()))
-    measured = speed.measured_speed(tmp_path, settings)
+    measured = speed.measured_speed([tmp_path], settings)
     assert (measured(snip), measured(imp)) == pytest.approx((1.0, 6.0))
     assert measured(replace(snip, method="grasp")) == pytest.approx(3.5)
+    assert measured.is_measured(imp)
+    assert not measured.is_measured(replace(imp, network="lenet-5"))
+    assert measured(replace(imp, network="lenet-5")) == pytest.approx(6.0)
     both = cost.estimate_cost([snip, imp], settings, measured)
     assert both.seconds == pytest.approx(7 * cost.assumed_seconds(snip, settings))
 
