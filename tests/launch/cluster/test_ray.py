@@ -90,6 +90,7 @@ def test_a_worker_that_is_killed_goes_on_and_the_results_are_the_same_bits(
     assert numbers(store) == numbers(whole)
 
 
+@pytest.mark.slow
 def test_tasks_end_with_the_iterator(asked):
     with contextlib.closing(Ray().launch(asked, 1)) as events:
         next(event for event in events if isinstance(event, Started))
