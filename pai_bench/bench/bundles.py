@@ -160,6 +160,7 @@ class _Bench:
         stack = StackedNetwork(built)
         stack.use([torch.Generator() for _ in built])
         optimizer = build_optimizer(nn.ModuleList(built), self.cell.recipe)
+        stack.take_over(optimizer)
 
         def step(images: Tensor, labels: Tensor) -> None:
             stack.zero_grad()
@@ -167,7 +168,6 @@ class _Bench:
                 logits = stack.logits(images.repeat(1, size, 1, 1))
                 loss = cross_entropy(logits.flatten(0, 1), labels.repeat_interleave(size))
             (loss * size).backward()
-            stack.share_gradients()
             optimizer.step()
 
         return self._timed(step, size)

@@ -76,6 +76,12 @@ class Member:
         """Whether it still takes part."""
         return self.failure is None and not self.skipped
 
+    @property
+    def leaves_steps_alone(self) -> bool:
+        """Whether it trains, and nothing of its own looks at gradients or at its optimizer."""
+        own = self._hooks or self.has_optimizer or self._clips
+        return not own and not self.skipped
+
     def attach(self, trainer: pl.Trainer) -> None:
         """Show the method this Trainer, with its own data and optimizer."""
         self.module.trainer = MemberTrainer(trainer, self.data)  # type: ignore[assignment]

@@ -120,8 +120,14 @@ class BundleClassifier(pl.LightningModule):
             member.run(selection.on_fit_start, member.module.trainer, member.module)
             member.call("on_fit_start")
         self._check_members()
-        self._joint = Stack(self.members) if self.stacked else InStep(self.members)
+        self._joint = self._stack() if self.stacked else InStep(self.members)
         self.phase_timer.restart(self)
+
+    def _stack(self) -> Stack:
+        stack = Stack(self.members)
+        if all(member.leaves_steps_alone for member in self.members):
+            stack.take_over(self._optimizers[0])
+        return stack
 
     def on_train_start(self) -> None:
         """Call the methods' hooks."""

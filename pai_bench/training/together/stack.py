@@ -32,6 +32,13 @@ class Stack:
         self._factors = [torch.ones_like(weight) for weight in self._weights]
         self._masks: list[Masks | None] = [None] * len(members)
 
+    def take_over(self, optimizer: torch.optim.Optimizer) -> None:
+        """Let the optimizer that all networks share step their stacked tensors.
+
+        A network that is taken out later is stepped too, by its weight decay: it has failed.
+        """
+        self._network.take_over(optimizer)
+
     def zero_grad(self) -> None:
         """Drop all gradients."""
         self._network.zero_grad()
@@ -46,10 +53,11 @@ class Stack:
         of_images = cross_entropy(
             logits.flatten(0, 1), labels.flatten(), label_smoothing=smoothing, reduction="none"
         )
-        losses = of_images.view_as(labels).mean(0).unbind(0)
-        for member in self._members:
-            member.module.training_cost.count(batch.size)
-        return {i: loss for i, loss in enumerate(losses) if self._members[i].is_training}
+        means = of_images.view_as(labels).mean(0).unbind(0)
+        losses = {i: loss for i, loss in enumerate(means) if self._members[i].is_training}
+        for index in losses:
+            self._members[index].module.training_cost.count(batch.size)
+        return losses
 
     def after_backward(self) -> None:
         """Hand each network its slices of the gradients."""

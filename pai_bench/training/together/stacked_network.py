@@ -16,7 +16,7 @@ class StackedNetwork:
 
     The parameters and buffers of the K networks become slices of the stacked tensors: what a method
     or an optimizer does to its own network in place happens in the stack. Gradients are handed out
-    as slices after each backward pass.
+    as slices after each backward pass, unless one optimizer steps the stack (`take_over`).
 
     Args:
         networks: K networks that were built alike, on one device, in training mode, and for which
@@ -27,6 +27,7 @@ class StackedNetwork:
         self.networks = networks
         self.module = _stacked(networks)
         self._pairs = self._alias()
+        self._hands_out = True
         self._addresses = self._current_addresses()
 
     def _alias(self) -> list[tuple[Tensor, list[Tensor]]]:
@@ -60,16 +61,26 @@ class StackedNetwork:
             if isinstance(module, StackedDropout):
                 module.generators = generators
 
+    def take_over(self, optimizer: torch.optim.Optimizer) -> None:
+        """Let an optimizer of all networks step the stacked tensors: K times fewer.
+
+        The networks get no gradients from now on.
+        """
+        for group in optimizer.param_groups:
+            theirs = {id(tensor) for tensor in group["params"]}
+            group["params"] = [stacked for stacked, own in self._pairs if id(own[0]) in theirs]
+        self._hands_out = False
+
     def zero_grad(self) -> None:
         """Drop all gradients; those of the networks too."""
         for parameter, own in self._pairs:
             parameter.grad = None
-            for tensor in own:
+            for tensor in own if self._hands_out else ():
                 tensor.grad = None
 
     def share_gradients(self) -> None:
         """Hand each network its slices of the gradients; none where a parameter was not used."""
-        for parameter, own in self._pairs:
+        for parameter, own in self._pairs if self._hands_out else ():
             if parameter.grad is not None:
                 for tensor, part in zip(own, parameter.grad.unbind(0), strict=True):
                     tensor.grad = part
