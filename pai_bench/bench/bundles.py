@@ -104,6 +104,10 @@ class _Bench:
         yield f"ours, a stack of {size}", lambda: self._ours(size, stacked=True)
         yield f"bare loop of a stack of {size}", lambda: self._bare_stack(size)
         if self.device.type == "cuda":
+            yield (
+                f"ours, a stack of {size}, as a graph",
+                lambda: self._ours(size, True, graphs=True),
+            )
             yield "ours, alone, not deterministic", self._fastest
 
     def _network(self, seed: int = 0) -> nn.Module:
@@ -172,7 +176,7 @@ class _Bench:
 
         return self._timed(step, size)
 
-    def _ours(self, size: int, stacked: bool) -> float:
+    def _ours(self, size: int, stacked: bool, graphs: bool = False) -> float:
         """The harness: methods with masks, callbacks, Trainer; batches included."""
         cells = tuple(replace(self.cell, density=0.1 + 0.01 * k) for k in range(size))
         trainer = build_trainer(Bundle(cells), self.hardware)
@@ -187,7 +191,7 @@ class _Bench:
             trainer.fit(module, datamodule=batches)
         else:
             members = [Member(*of) for of in zip(cells, methods, data, strict=True)]
-            module = BundleClassifier(members, stacked)
+            module = BundleClassifier(members, stacked, graphs)
             trainer.fit(module, datamodule=BundleData(data))
         return 1e3 * float(module.phase_timer.seconds["train"]) / STEPS / size
 

@@ -247,6 +247,9 @@ class Benchmark(Settings):
     stack: Literal["auto", "off"] | Positive = "auto"
     """How networks are trained together: `off`, each alone; a number, so many as one stack; `auto`,
     on a GPU as stacks of a size that is measured, on a CPU in step, which changes no bit."""
+    graphs: bool = False
+    """Whether the steps of a stack on a GPU are a CUDA graph, where its methods leave them alone:
+    masks that stay, SGD, float32 or bf16-mixed. Not the default before it is measured."""
     take_over: Annotated[float, Field(gt=0)] = 60.0
     """Seconds without a sign of life after which others take over what a process of another host
     trains (store/lease.py)."""

@@ -50,6 +50,8 @@ class Together:
     """Number of pieces in which each of them passed its part of a batch."""
     nodes: int = 1
     """Number of machines that the devices belong to."""
+    graph: bool = False
+    """Whether its steps were those of a CUDA graph."""
 
 
 def result_of(

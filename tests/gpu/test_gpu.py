@@ -125,6 +125,22 @@ def test_a_stack_learns_as_well_as_its_networks(precision, cell, settings, hardw
         assert ours.curves["train_loss"] == pytest.approx(alone.curves["train_loss"], rel=0.05)
 
 
+@pytest.mark.skipif(REHEARSAL, reason="a CPU has no graphs: tests/training/test_together.py")
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_a_graph_takes_the_steps_of_its_stack(precision, cell, settings, hardware, tmp_path):
+    """Bit by bit, the resumed one too."""
+    cells = tuple(replace(of_method(cell, n), precision=precision) for n in ("snip", "magnitude"))
+    bundle, asked = Bundle(cells), settings.model_copy(update={"graphs": True})
+    eager = fit.fit(bundle, settings, hardware, stacked=True)
+    graphed = fit.fit(bundle, asked, hardware, stacked=True)
+    with pytest.raises(OutOfTime):
+        fit.fit(bundle, asked, hardware, runs=tmp_path, stacked=True, deadline=time.time() - 1)
+    resumed = fit.fit(bundle, asked, hardware, runs=tmp_path, stacked=True)
+    for one, other, again in zip(graphed, eager, resumed, strict=True):
+        assert one.result.environment["training"]["graph"] is True
+        assert one.curves == other.curves == again.curves
+
+
 SCORED = ["snip", "synflow", "grasp", "ntk-sap", "iterative-snip", "force", "magnitude"]
 
 

@@ -75,6 +75,7 @@ class _Training:
     alone: Reasons = field(default_factory=dict)
     members: list[Member] = field(default_factory=list)
     note: str = ""
+    is_graphed: bool = False
 
     def __post_init__(self) -> None:
         self._started = time.perf_counter()
@@ -134,7 +135,7 @@ class _Training:
     def train(self) -> None:
         """Train the members, and make an outcome of each."""
         data = BundleData([member.data for member in self.members])
-        module = BundleClassifier(self.members, self.stacked)
+        module = BundleClassifier(self.members, self.stacked, self.setup.settings.graphs)
         checkpoint = self.setup.checkpoint(self.bundle, self._device)
         path = checkpoint.join(self._trainer) if checkpoint else None
         with self.members[0].module.context.rng.as_global("training"):
@@ -149,6 +150,7 @@ class _Training:
                     # `steps` ended within an epoch: the Trainer evaluates after whole epochs only.
                     self._trainer.validate(module, datamodule=data, verbose=False)
             self._evaluate_skipped()
+        self.is_graphed = module.is_graphed
         seconds = self._seconds_of_members(module, data)
         for member, spent in zip(self.members, seconds, strict=True):
             self.outcomes[member.cell.id] = self._outcome(member, spent, checkpoint)
@@ -184,7 +186,10 @@ class _Training:
         module.set_masks(module.masks)
         result = result_of(
             member.cell, self.setup.settings, module, member.data, seconds, self._device,
-            Together("stack" if self.stacked else "in step", len(self.members), self.note),
+            Together(
+                "stack" if self.stacked else "in step", len(self.members), self.note,
+                graph=self.is_graphed,
+            ),
         )  # fmt: skip
         if checkpoint and checkpoint.times:
             result = checkpoint.noted(result)

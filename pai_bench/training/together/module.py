@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
@@ -16,6 +17,7 @@ from pai_bench.training.callbacks.phase_timer import PhaseTimer
 from pai_bench.training.failure import Failure
 from pai_bench.training.optimizer import build_optimizer, build_schedule
 from pai_bench.training.together.data import BundleBatch
+from pai_bench.training.together.graph import GraphedStep, can_be_graphed, graph_device
 from pai_bench.training.together.in_step import InStep
 from pai_bench.training.together.member import Member
 from pai_bench.training.together.optimizer import BundleOptimizer
@@ -39,12 +41,14 @@ class BundleClassifier(pl.LightningModule):
     Args:
         members: Methods that can be trained together, on networks that were built alike.
         stacked: Whether the networks become one stack, or are trained in step.
+        graphs: Whether the steps of a stack are to be a graph of the device, where they can be.
     """
 
-    def __init__(self, members: Sequence[Member], stacked: bool) -> None:
+    def __init__(self, members: Sequence[Member], stacked: bool, graphs: bool = False) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.members, self.stacked = members, stacked
+        self.members, self.stacked, self._graphs = members, stacked, graphs
+        self._graphed: GraphedStep | None = None
         self.methods = nn.ModuleList(member.module for member in members)
         self.phase_timer = PhaseTimer()
         self.progress_callback: Callable[[str], None] = lambda _message: None
@@ -126,8 +130,18 @@ class BundleClassifier(pl.LightningModule):
     def _stack(self) -> Stack:
         stack = Stack(self.members)
         if all(member.leaves_steps_alone for member in self.members):
-            stack.take_over(self._optimizers[0])
+            (optimizer,) = self._optimizers
+            stack.take_over(optimizer)
+            device = graph_device(self.device) if self._graphs else None
+            if device is not None and can_be_graphed(optimizer):
+                step = partial(self._whole_step, stack, optimizer)
+                self._graphed = GraphedStep(step, optimizer, device)
         return stack
+
+    @property
+    def is_graphed(self) -> bool:
+        """Whether the steps are a graph of the device."""
+        return self._graphed is not None
 
     def on_train_start(self) -> None:
         """Call the methods' hooks."""
@@ -148,13 +162,39 @@ class BundleClassifier(pl.LightningModule):
 
     def training_step(self, batch: BundleBatch, batch_idx: int) -> None:
         """Train all networks on a batch of each."""
+        losses = self._graphed_step(batch) if self.is_graphed else self._eager(batch, batch_idx)
+        for index, loss in losses.items():
+            self._end_batch(self.members[index], loss.detach(), batch.of(index), batch_idx)
+
+    def _eager(self, batch: BundleBatch, batch_idx: int) -> Mapping[int, Tensor]:
         self._joint.zero_grad()
         losses = self._joint.losses(batch, batch_idx)
         self._check_members()
         with self._outside_of_precision():
             self._step(losses)
-        for index, loss in losses.items():
-            self._end_batch(self.members[index], loss.detach(), batch.of(index), batch_idx)
+        return losses
+
+    def _graphed_step(self, batch: BundleBatch) -> Mapping[int, Tensor]:
+        """The Trainer counts steps of its optimizer: the graph is replayed within one of these."""
+        self._check_members()
+        self._batch = batch
+        optimizer: Any = self.optimizers()
+        optimizer.step()
+        self._step_schedules("step")
+        assert isinstance(self._joint, Stack)
+        return {index: self._losses[index] for index in self._joint.count(batch)}
+
+    def _whole_step(
+        self, stack: Stack, optimizer: torch.optim.Optimizer, batch: BundleBatch
+    ) -> Tensor:
+        """A step of a stack whose methods leave it alone; returns the losses (K,)."""
+        stack.zero_grad()
+        losses = stack.means(batch)
+        with self._outside_of_precision():
+            losses.sum().backward()
+            stack.mask_gradients()
+            optimizer.step()
+        return losses.detach()
 
     def _step(self, losses: Mapping[int, Tensor]) -> None:
         optimizer: Any = self.optimizers()
@@ -184,7 +224,10 @@ class BundleClassifier(pl.LightningModule):
         member.call("on_train_batch_end", outputs, batch, batch_idx)
 
     def _step_all(self) -> None:
-        """Do what lies between the backward pass and the end of a step."""
+        """Do what lies between the backward pass and the end of a step; a graph does all of it."""
+        if self._graphed is not None:
+            self._losses = self._graphed(self._batch)
+            return
         for member in self.training_members:
             if member.has_optimizer:
                 member.run(member.module.on_dense_gradients)

@@ -44,20 +44,28 @@ class Stack:
         self._network.zero_grad()
 
     def losses(self, batch: BundleBatch, batch_idx: int) -> Mapping[int, Tensor]:
-        """Compute the loss of each network that still trains, by its index.
+        """Compute the loss of each network that still trains, by its index."""
+        means = self.means(batch).unbind(0)
+        return {index: means[index] for index in self.count(batch)}
 
-        It is the mean cross-entropy, as that of `SparseClassifier.batch_loss`.
+    def count(self, batch: BundleBatch) -> Sequence[int]:
+        """Count a batch in the cost of each network that still trains; return their indices."""
+        training = [i for i, member in enumerate(self._members) if member.is_training]
+        for index in training:
+            self._members[index].module.training_cost.count(batch.size)
+        return training
+
+    def means(self, batch: BundleBatch) -> Tensor:
+        """Compute the losses of all networks: (K,).
+
+        Each is the mean cross-entropy, as that of `SparseClassifier.batch_loss`.
         """
         logits, labels = self._network.logits(batch.images()), batch.labels()
         smoothing = self._members[0].module.context.recipe.label_smoothing
         of_images = cross_entropy(
             logits.flatten(0, 1), labels.flatten(), label_smoothing=smoothing, reduction="none"
         )
-        means = of_images.view_as(labels).mean(0).unbind(0)
-        losses = {i: loss for i, loss in enumerate(means) if self._members[i].is_training}
-        for index in losses:
-            self._members[index].module.training_cost.count(batch.size)
-        return losses
+        return of_images.view_as(labels).mean(0)
 
     def after_backward(self) -> None:
         """Hand each network its slices of the gradients."""
