@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from pai_bench import Masks, PruneAtInit, prunable, register
@@ -55,8 +56,13 @@ class IMP(PruneAtInit):
             "invert": self.context.sanity_check == "invert",
         }
         masks = self.get_or_compute(settings, lambda: self._later_rounds(batches, first))
-        self.masks = Masks({name: mask.to(self.device) for name, mask in masks.items()})
+        self.masks = Masks({name: mask.to(self._network_device) for name, mask in masks.items()})
         return self.masks
+
+    @property
+    def _network_device(self) -> torch.device:
+        """Where the network is; outside of a Trainer the module itself does not know."""
+        return next(self.network.parameters()).device
 
     def _first_round(self, batches: Batches) -> Search:
         """Train the dense network; the state holds its weights, those to start from, and what the
@@ -72,17 +78,17 @@ class IMP(PruneAtInit):
                 "trained": {name: w.detach().cpu() for name, w in prunable(trained)},
                 "start": {name: t.cpu().clone() for name, t in self.network.state_dict().items()},
                 "epoch": next_epoch(batches),
-                "random": random_state(self.device),
+                "random": random_state(self._network_device),
             }
         return Search(state, effort.flops)
 
     def _later_rounds(self, batches: Batches, first: Mapping[str, Any]) -> Search:
         """Prune the trained network, and go through the other rounds; the state is the masks."""
         with self.context.rng.as_global("score"):
-            set_random_state(first["random"], self.device)
+            set_random_state(first["random"], self._network_device)
             start_epoch(batches, first["epoch"])
             self.round, self.masks = 1, Masks.ones(self.network)
-            weights = {name: w.to(self.device) for name, w in first["trained"].items()}
+            weights = {name: w.to(self._network_device) for name, w in first["trained"].items()}
             rounds = Rounds(self._kept(weights))
             self.search_checkpoint.add("rounds", rounds)
             for number in range(rounds.done + 1, self.hyper.rounds + 1):

@@ -105,7 +105,7 @@ ON_THE_LINE = {
         "threads: 1",
         "zzz: 1",
         "zzz",
-        ["unknown key", "known: campaigns, data, deterministic, include, launchers, mirror"],
+        ["unknown key", "known: campaigns, data, deterministic, graphs, include, launchers, "],
     ),
     "unknown optional key": (
         "    momentum: 0.9",

@@ -55,7 +55,7 @@ def test_only_dense_runs_at_density_1():
     found = cells("mnist")
     assert 1 in SETTINGS.suites["mnist"].densities
     assert {cell.method for cell in found if cell.density == 1} == {"dense"}
-    assert len(found) == 3 * (6 * 20 + 1)
+    assert len(found) == 5 * (6 * 20 + 1)
 
 
 def test_seeds_are_outermost_and_densities_fall():
