@@ -44,6 +44,7 @@ def test_all_steps_run_and_become_evidence(run, tmp_path):
     assert output.count("evidence ") == 2
 
 
+@pytest.mark.slow
 def test_a_trial_leaves_no_evidence(run, tmp_path):
     (tmp_path / "kept").mkdir()
     assert run("tiny", "--set", "epochs=1")[0] == 0

@@ -209,9 +209,8 @@ def uninterrupted(tmp_path_factory, settings, methods, numbers):
     return numbers(store)
 
 
-@pytest.mark.parametrize(
-    "how", [pytest.param(signal.SIGINT, marks=pytest.mark.slow), signal.SIGKILL]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_after_an_interrupt_the_same_command_goes_on_to_the_same_results(
     call, tmp_path, how, uninterrupted, numbers
 ):

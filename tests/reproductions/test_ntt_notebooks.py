@@ -63,6 +63,7 @@ def test_inputs_after_pooling_are_in_our_order():
         assert torch.allclose(same[:8](images), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_batches_and_held_out_images_are_those_of_the_first_run(mirror, settings):
     from pai_bench.data import sources
 

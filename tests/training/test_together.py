@@ -440,7 +440,9 @@ STATIC = "dense", "snip", "synflow", "random-filters"
 """Methods that leave the steps of a training alone: one optimizer steps a stack of them."""
 
 
-@pytest.mark.parametrize(("stacked", "kinds"), [(False, KINDS), (True, KINDS), (True, STATIC)])
+@pytest.mark.parametrize(("stacked", "kinds"), [
+    (False, KINDS), pytest.param(True, KINDS, marks=pytest.mark.slow), (True, STATIC)
+])  # fmt: skip
 def test_an_interrupted_bundle_resumes_as_if_it_had_never_stopped(
     stacked, kinds, cells, settings, alone, tmp_path, monkeypatch
 ):
