@@ -12,6 +12,8 @@ from pai_bench.experiment.bundle import Bundle
 from pai_bench.training import fit
 from pai_bench.training.checkpoint import OutOfTime
 from pai_bench.training.together import module
+from pai_bench.training.together.data import BundleBatch
+from pai_bench.training.together.graph import GraphedStep
 
 
 class Recorded(TorchDispatchMode):
@@ -130,6 +132,20 @@ def test_what_no_graph_can_follow_is_trained_without(method, recipe, bundle, ask
         assert outcome.result.status == "done", outcome.result.traceback
         assert "graph" not in outcome.result.environment["training"]
     assert not recorder.done
+
+
+def test_batches_of_the_largest_size_are_those_of_the_graph():
+    weight, device = torch.nn.Parameter(torch.zeros(1)), Recorder()
+
+    def step(batch):
+        return batch.images().sum((1, 2, 3))[:1] + weight.detach()
+
+    graphed = GraphedStep(step, torch.optim.SGD([weight], 0.1), device)
+    sizes = [1, 4, 4, 1, 4, 4, 1]
+    for number, size in enumerate(sizes):
+        images = torch.full((size, 1, 1, 1), float(number))
+        assert float(graphed(BundleBatch([(images, torch.zeros(size))], [0]))) == number
+    assert device.done == ["warm-up"] * 3 + ["replay"] * 2
 
 
 def test_there_are_no_graphs_where_none_are_asked_for(bundle, settings, recorder):

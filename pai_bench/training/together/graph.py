@@ -63,7 +63,7 @@ def can_be_graphed(optimizer: torch.optim.Optimizer) -> bool:
 
 
 class GraphedStep:
-    """Trains on batches of one size by a graph, on others step by step.
+    """Trains on batches of the largest size by a graph, on others, as the last of a pass, without.
 
     Args:
         step: Trains on a batch and returns losses. It has to do the same each time, and neither
@@ -74,7 +74,7 @@ class GraphedStep:
 
     def __init__(self, step: Step, optimizer: torch.optim.Optimizer, device: Device) -> None:
         self._step, self._optimizer, self._device = step, optimizer, device
-        self._warm = 0
+        self._warm = self._size = 0
         self._inputs: BundleBatch | None = None
         self._replay: Callable[[], None]
         self._losses: Tensor
@@ -82,14 +82,12 @@ class GraphedStep:
     def __call__(self, batch: BundleBatch) -> Tensor:
         """Train on a batch; the losses are valid until the next one."""
         if self._warm < WARM_UP:
-            self._warm += 1
+            self._warm, self._size = self._warm + 1, max(self._size, batch.size)
             self._move_rates()
             return self._device.warm_up(lambda: self._step(batch))
-        if self._inputs is None:
-            self._capture(batch)
-        if not self._fits(batch):
+        if batch.size != self._size:
             return self._step(batch)
-        self._load(batch)
+        self._load(batch, self._inputs or self._capture(batch))
         self._replay()
         return self._losses
 
@@ -102,19 +100,14 @@ class GraphedStep:
             device = group["params"][0].device
             group["lr"] = torch.as_tensor(group["lr"], dtype=torch.float32, device=device)
 
-    def _capture(self, batch: BundleBatch) -> None:
+    def _capture(self, batch: BundleBatch) -> BundleBatch:
+        """Record a step; return the tensors that it reads."""
         inputs = BundleBatch([(x.clone(), y.clone()) for x, y in batch.of_seeds], batch.seed_of)
         self._replay, self._losses = self._device.capture(lambda: self._step(inputs))
         self._inputs = inputs
+        return inputs
 
-    def _fits(self, batch: BundleBatch) -> bool:
-        assert self._inputs is not None
-        return batch.size == self._inputs.size
-
-    def _load(self, batch: BundleBatch) -> None:
-        assert self._inputs is not None
-        for (images, labels), (new_images, new_labels) in zip(
-            self._inputs.of_seeds, batch.of_seeds, strict=True
-        ):
-            images.copy_(new_images)
-            labels.copy_(new_labels)
+    def _load(self, batch: BundleBatch, inputs: BundleBatch) -> None:
+        for of_seed, new in zip(inputs.of_seeds, batch.of_seeds, strict=True):
+            for tensor, value in zip(of_seed, new, strict=True):
+                tensor.copy_(value)
