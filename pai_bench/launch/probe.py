@@ -90,6 +90,8 @@ def best_size(measurements: Iterable[tuple[int, float]], longest: float = math.i
 def measured(cell: Cell, settings: Benchmark, device: str) -> Iterator[tuple[int, float]]:
     """Measure bare training steps of stacks of more and more networks, as long as they fit.
 
+    The steps are those of networks whose masks stay.
+
     Args:
         cell: Its network, batch size, optimizer and precision are used; the data are random.
         settings: The benchmark.
@@ -130,6 +132,7 @@ def _seconds(cell: Cell, settings: Benchmark, size: int, device: Any) -> float:
     stack = StackedNetwork(built)
     stack.use([torch.Generator() for _ in built])
     optimizer = build_optimizer(nn.ModuleList(built), recipe)
+    stack.take_over(optimizer)
     inputs = images.repeat(1, size, 1, 1)
     autocast = torch.autocast(device.type, torch.bfloat16, cell.precision == "bf16-mixed")
 
@@ -138,7 +141,6 @@ def _seconds(cell: Cell, settings: Benchmark, size: int, device: Any) -> float:
         with autocast:
             loss = stack.logits(inputs).float().square().mean()
         loss.backward()
-        stack.share_gradients()
         optimizer.step()
 
     for _ in range(3):
