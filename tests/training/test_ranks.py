@@ -68,6 +68,7 @@ def assert_same(one, other):
     assert one.curves["test_loss"] == pytest.approx(other.curves["test_loss"], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_ranks_agree_with_each_other_and_with_one_process(outcomes, ranks):
     first, second, alone = outcomes
     for way in ranks.WAYS:
@@ -77,6 +78,7 @@ def test_ranks_agree_with_each_other_and_with_one_process(outcomes, ranks):
         assert all(torch.equal(masks[0][name], masks[1][name]) for name in masks[0]), way
 
 
+@pytest.mark.slow
 def test_what_is_compared_moves_masks_and_tells_the_parts_of_batch_norm_apart(outcomes):
     alone = outcomes[2]
     moved = [alone[way].masks for way in ("rigl-extra", "rigl-skip", "rigl-after", "snfs")]
@@ -88,6 +90,7 @@ def test_what_is_compared_moves_masks_and_tells_the_parts_of_batch_norm_apart(ou
     assert alone["parts"].curves["train_loss"] != alone["snip"].curves["train_loss"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("first", "then"), [("2", "2"), ("2", "1"), ("1", "2")])
 def test_a_training_goes_on_with_any_number_of_devices(first, then, ranks, outcomes, tmp_path):
     cell, settings = ranks.cell(**ranks.WAYS["rigl-extra"]), ranks.settings()
@@ -105,6 +108,7 @@ def _hardware(devices):
     return Hardware("cpu", devices, "ddp" if devices != "1" else "auto")
 
 
+@pytest.mark.slow
 def test_one_device_passes_batches_in_pieces_too(ranks, outcomes):
     assert_same(outcomes[2]["pieces"], ranks.train("pieces", accumulate=4))
     refused = ranks.train("snip", accumulate=2).result.reason
