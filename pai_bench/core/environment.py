@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from pai_bench.core import portable
+from pai_bench.core import native, portable
 from pai_bench.core.project import VERSION
 
 _COMMAND = "PAI_BENCH_COMMAND"
@@ -32,6 +32,7 @@ def describe(device: str, threads: int) -> dict[str, Any]:
         "device": device,
         "threads": threads,
         "portable": portable.is_in_use(),
+        "native": native.is_in_use(),
         "packages": packages(),
         "commit": commit(),
         "command": command_line(),

@@ -12,15 +12,12 @@ from __future__ import annotations
 
 import os
 import platform
-import warnings
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 _NEEDED = {"avx2", "fma"}
-_library: Any = None
-"""The kernels of this process, once they are in place."""
+_is_in_use = False
 
 
 def choose(threads: int) -> Mapping[str, str]:
@@ -63,7 +60,7 @@ def is_supported() -> bool:
 
 def is_in_use() -> bool:
     """Whether this process has the portable kernels."""
-    return _library is not None
+    return _is_in_use
 
 
 def use() -> bool:
@@ -73,10 +70,13 @@ def use() -> bool:
         Whether they are in place. They are not where the libraries were loaded before `choose`, or
         NumPy was built with another library than OpenBLAS.
     """
-    global _library
-    if _library is None and is_supported() and _were_chosen():
-        _library = _registered()
-    return is_in_use()
+    from pai_bench.core import openblas  # loads PyTorch
+
+    global _is_in_use
+    if not _is_in_use and is_supported() and _were_chosen():
+        openblas.put_in_place()
+        _is_in_use = True
+    return _is_in_use
 
 
 def _were_chosen() -> bool:
@@ -87,17 +87,3 @@ def _were_chosen() -> bool:
     openblas = [entry for entry in threadpool_info() if entry["internal_api"] == "openblas"]
     kernels = {entry["architecture"] for entry in openblas}
     return kernels == {"Haswell"} and torch.backends.cpu.get_cpu_capability() == "AVX2"
-
-
-def _registered() -> Any:
-    """Put the products in the place of PyTorch's own for tensors on the CPU."""
-    from torch import library as operators
-
-    from pai_bench.core import openblas
-
-    library = operators.Library("aten", "IMPL")
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Warning only once for all operators")
-        for name in ("mm", "addmm", "bmm", "baddbmm"):
-            library.impl(name, getattr(openblas, name), "CPU")
-    return library

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from rich.console import Console
 
 from pai_bench.config.schema import Benchmark
-from pai_bench.core import portable
+from pai_bench.core import native, portable
 from pai_bench.core.hardware import available_cores, gpus_of
 from pai_bench.data.locations import cached_file
 from pai_bench.experiment.cell import Cell
@@ -87,9 +87,9 @@ def run(
     if isinstance(way, ClusterLauncher):
         hardware = way.hardware(request.settings, request.hardware)
         request = replace(request, hardware=hardware)
-    if request.settings.portable:
-        chosen = portable.choose(request.settings.threads)
-        request = replace(request, environment={**request.environment, **chosen})
+    kernels = portable if request.settings.portable else native
+    chosen = kernels.choose(request.settings.threads)
+    request = replace(request, environment={**request.environment, **chosen})
     started = time.monotonic()
     store = Store(request.runs, request.suite)
     store.clean_old()

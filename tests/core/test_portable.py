@@ -122,6 +122,6 @@ def test_kernels_that_were_not_chosen_before_the_libraries_came_are_not_promised
 
 def test_a_processor_without_the_instructions_keeps_its_own(monkeypatch):
     monkeypatch.setattr(portable, "is_supported", lambda: False)
-    monkeypatch.setattr(portable, "_library", None)
+    monkeypatch.setattr(portable, "_is_in_use", False)
     assert portable.choose(1) == {}
     assert not portable.use()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
@@ -85,10 +85,13 @@ def _layer(uses: list[Use], first: int, mask: Tensor | None, memory_mb: float) -
         return _norm(uses, first)
     places = [_places(use) for use in uses]
     scratch = int(memory_mb * 2**20 / places[0].inputs.element_size())
+    bias = layer.bias is not None
     if mask is None and len(places) == 1 and _pairs_are_cheaper(places[0], first):
-        return _by_pairs(places[0], first, layer.bias is not None, scratch)
-    kernel = _by_blocks(places, first, mask, scratch)
-    if layer.bias is None:
+        return _by_pairs(places[0], first, bias, scratch)
+    if mask is None or places[0].derivative.shape[-1] > 1:
+        return _by_blocks(places, first, mask, bias, scratch)
+    kernel = _by_weights(places, first, mask, scratch)
+    if not bias:
         return kernel
     shift = torch.stack([use.derivative.sum(4) for use in places]).sum(0)
     return kernel + _product(shift.movedim(0, 2), first)
@@ -102,6 +105,12 @@ class Places:
     """Inputs at each position, by group: (groups, n, places, inputs)."""
     derivative: Tensor
     """Derivatives by the outputs at each position: (groups, n, k, outputs, places)."""
+
+    def split(self, first: int) -> tuple[Places, Places]:
+        """Separate the `first` images from the others."""
+        sizes = [first, self.inputs.shape[1] - first]
+        one, two = zip(self.inputs.split(sizes, 1), self.derivative.split(sizes, 1), strict=True)
+        return Places(*one), Places(*two)
 
 
 def _places(use: Use) -> Places:
@@ -166,44 +175,59 @@ def _pairs(inputs1: Tensor, by1: Tensor, inputs2: Tensor, by2: Tensor, bias: boo
     return product.sum((2, 5)) if q > 1 else product.view(n1, k, n2, k)
 
 
-def _by_blocks(uses: list[Places], first: int, mask: Tensor | None, scratch: int) -> Tensor:
-    """Contract Jacobian blocks: derivatives of each image by some of the weights at a time.
+def _by_blocks(
+    uses: list[Places], first: int, mask: Tensor | None, bias: bool, scratch: int
+) -> Tensor:
+    """Contract Jacobian blocks: derivatives of each image by the weights of some outputs at a time.
 
-    The calls of a layer add up in the derivative, before the product.
+    A bias is the weight of one more input, which is always 1.
     """
-    groups, n, k, outputs, places = uses[0].derivative.shape
-    inputs = uses[0].inputs.shape[-1]
-    total = uses[0].inputs.new_zeros(())
-    for group in range(groups):
-        tensors = [tensor[group] for use in uses for tensor in (use.derivative, use.inputs)]
-        kept = None if mask is None else mask.reshape(groups, outputs, inputs)[group]
-        if kept is not None and places == 1:
-            weights = kept.nonzero().split(max(1, scratch // (n * k)))
-            kernels = [
-                _recomputed(len(weights), _kept_block, chunk, first, *tensors) for chunk in weights
-            ]
-        else:
-            size = max(1, scratch // (n * k * inputs))
-            starts = range(0, outputs, size)
-            rows = [slice(start, start + size) for start in starts]
-            kernels = [
-                _recomputed(len(rows), _block, chunk, kept, first, *tensors) for chunk in rows
-            ]
-        total = sum(kernels, total)
+    groups, n, k, outputs, _ = uses[0].derivative.shape
+    kept = None if mask is None else mask.reshape(groups, outputs, -1)
+    if bias:
+        uses = [replace(use, inputs=functional.pad(use.inputs, (0, 1), value=1.0)) for use in uses]
+        kept = None if kept is None else functional.pad(kept, (0, 1), value=True)
+    size = max(1, scratch // (n * k * uses[0].inputs.shape[-1]))
+    rows = [slice(start, start + size) for start in range(0, outputs, size)]
+    # Halves are split before the product, not after: the gradients of halves are small here.
+    one, two = zip(*(use.split(first) for use in uses), strict=True)
+    kernels = [
+        _recomputed(len(rows), _block, group, chunk, kept, one, two)
+        for group in range(groups)
+        for chunk in rows
+    ]
+    return reduce(operator.add, kernels)
+
+
+def _block(
+    group: int, rows: slice, kept: Tensor | None, one: Sequence[Places], two: Sequence[Places]
+) -> Tensor:
+    """Kernel of all weights of some outputs, or of those that are kept, over all calls."""
+    blocks = [_jacobian(group, rows, uses) for uses in (one, two)]
+    if kept is not None:
+        blocks = [block[:, :, kept[group, rows]] for block in blocks]
+    return _contract(*blocks)
+
+
+def _jacobian(group: int, rows: slice, uses: Sequence[Places]) -> Tensor:
+    """Derivatives by the weights of some outputs: (n, k, rows, inputs); calls add up in them."""
+    blocks = []
+    for use in uses:
+        by_rows = use.derivative[group][:, :, rows]
+        product = by_rows.flatten(1, 2) @ use.inputs[group]
+        blocks.append(product.unflatten(1, by_rows.shape[1:3]))
+    total: Tensor = reduce(operator.add, blocks)
     return total
 
 
-def _block(rows: slice, kept: Tensor | None, first: int, *tensors: Tensor) -> Tensor:
-    """Kernel of all weights of some outputs, or of those that are kept.
-
-    `tensors` are, in turn, derivatives (n, k, outputs, places) and inputs (n, places, inputs).
-    """
-    blocks = []
-    for derivative, inputs in zip(tensors[::2], tensors[1::2], strict=True):
-        by_rows = derivative[:, :, rows]
-        blocks.append((by_rows.flatten(1, 2) @ inputs).unflatten(1, by_rows.shape[1:3]))
-    block = reduce(operator.add, blocks)
-    return _product(block if kept is None else block[:, :, kept[rows]], first)
+def _by_weights(uses: list[Places], first: int, mask: Tensor, scratch: int) -> Tensor:
+    """Contract derivatives by the kept weights, some at a time, of a layer with one position."""
+    _, n, k, outputs, _ = uses[0].derivative.shape
+    kept = mask.reshape(outputs, -1)
+    tensors = [tensor[0] for use in uses for tensor in (use.derivative, use.inputs)]
+    weights = kept.nonzero().split(max(1, scratch // (n * k)))
+    kernels = [_recomputed(len(weights), _kept_block, chunk, first, *tensors) for chunk in weights]
+    return reduce(operator.add, kernels)
 
 
 def _kept_block(weights: Tensor, first: int, *tensors: Tensor) -> Tensor:
@@ -245,7 +269,10 @@ def _norm(uses: list[Use], first: int) -> Tensor:
 
 def _product(derivative: Tensor, first: int) -> Tensor:
     """Contract derivatives (n, k, ...) of the first images with those of the others."""
-    n, k = derivative.shape[:2]
-    one, two = derivative.split([first, n - first])
-    product: Tensor = one.reshape(first * k, -1) @ two.reshape((n - first) * k, -1).T
-    return product.view(first, k, n - first, k)
+    return _contract(*derivative.split([first, len(derivative) - first]))
+
+
+def _contract(one: Tensor, two: Tensor) -> Tensor:
+    """Contract derivatives (n1, k, ...) with (n2, k, ...): (n1, k, n2, k)."""
+    product: Tensor = one.flatten(0, 1).flatten(1) @ two.flatten(0, 1).flatten(1).T
+    return product.view(*one.shape[:2], *two.shape[:2])
