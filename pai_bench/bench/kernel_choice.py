@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 from pai_bench import networks
 from pai_bench.bench import interleaved
 from pai_bench.config.schema import Benchmark
-from pai_bench.core import portable
+from pai_bench.core import native, portable
 from pai_bench.core.errors import BenchError
 
 NATIVE = "native"
@@ -29,14 +29,15 @@ SECONDS = 0.5
 
 def measure(console: Console, settings: Benchmark) -> None:
     """Print milliseconds of bare training steps by both choices, each in a process of its own."""
-    variables = portable.variables(settings.threads) if portable.is_supported() else {}
-    if not variables:
+    if not portable.is_supported():
         console.print("no portable kernels on this processor", highlight=False)
         return
+    variables = portable.variables(settings.threads)
+    own = {**dict.fromkeys(variables), **native.variables(settings.threads)}
     with ExitStack() as stack:
         workers = {
             name: stack.enter_context(_worker(chosen))
-            for name, chosen in ((NATIVE, dict.fromkeys(variables)), ("portable", variables))
+            for name, chosen in ((NATIVE, own), ("portable", variables))
         }
         for task in TASKS:
             ways = {
@@ -76,8 +77,9 @@ def _set(variables: Mapping[str, str | None]) -> None:
 def _step(is_portable: bool, network: str, data: str, batch: int, settings: Benchmark) -> float:
     """Milliseconds of a bare training step on random pixels."""
     torch.set_num_threads(settings.threads)
-    if is_portable and not portable.use():
-        raise BenchError("the portable kernels are not in place in a new process")
+    kernels = portable if is_portable else native
+    if not kernels.use() and (is_portable or native.is_faster()):
+        raise BenchError("the kernels are not in place in a new process")
     shape, classes = settings.data[data].shape, settings.data[data].classes
     model = networks.build(settings.networks[network], shape, classes)
     optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, weight_decay=5e-4)

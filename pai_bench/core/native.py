@@ -24,9 +24,14 @@ def choose(threads: int) -> Mapping[str, str]:
     Returns:
         The environment variables that were set; none on a processor that MKL is best on.
     """
-    chosen = {"OPENBLAS_NUM_THREADS": str(threads)} if is_faster() else {}
+    chosen = variables(threads) if is_faster() else {}
     os.environ.update(chosen)
     return chosen
+
+
+def variables(threads: int) -> Mapping[str, str]:
+    """Return the environment variables by which the library is told its threads."""
+    return {"OPENBLAS_NUM_THREADS": str(threads)}
 
 
 @cache

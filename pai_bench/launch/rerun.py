@@ -12,6 +12,7 @@ from rich.console import Console
 
 from pai_bench.config.overrides import with_overrides
 from pai_bench.config.schema import Benchmark
+from pai_bench.core import portable
 from pai_bench.core.errors import BenchError
 from pai_bench.core.hardware import Hardware
 from pai_bench.experiment.bundle import bundles
@@ -35,8 +36,8 @@ def chosen(entries: Sequence[StoredResult], settings: Benchmark, number: int) ->
     """Choose the cells to train again: of every method its cheapest, then its second, and so on.
 
     Within a round the cheapest method comes first. Only cells that were trained on a processor, and
-    whose network and data set these settings have, are chosen; a cell that lies in several folders
-    counts once.
+    whose network and data set these settings have, are chosen; of those without portable bits none,
+    where training again would have them. A cell that lies in several folders counts once.
 
     Args:
         entries: The stored cells.
@@ -61,10 +62,12 @@ def _can_run(entry: StoredResult, settings: Benchmark) -> bool:
         known = with_overrides(settings, entry.folder.parent.name)
     except BenchError:
         return False
-    cell = entry.cell
+    cell, made_with = entry.cell, entry.result.environment
+    would_be_portable = settings.portable and portable.is_supported()
     return (
         entry.numbers.status == "done"
-        and entry.result.environment.get("device") == "cpu"
+        and made_with.get("device") == "cpu"
+        and (made_with.get("portable", False) or not would_be_portable)
         and cell.network in known.networks
         and cell.data in known.data
     )

@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from pai_bench.config.overrides import with_overrides
+from pai_bench.core import portable
 from pai_bench.core.hardware import Hardware
 from pai_bench.experiment import grid
 from pai_bench.launch.rerun import chosen, rerun
@@ -14,7 +15,7 @@ from pai_bench.store.result import Result
 from pai_bench.store.store import Store
 from pai_bench.training import fit
 
-CPU = {"device": "cpu"}
+CPU = {"device": "cpu", "portable": True}
 
 
 def test_of_every_method_the_cheapest_comes_first(tmp_path, quick, settings):
@@ -34,6 +35,19 @@ def test_of_every_method_the_cheapest_comes_first(tmp_path, quick, settings):
     every = [entry.cell for entry in chosen(entries, settings, 100)]
     assert [cell for cell in every if cell.method == slow.method][-1] == slow
     assert {cell.id for cell in every} == {cell.id for cell in (*cells, slow)}
+
+
+@pytest.mark.parametrize("supported", [False, True])
+def test_bits_that_were_never_to_be_the_same_are_not_asked_for(
+    tmp_path, quick, settings, monkeypatch, supported
+):
+    monkeypatch.setattr(portable, "is_supported", lambda: supported)
+    cells = quick(methods=("dense",), densities=(1.0,), seeds=(1, 2))
+    store = Store(tmp_path, "quick")
+    for cell, is_portable in zip(cells, (True, False), strict=True):
+        store.put(cell, Result("done", environment={**CPU, "portable": is_portable}))
+    seeds = {entry.cell.seed for entry in chosen(store.entries(), settings, 9)}
+    assert seeds == ({1} if supported else {1, 2})
 
 
 @pytest.fixture
