@@ -12,6 +12,7 @@ from rich.text import Text
 
 from pai_bench.cli.context import Arguments, Context, say
 from pai_bench.config.schema import Data
+from pai_bench.core.tables import print_fitting
 from pai_bench.data.locations import first_digest, readiness
 from pai_bench.experiment import network_sizes
 from pai_bench.experiment.cost import ordinary_images
@@ -90,7 +91,7 @@ def networks(context: Context, parsed: Arguments) -> int:
         counts = (f"{row[key]:,}" for key in ("parameters", "prunable", "tensors"))
         flops = f"{row['flops'] / 1e6:,.1f}"
         table.add_row(row["name"], row["data"], *counts, flops, ", ".join(row["papers"]))
-    context.console.print(table)
+    print_fitting(context.console, table, ("papers", "tensors", "prunable"))
     return 0
 
 
@@ -111,7 +112,7 @@ def datasets(context: Context, parsed: Arguments) -> int:
         return 0
     table = Table()
     for heading in ("data set", "classes", "pixels", "images", "source", "digest", "ready"):
-        table.add_column(heading, no_wrap=heading == "data set")
+        table.add_column(heading, no_wrap=heading not in ("source", "ready"), overflow="fold")
     for row in rows:
         pixels = " x ".join(map(str, row["shape"]))
         images = " + ".join(f"{count:,}" for count in row["images"])
@@ -122,7 +123,7 @@ def datasets(context: Context, parsed: Arguments) -> int:
         table.add_row(
             row["name"], str(row["classes"]), pixels, images, source, digest, row["ready"]
         )
-    context.console.print(table)
+    print_fitting(context.console, table, ("digest", "classes", "pixels"))
     return 0
 
 

@@ -18,6 +18,7 @@ from pai_bench.cli.run import hardware_asked, print_searches, run_cells, searchi
 from pai_bench.config.overrides import with_overrides
 from pai_bench.config.schema import Benchmark
 from pai_bench.core.hardware import Hardware, gpus_of
+from pai_bench.core.tables import print_fitting
 from pai_bench.experiment.cell import Cell
 from pai_bench.experiment.cost import CORE, GPU, estimate_cost
 from pai_bench.launch.display import duration
@@ -32,7 +33,10 @@ def show_next(context: Context, paper: str | None) -> int:
     found, jobs = _next_runs(context, paper, hardware, 0, speed)
     table = Table(title=f"to decide claims, on {jobs} workers here", title_justify="left")
     for heading in ("claims", "suite", "method", "density", "cells", "time", "in all"):
-        table.add_column(heading, justify="left" if heading in ("suite", "method") else "right")
+        if heading in ("suite", "method"):
+            table.add_column(heading, overflow="fold")
+        else:
+            table.add_column(heading, justify="right", no_wrap=heading != "density")
     spent = 0.0
     for run in found:
         spent += run.seconds
@@ -44,7 +48,7 @@ def show_next(context: Context, paper: str | None) -> int:
             str(len(run.claims)), *map(Text, ("\n".join(run.cells), "\n".join(lines))),
             " ".join(densities), str(len(cells)), more + duration(run.seconds), duration(spent),
         )  # fmt: skip
-    context.console.print(table)
+    print_fitting(context.console, table, ("in all", "density"))
     of_all = [cell for run in found for cells in run.cells.values() for cell in cells]
     print_searches(context, of_all, speed)
     say(context, "run them", f"pai-bench run --claims {paper or ''} --budget 1h")

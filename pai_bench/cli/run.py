@@ -18,6 +18,7 @@ from pai_bench.config.overrides import with_overrides
 from pai_bench.config.schema import Benchmark
 from pai_bench.core.errors import BenchError
 from pai_bench.core.hardware import Hardware, check_devices, gpus_of
+from pai_bench.core.tables import print_fitting
 from pai_bench.experiment import grid
 from pai_bench.experiment.bundle import bundles
 from pai_bench.experiment.cell import Cell
@@ -180,7 +181,7 @@ def _print_suites(
     assumed = GPU if gpus_of(hardware_asked(parsed)) else CORE
     table = Table(box=None, padding=(0, 2, 0, 0))
     for heading in ("suite", "network", "data"):
-        table.add_column(heading, no_wrap=heading == "suite")
+        table.add_column(heading, no_wrap=True)
     for heading in ("cells", "done", "time left"):
         table.add_column(heading, justify="right", no_wrap=True)
     for name, suite in context.settings.suites.items():
@@ -190,7 +191,7 @@ def _print_suites(
         left = duration(estimate_cost(todo, context.settings, speed, jobs, assumed).seconds)
         counts = str(len(cells)), str(len(cells) - len(todo)), left if todo else ""
         table.add_row(name, suite.network, suite.data, *counts)
-    context.console.print(table)
+    print_fitting(context.console, table, ("data", "network"))
     say(context, "one", "pai-bench plan SUITE")
 
 

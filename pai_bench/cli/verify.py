@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from rich.console import JustifyMethod
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -13,6 +14,7 @@ from rich.text import Text
 from pai_bench.cli.context import Arguments, Context, say
 from pai_bench.config.overrides import with_overrides
 from pai_bench.core.errors import BenchError
+from pai_bench.core.tables import print_fitting
 from pai_bench.experiment import grid
 from pai_bench.store.store import Store
 from pai_bench.store.verification import (
@@ -70,7 +72,8 @@ def _print(context: Context, found: list[SuiteVerification]) -> None:
     table = Table()
     for heading in COLUMNS:
         of_folder = heading == "folder"
-        table.add_column(heading, justify="left" if of_folder else "right", overflow="fold")
+        justify: JustifyMethod = "left" if of_folder else "right"
+        table.add_column(heading, justify=justify, overflow="fold", no_wrap=not of_folder)
     for verified in found:
         counts = (verified.failed, verified.without_digest, verified.without_masks,
                   verified.other_version)  # fmt: skip
@@ -79,7 +82,7 @@ def _print(context: Context, found: list[SuiteVerification]) -> None:
         planned = _planned(context, verified.folder)
         name = escape(os.path.relpath(verified.folder))
         table.add_row(name, str(verified.results), wrong, planned, *numbers)
-    context.console.print(table)
+    print_fitting(context.console, table, ("old", "no digest", "no masks"))
     context.console.print(Text(LEGEND, "dim"))
 
 

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from pai_bench.claims.schema import Claim, Claims
 from pai_bench.claims.verdicts import RULES, Verdict, tally
+from pai_bench.core.tables import print_fitting
 
 _STYLES = {"reproduced": "green", "not reproduced": "red", "inconclusive": "yellow"}
 
@@ -33,14 +34,14 @@ def print_claims(console: Console, claims: Claims, verdicts: Sequence[Verdict]) 
 
 def _print_tested(console: Console, paper: str, tested: Sequence[Verdict]) -> None:
     table = Table(title=f"{paper}: tested claims", title_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column("claim")
+    table.add_column("claim", overflow="fold")
     for heading in NUMBERS:
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("verdict")
+    table.add_column("verdict", no_wrap=True)
     for verdict in tested:
         state = Text(verdict.state, style=_STYLES.get(verdict.state, ""))
         table.add_row(Text(verdict.claim.id), *map(Text, numbers(verdict)), state)
-    console.print(table)
+    print_fitting(console, table, LEAST_NEEDED)
     for line in legend(tested):
         console.print(line, style="dim", highlight=False)
     for kind in dict.fromkeys(verdict.claim.kind for verdict in tested):
@@ -68,6 +69,8 @@ def legend(tested: Sequence[Verdict]) -> list[str]:
 
 NUMBERS = ("claimed", "ours", "difference", "tolerance", "p", "n")
 """Headings of the columns of `numbers`."""
+LEAST_NEEDED = ("p", "tolerance", "n", "difference")
+"""Columns that a narrow terminal goes without, in this order; reasons below the table say more."""
 
 
 def numbers(verdict: Verdict) -> tuple[str, str, str, str, str, str]:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pai_bench.claims.metric_registry import Metric
+from pai_bench.core.tables import print_fitting
 from pai_bench.leaderboard.board import Board, Row
 from pai_bench.leaderboard.summary import Summaries, summarise
 from pai_bench.sparsity.perceptron import Architecture
@@ -21,7 +22,7 @@ from pai_bench.store.store import StoredResult
 def print_board(console: Console, board: Board, title: str) -> None:
     """Print one line per method and density, then what there is to remark on them."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1))
-    table.add_column("method")
+    table.add_column("method", overflow="fold")
     for heading in ("density", "sparsity", "accuracy %", "n", "vs best baseline", "effective"):
         table.add_column(heading, justify="right", no_wrap=True)
     extras = extras_of(board)
@@ -34,7 +35,7 @@ def print_board(console: Console, board: Board, title: str) -> None:
         more = [Text(extra.cell(row)) for extra in extras]
         table.add_row(*_columns(row, row.label != previous, _marks(row, board)), *more)
         previous = row.label
-    console.print(table)
+    print_fitting(console, table, LEAST_NEEDED)
     console.print(_LEGEND.format(board.evaluated), style="dim", highlight=False)
     for extra in extras:
         console.print(extra.legend.format(board.evaluated), style="dim", highlight=False)
@@ -47,6 +48,10 @@ def print_board(console: Console, board: Board, title: str) -> None:
     console.print()
 
 
+LEAST_NEEDED = (
+    "sparsity", "effective", "by position", "left", "vs best baseline", "n",
+)  # fmt: skip
+"""Columns that a narrow terminal goes without, in this order: sparsity is 1 minus density."""
 _LEGEND = (
     "accuracy: {} set, last epoch, mean ± half of the 95 % t interval over n seeds\n"
     "◂ best mean at its density · † a layer collapsed (nothing of it is kept) in some seed\n"
@@ -90,7 +95,7 @@ def _print_checks(console: Console, board: Board) -> None:
     """Print what each sanity check takes away from each row, in points."""
     title = "sanity checks: does the mask matter beyond its densities by layer?"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("method")
+    table.add_column("method", overflow="fold")
     table.add_column("density", justify="right", no_wrap=True)
     for name in board.checks:
         table.add_column(f"− {name.replace('-', ' ')}", justify="right", min_width=14)
@@ -224,7 +229,7 @@ def print_cell(
         )
         console.print(Text("\n".join(_about_masks(result))))
     if result.layers:
-        console.print(_layer_table(entry))
+        print_fitting(console, _layer_table(entry), ("shape", "kept at start"))
     if result.compacted is not None:
         small = result.compacted
         console.print(
@@ -279,7 +284,10 @@ def _layer_table(entry: StoredResult) -> Table:
         "density",
         "effective",
     ):
-        table.add_column(heading, justify="left" if heading == "layer" else "right")
+        if heading == "layer":
+            table.add_column(heading, overflow="fold")
+        else:
+            table.add_column(heading, justify="right", no_wrap=True)
     for layer in entry.result.layers:
         table.add_row(
             Text(layer.name), "×".join(map(str, layer.shape)), f"{layer.total:,}",

@@ -565,6 +565,25 @@ def test_the_list_of_methods_fits_into_a_narrow_terminal_and_one_is_told_in_full
     assert "delta_t=100 (int)" in told
 
 
+@pytest.mark.parametrize(
+    ("command", "whole"),
+    [
+        ("leaderboard --suite quick --evidence --wandb disabled", ["iterative-snip", "◂", "n"]),
+        ("claims ntk-sap --evidence", ["spectrum-closest/SynFlow", "reproduced", "claimed"]),
+        ("plan", ["rigl-imagenet-mobilenet", "time left"]),
+        ("networks", ["lenet-300-100-ntt", "266,610"]),
+        ("datasets", ["tiny-imagenet", "60,000 + 10,000"]),
+    ],
+)
+def test_names_and_numbers_are_whole_in_80_columns(call, monkeypatch, command, whole):
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, _ = call(*command.split())
+    lines = out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert all(any(word in line for line in lines) for word in whole)
+    assert not [line for line in lines if re.search(r"^\W*\w*…", line)]
+
+
 def test_the_plan_of_all_suites_has_a_line_for_each(call, settings):
     code, out, _ = call("plan", "--seeds", "1")
     assert code == 0
