@@ -17,7 +17,7 @@ from pai_bench.config.schema import Data, Recipe
 from pai_bench.core.errors import BenchError
 from pai_bench.core.rng import RandomStreams
 from pai_bench.data import decoder as decoder_module
-from pai_bench.data import order, stream
+from pai_bench.data import order, stream_batches
 from pai_bench.data.photographs import Crop, evaluation_pixels, training_pixels, uniforms
 from pai_bench.data.stream import StreamedData
 
@@ -92,7 +92,7 @@ def small(monkeypatch):
     monkeypatch.setattr(order, "PIECE_IMAGES", 4)
     monkeypatch.setattr(order, "BLOCK_IMAGES", 18)
     monkeypatch.setattr(order, "LANES", 3)
-    monkeypatch.setattr(stream, "EVALUATION_BATCH", 10)
+    monkeypatch.setattr(stream_batches, "EVALUATION_BATCH", 10)
 
 
 @pytest.fixture(autouse=True)
@@ -326,7 +326,7 @@ def test_a_training_batch_of_which_nothing_is_left_holds_the_next_photograph(tmp
 
 
 def test_evaluation_goes_on_after_a_batch_of_which_nothing_is_left(tmp_path, monkeypatch):
-    monkeypatch.setattr(stream, "EVALUATION_BATCH", 1)
+    monkeypatch.setattr(stream_batches, "EVALUATION_BATCH", 1)
     one = data(folder_of(tmp_path, photograph, broken={5, 6, 7}))
     assert sorted(numbers(one.val_dataloader())) == sorted(set(range(TEST)) - {5, 6, 7})
 
