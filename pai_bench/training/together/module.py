@@ -15,12 +15,11 @@ from pai_bench.training.callbacks.learning_curves import LearningCurves
 from pai_bench.training.callbacks.mask_selection import MaskSelection
 from pai_bench.training.callbacks.phase_timer import PhaseTimer
 from pai_bench.training.failure import Failure
-from pai_bench.training.optimizer import build_optimizer, build_schedule
 from pai_bench.training.together.data import BundleBatch
 from pai_bench.training.together.graph import GraphedStep, can_be_graphed, graph_device
 from pai_bench.training.together.in_step import InStep
 from pai_bench.training.together.member import Member
-from pai_bench.training.together.optimizer import BundleOptimizer
+from pai_bench.training.together.optimizer import BundleOptimizer, MemberOptimizers
 from pai_bench.training.together.stack import Stack
 
 
@@ -52,9 +51,8 @@ class BundleClassifier(pl.LightningModule):
         self.methods = nn.ModuleList(member.module for member in members)
         self.phase_timer = PhaseTimer()
         self.progress_callback: Callable[[str], None] = lambda _message: None
-        self._optimizers: list[torch.optim.Optimizer] = []
-        self._schedules: list[Any] = []
-        self._saved_schedules: list[Any] = []
+        self._optimizers: MemberOptimizers
+        self._saved_schedules: list[Any] | None = None
         self._joint: InStep | Stack
 
     @property
@@ -87,31 +85,11 @@ class BundleClassifier(pl.LightningModule):
         return report
 
     def configure_optimizers(self) -> BundleOptimizer:
-        """Build the optimizers: one for all networks but those whose method has a say in steps.
-
-        Optimizers update each tensor by itself, so a network does not notice which others there
-        are.
-        """
-        sharing = [member for member in self.members if not member.has_optimizer]
-        configured = [self._shared(sharing)] if sharing else []
-        for member in sharing:
-            member.use(configured[0]["optimizer"])
-        for member in self.members:
-            if member.has_optimizer:
-                configured.append(member.module.configure_optimizers())
-                member.use(configured[-1]["optimizer"])
-        self._optimizers = [each["optimizer"] for each in configured]
-        self._schedules = [each["lr_scheduler"] for each in configured]
-        for schedule, state in zip(self._schedules, self._saved_schedules, strict=False):
-            schedule["scheduler"].load_state_dict(state)
-        return BundleOptimizer(self._optimizers, self._step_all)
-
-    def _shared(self, members: Sequence[Member]) -> dict[str, Any]:
-        recipe, data = members[0].module.context.recipe, members[0].data
-        networks = nn.ModuleList(member.module.network for member in members)
-        optimizer = build_optimizer(networks, recipe)
-        schedule = build_schedule(optimizer, recipe, len(data.train_dataloader()))
-        return {"optimizer": optimizer, "lr_scheduler": schedule}
+        """Build the optimizers and schedules."""
+        self._optimizers = MemberOptimizers(self.members)
+        if self._saved_schedules is not None:
+            self._optimizers.load_schedules(self._saved_schedules)
+        return BundleOptimizer(self._optimizers.all, self._step_all)
 
     def on_fit_start(self) -> None:
         """Let each method choose its masks.
@@ -130,7 +108,7 @@ class BundleClassifier(pl.LightningModule):
     def _stack(self) -> Stack:
         stack = Stack(self.members)
         if all(member.leaves_steps_alone for member in self.members):
-            (optimizer,) = self._optimizers
+            (optimizer,) = self._optimizers.all
             stack.take_over(optimizer)
             device = graph_device(self.device) if self._graphs else None
             if device is not None and can_be_graphed(optimizer):
@@ -180,7 +158,7 @@ class BundleClassifier(pl.LightningModule):
         self._batch = batch
         optimizer: Any = self.optimizers()
         optimizer.step()
-        self._step_schedules("step")
+        self._optimizers.step_schedules("step")
         assert isinstance(self._joint, Stack)
         return {index: self._losses[index] for index in self._joint.count(batch)}
 
@@ -203,7 +181,7 @@ class BundleClassifier(pl.LightningModule):
         self._joint.after_backward()
         self._call("on_after_backward")
         optimizer.step()
-        self._step_schedules("step")
+        self._optimizers.step_schedules("step")
 
     @contextmanager
     def _outside_of_precision(self) -> Iterator[None]:
@@ -238,20 +216,15 @@ class BundleClassifier(pl.LightningModule):
         for member in self.members:
             if not member.is_training:
                 member.module.network.zero_grad()  # optimizers pass over what has no gradient
-        if self._optimizers and not all(member.has_optimizer for member in self.members):
-            self._optimizers[0].step()
+        if self._optimizers.shared is not None:
+            self._optimizers.shared.step()
         for member in self.training_members:
             if member.has_optimizer:
                 member.run(member.module.optimizer_step, self.current_epoch, 0, member.optimizer)
 
-    def _step_schedules(self, interval: str) -> None:
-        for schedule in self._schedules:
-            if schedule["interval"] == interval:
-                schedule["scheduler"].step()
-
     def on_train_epoch_end(self) -> None:
         """Step schedules that count in epochs, and call the methods' hooks."""
-        self._step_schedules("epoch")
+        self._optimizers.step_schedules("epoch")
         self._call("on_train_epoch_end")
         self._joint.check()
         self._check_members()
@@ -305,7 +278,7 @@ class BundleClassifier(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save what each method saves, its curves and where its random numbers are."""
         checkpoint["members"] = [_saved(member) for member in self.members]
-        checkpoint["schedules"] = [s["scheduler"].state_dict() for s in self._schedules]
+        checkpoint["schedules"] = self._optimizers.saved_schedules()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore what was saved."""
