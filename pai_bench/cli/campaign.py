@@ -6,8 +6,9 @@ import argparse
 import time
 from pathlib import Path
 
+from pai_bench.cli.asked import changed
 from pai_bench.cli.context import Arguments, Context, say
-from pai_bench.cli.run import changed, run_suite
+from pai_bench.cli.run import run_suite
 from pai_bench.config.schema import CampaignStep
 from pai_bench.core.errors import BenchError, unknown
 from pai_bench.experiment.grid import Selection

@@ -148,7 +148,7 @@ def show(context: Context, parsed: Arguments) -> int:
             json.dumps({**shown, "metrics": values, "curves": entry.curves()})
         )
     else:
-        from pai_bench.leaderboard.terminal import print_cell
+        from pai_bench.leaderboard.single_cell import print_cell
 
         print_cell(context.console, entry, metrics)
     for problem in wrong:

@@ -13,8 +13,10 @@ from rich.text import Text
 from pai_bench.claims.lookup import ResultLookup
 from pai_bench.claims.next_runs import NextRun, NextRuns, within
 from pai_bench.claims.parser import of_papers
+from pai_bench.cli.asked import hardware_asked
 from pai_bench.cli.context import Arguments, Context, say
-from pai_bench.cli.run import hardware_asked, print_searches, run_cells, searching_longer
+from pai_bench.cli.plan import print_searches, searching_longer
+from pai_bench.cli.run import run_cells
 from pai_bench.config.overrides import with_overrides
 from pai_bench.config.schema import Benchmark
 from pai_bench.core.hardware import Hardware, gpus_of

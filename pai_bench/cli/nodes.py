@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 
+from pai_bench.cli.asked import hardware_asked
 from pai_bench.cli.context import Arguments, Context, say
-from pai_bench.cli.run import hardware_asked
 from pai_bench.core.errors import BenchError
 from pai_bench.core.hardware import check_devices
 from pai_bench.core.node import this_node

@@ -15,6 +15,7 @@ from pai_bench.cli import (
     listing,
     merge,
     options,
+    plan,
     publish,
     replay,
     results,
@@ -63,7 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
         )
         for group in (options.common, *groups):
             group(sub)
-        trains_here = options.execution in groups and function is not run.plan
+        trains_here = options.execution in groups and function is not plan.plan
         sub.set_defaults(command=on_all_nodes(function) if trains_here else function)
         return sub
 
@@ -95,7 +96,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--steps", type=values.count_of("steps"), help="where to stop (default: the whole run)"
     )
-    sub = add(run.plan, "plan mnist --densities 0.1", options.choice, options.execution)
+    sub = add(plan.plan, "plan mnist --densities 0.1", options.choice, options.execution)
     sub.add_argument("suite", nargs="?", help="a suite (default: all of them)")
     sub.add_argument("--paper", help="a paper; SUITE is then one of its short names")
     sub.add_argument(

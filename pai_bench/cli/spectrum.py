@@ -7,8 +7,8 @@ from collections import Counter
 from rich.table import Table
 from rich.text import Text
 
+from pai_bench.cli.asked import changed, selection_of
 from pai_bench.cli.context import Arguments, Context, say
-from pai_bench.cli.run import changed, selection_of
 from pai_bench.core import portable
 from pai_bench.core.errors import BenchError
 from pai_bench.experiment import grid

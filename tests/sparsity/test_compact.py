@@ -16,7 +16,8 @@ from pai_bench.core.errors import BenchError
 from pai_bench.core.hardware import Hardware
 from pai_bench.experiment.cell import Cell, data_fields
 from pai_bench.leaderboard.board import board
-from pai_bench.leaderboard.terminal import print_board, print_cell
+from pai_bench.leaderboard.single_cell import print_cell
+from pai_bench.leaderboard.terminal import print_board
 from pai_bench.methods.conformance.problems import NETWORKS, RESNET
 from pai_bench.methods.conformance.subject import SETTINGS, TRAINING
 from pai_bench.networks.lenet import lenet_300_100, lenet_dessilbi
