@@ -20,7 +20,7 @@ HOW    = $(call flag,JOBS,--jobs) $(call flag,ACCELERATOR,--accelerator) \
          $(call flag,DEVICES,--devices) $(call flag,STRATEGY,--strategy) \
          $(call flag,NODES,--nodes) $(call flag,ACCUMULATE,--accumulate) \
          $(call flag,LAUNCHER,--launcher) $(call flag,LAUNCHER_OPTION,--launcher-option) \
-         $(call flag,STACK,--stack) $(call flag,BUDGET,--budget) \
+         $(call flag,STACK,--stack) $(call flag,KERNELS,--kernels) $(call flag,BUDGET,--budget) \
          $(call flag,WANDB,--wandb) $(if $(RETRY_FAILED),--retry-failed)
 
 .PHONY: help install reproduce run gpu-evidence account spectrum replay plan status watch merge leaderboard compare export plot claims verify evidence-report methods new-method check networks datasets show data doctor bench test test-slow test-processors test-xla fuzz docs lint clean
@@ -28,7 +28,7 @@ HOW    = $(call flag,JOBS,--jobs) $(call flag,ACCELERATOR,--accelerator) \
 help: ## show this
 	@echo "make TARGET [VARIABLE=value ...]"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "variables: PAPER SUITE METHODS DENSITIES SEEDS JOBS ACCELERATOR DEVICES STRATEGY NODES ACCUMULATE STACK BUDGET PRECISION"
+	@echo "variables: PAPER SUITE METHODS DENSITIES SEEDS JOBS ACCELERATOR DEVICES STRATEGY NODES ACCUMULATE STACK KERNELS BUDGET PRECISION"
 	@echo "           LAUNCHER=slurm LAUNCHER_OPTION=minutes=30"
 	@echo "           NETWORK DATA SET=key=value VALIDATION=0.1 SANITY_CHECK=layerwise-shuffle RERUN N SEED"
 	@echo "           WANDB PLUGIN RETRY_FAILED=1 CONFIG RUNS EVIDENCE=1 DATASET FOLDERS INTO PREFER PROGRAMS REPLICAS STEPS CELL NAME METHOD AGAINST FORMAT"

@@ -53,7 +53,7 @@ def run_request(
 ) -> RunRequest:
     """What a launcher is asked for; devices that are not there are refused."""
     check_devices(hardware_asked(parsed))
-    work = tuple(bundles(cells))
-    return RunRequest(
-        suite, work, context.settings, context.runs, hardware_asked(parsed), context.plugins
-    )
+    settings, work = context.settings, tuple(bundles(cells))
+    if parsed.kernels:
+        settings = settings.model_copy(update={"portable": parsed.kernels == "portable"})
+    return RunRequest(suite, work, settings, context.runs, hardware_asked(parsed), context.plugins)

@@ -14,6 +14,7 @@ from pai_bench.launch.launcher import LOCAL
 
 ACCELERATORS = ("auto", "cpu", "gpu", "tpu")
 PRECISIONS = ("64-true", "32-true", "bf16-mixed", "bf16-true", "16-mixed", "16-true")
+KERNELS = ("portable", "native")
 CLAIMS = "instead of a suite: what decides claims, cheapest first, as --budget allows"
 WANDB_MODES = ("auto", "online", "offline", "disabled")
 
@@ -108,6 +109,10 @@ def execution(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--stack", type=values.stack, metavar="auto|off|K",
         help="networks trained as one; auto: on a CPU the same bit by bit (benchmark.yaml)",
+    )  # fmt: skip
+    sub.add_argument(
+        "--kernels", choices=KERNELS,
+        help="portable: the same bits on every processor; native: faster (benchmark.yaml)",
     )  # fmt: skip
     sub.add_argument(
         "--launcher", default=LOCAL,

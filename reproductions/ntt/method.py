@@ -83,6 +83,9 @@ class NTT(SparseClassifier):
             if self.lr <= 0:
                 raise BenchError(f"lr must be above 0, got {self.lr}")
 
+    _progress: tuple[int, int] | None = None
+    """Step of the search, and how many it has."""
+
     def sparsify(self, batches: Batches) -> Masks:
         """Search, or load the search from the search cache; set the weights to start from.
 
@@ -96,6 +99,10 @@ class NTT(SparseClassifier):
         state = self.get_or_compute(settings, lambda: self._search(batches))
         self._transfer(state["weights"])
         return Masks({n: mask.to(self.device) for n, mask in state["masks"].items()})
+
+    def progress_message(self) -> str:
+        """Say which step of the search it is in."""
+        return "step {:,} of {:,}".format(*self._progress) if self._progress else ""
 
     def _transfer(self, weights: Mapping[str, Tensor]) -> None:
         """Set the weights that training starts from."""
@@ -127,6 +134,7 @@ class NTT(SparseClassifier):
             checkpoint.add("history", history)
             checkpoint.add("images", feed)
             for step, images in zip(range(student.steps + 1, total + 1), feed, strict=False):
+                self._progress = step, total
                 student.step(images)
                 if self._is_update(step, total):
                     student.set_masks(self._by_magnitude(student.parameters))

@@ -124,6 +124,15 @@ def test_length_in_steps_or_in_epochs_rounded_up(monkeypatch, hyper, steps):
     assert set(taken) == {hyper.get("batch_size", 8)}
 
 
+def test_progress_is_the_step_of_the_search():
+    searching = module(steps=12)
+    said = []
+    searching.progress_callback, searching.progress_interval = said.append, 0
+    searching.sparsify(searching.restrict_inputs(batches()))
+    assert [message for message in said if message.startswith("step 7 of 12, ")]
+    assert not said[0].startswith("step")
+
+
 def test_transfer_sets_the_weights_that_training_starts_from():
     given = dict(network().named_parameters())
     arms = {arm: module(transfer=arm) for arm in ("mask+weights", "mask", "mask+fresh")}
