@@ -11,7 +11,7 @@ from pai_bench.store.store import Store
 def test_kernels_are_no_part_of_what_a_cell_is(call, tmp_path, settings, methods, kernels):
     suite = "quick+epochs=1"
     chosen = ("--set", "epochs=1", "--methods", "dense", "--seeds", "1", "--jobs", "1")
-    code, out, _ = call("run", "quick", *chosen, "--kernels", kernels, "--wandb", "disabled")
+    code, *_ = call("run", "quick", *chosen, "--kernels", kernels, "--wandb", "disabled")
     assert code == 0
     selection = grid.Selection(("dense",), seeds=(1,))
     (cell,) = grid.cells(with_overrides(settings, suite), methods, suite, selection)
