@@ -1,23 +1,20 @@
 """What the options of a command ask for."""
 
-import pytest
-
 from pai_bench.config.overrides import with_overrides
 from pai_bench.experiment import grid
 from pai_bench.store.store import Store
 
 
-@pytest.mark.parametrize("kernels", ["portable", "native"])
-def test_kernels_are_no_part_of_what_a_cell_is(call, tmp_path, settings, methods, kernels):
+def test_kernels_are_no_part_of_what_a_cell_is(call, tmp_path, settings, methods):
     suite = "quick+epochs=1"
     chosen = ("--set", "epochs=1", "--methods", "dense", "--seeds", "1", "--jobs", "1")
-    code, *_ = call("run", "quick", *chosen, "--kernels", kernels, "--wandb", "disabled")
+    code, *_ = call("run", "quick", *chosen, "--kernels", "native", "--wandb", "disabled")
     assert code == 0
     selection = grid.Selection(("dense",), seeds=(1,))
     (cell,) = grid.cells(with_overrides(settings, suite), methods, suite, selection)
     environment = Store(tmp_path / "runs", suite).get(cell.id).result.environment
-    assert environment["portable"] <= (kernels == "portable")
-    assert f"--kernels {kernels}" in environment["command"]
+    assert not environment["portable"]
+    assert "--kernels native" in environment["command"]
 
 
 def test_kernels_of_another_name_are_one_line(call):
