@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pai_bench import prunable, register
 from pai_bench.core.errors import BenchError
-from pai_bench.methods.dynamic import MovingMasks
+from pai_bench.methods.moving_masks import MovingMasks
 from pai_bench.sparsity.select import topk_masks
 from pai_bench.training.length import TrainingLength
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import pai_bench
-from pai_bench.methods.dynamic import MovingMasks
+from pai_bench.methods.moving_masks import MovingMasks
 
 FUNCTIONS = [name for name in pai_bench.__all__ if inspect.isfunction(getattr(pai_bench, name))]
 CLASSES = [name for name in pai_bench.__all__ if name not in FUNCTIONS]

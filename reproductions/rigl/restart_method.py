@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from pai_bench import Masks, prunable, register
 from pai_bench.core.errors import BenchError
-from pai_bench.methods.dynamic import moved, reset_moved
+from pai_bench.methods.moving_masks import moved, reset_moved
 from pai_bench.networks.scratch import scratch_copy
 from pai_bench.reproductions.rigl.method import RigL
 from pai_bench.sparsity.account import effective, macs_by_layer

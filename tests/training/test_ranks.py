@@ -138,7 +138,7 @@ FAILING = """
 import os, signal
 from pai_bench import Masks, SparseClassifier, prunable, register
 from pai_bench.core import distributed
-from pai_bench.methods.dynamic import MovingMasks
+from pai_bench.methods.moving_masks import MovingMasks
 
 
 class OnOne(SparseClassifier):
