@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 
 from rich.console import Console
@@ -14,6 +14,7 @@ from rich.text import Text
 from pai_bench.experiment.bundle import Bundle
 from pai_bench.experiment.cell import Cell
 from pai_bench.launch.events import Event, Finished, PutOff, Started, Stopped
+from pai_bench.launch.pace import Pace
 from pai_bench.training.progress import Progress
 
 START = 15.0
@@ -30,6 +31,7 @@ class _Running:
     share: float = 0.0
     """Fraction of the training that is done."""
     message: str = "starting"
+    pace: Pace = field(default_factory=Pace)
 
 
 class ProgressDisplay:
@@ -107,6 +109,7 @@ class ProgressDisplay:
         if jump > 1:  # An earlier run had trained these epochs.
             self._resumed_work += self._cost_of(running) * jump / event.epochs
         running.share = event.epoch / max(1, event.epochs)
+        running.pace.note(event, time.monotonic())
         running.message = f"epoch {event.epoch}/{event.epochs}"
         if not event.epoch:
             running.message = ", ".join(filter(None, ("choosing masks", event.message)))
@@ -139,15 +142,26 @@ class ProgressDisplay:
     def seconds_left(self) -> float | None:
         """Estimate the remaining time from the work done so far, running cells by their epochs.
 
+        Where all that is left is being trained, it is the pace of these trainings that counts: how
+        long their masks took to choose says nothing of what is left.
+
         Returns:
             Seconds; None in the first seconds, in which workers start and little is trained.
         """
+        paces = [running.pace.seconds_left(time.monotonic()) for running in self._running.values()]
+        known = [seconds for seconds in paces if seconds is not None]
+        if known and len(known) == len(paces) and not self._is_anything_waiting():
+            return max(known)
         begun = sum(self._cost_of(running) * running.share for running in self._running.values())
         done, elapsed = self._done_work + begun, time.monotonic() - self._started
         done_here = done - self._resumed_work
         if done_here <= 0 or (not self.done and elapsed < START):
             return None
         return elapsed * (self._work - done) / done_here
+
+    def _is_anything_waiting(self) -> bool:
+        running = sum(len(running.cells) for running in self._running.values())
+        return self.done + running < self.total
 
     def _log(self) -> None:
         """Print to a log, at most every five seconds; on a terminal the display refreshes."""

@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 from pai_bench.core.background import beside
 from pai_bench.experiment.bundle import Bundle
 from pai_bench.launch.display import ProgressDisplay
+from pai_bench.launch.pace import Pace
 from pai_bench.store import progress_files
 from pai_bench.store.lease_entry import here
 from pai_bench.store.progress_files import BundleProgress, CellProgress, RunProgress
@@ -77,11 +78,12 @@ class BundleWriter(_Writer[BundleProgress]):
         )
         first = BundleProgress(bundle.id, here(), 0, 0, "", None, cells)
         super().__init__(runs, first, longest)
-        self._began: tuple[int, float] | None = None
-        """The first epoch whose end was seen, and when that was."""
+        self._pace = Pace()
 
     def update(self, progress: Progress) -> None:
         """Note how far the training is."""
+        now = time.monotonic()
+        self._pace.note(progress, now)
         accuracies = {p.cell: p.values.get("test_accuracy") for p in progress.points}
         cells = tuple(
             replace(cell, accuracy=accuracies.get(cell.id, cell.accuracy))
@@ -93,21 +95,10 @@ class BundleWriter(_Writer[BundleProgress]):
                 epoch=progress.epoch,
                 epochs=progress.epochs,
                 message=progress.message,
-                seconds_left=self._seconds_left(progress, time.monotonic()),
+                seconds_left=self._pace.seconds_left(now),
                 cells=cells,
             )
         )
-
-    def _seconds_left(self, progress: Progress, now: float) -> float | None:
-        """Estimate the remaining time by the epochs since the first one whose end was seen."""
-        if not progress.epoch:
-            return None
-        if self._began is None:
-            self._began = progress.epoch, now
-        epoch, then = self._began
-        if progress.epoch <= epoch:
-            return None
-        return (progress.epochs - progress.epoch) * (now - then) / (progress.epoch - epoch)
 
 
 class RunWriter(_Writer[RunProgress]):

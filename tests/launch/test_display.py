@@ -49,6 +49,23 @@ def test_what_an_interrupted_training_had_done_took_none_of_this_time(quick, clo
     assert shown.seconds_left() == pytest.approx(10 * 38)
 
 
+def test_how_long_masks_took_says_nothing_of_the_training(quick, clock):
+    first, second = quick(methods=("snip",), densities=(0.1,), seeds=(1, 2))
+    shown = display.ProgressDisplay(Console(file=io.StringIO()), [first, second], lambda _: 1.0)
+    shown.update(Started(Bundle((first,))))
+    clock[0] += 7200  # Its masks are chosen by a long search.
+    shown.update(Progress(Bundle((first,)), 1, 50))
+    clock[0] += 10
+    shown.update(Progress(Bundle((first,)), 2, 50))
+    assert shown.seconds_left() > 7200  # The other one has its search before it.
+    shown.update(Started(Bundle((second,))))
+    assert shown.seconds_left() > 7200
+    for epoch in (1, 2):
+        shown.update(Progress(Bundle((second,)), epoch, 50))
+        clock[0] += 11
+    assert shown.seconds_left() == pytest.approx(48 * 11 - 11)
+
+
 def test_the_start_of_the_workers_is_not_taken_for_their_speed(quick, clock):
     cells = quick(methods=("snip",), densities=(0.1,), seeds=(1,))
     shown = display.ProgressDisplay(Console(file=io.StringIO()), cells, lambda _: 1.0)
