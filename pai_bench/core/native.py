@@ -7,10 +7,10 @@ OpenBLAS in NumPy goes by the instructions that a processor has.
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
+
+from pai_bench.core.cpuinfo import words_of
 
 _is_in_use = False
 
@@ -37,14 +37,7 @@ def variables(threads: int) -> Mapping[str, str]:
 @cache
 def is_faster() -> bool:
     """Whether OpenBLAS has wider instructions here than MKL uses."""
-    if platform.machine() not in ("x86_64", "AMD64"):
-        return False
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return False
-    told = [line for line in lines if line.startswith(("vendor_id", "flags"))]
-    return {"AuthenticAMD", "avx512f"} <= set(" ".join(told).split())
+    return "AuthenticAMD" in words_of("vendor_id") and "avx512f" in words_of("flags")
 
 
 def use() -> bool:

@@ -11,10 +11,10 @@ and whose blocks have the same size on all machines; MKL's slow path is left wit
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
+
+from pai_bench.core.cpuinfo import words_of
 
 _NEEDED = {"avx2", "fma"}
 _is_in_use = False
@@ -48,14 +48,7 @@ def variables(threads: int) -> Mapping[str, str]:
 @cache
 def is_supported() -> bool:
     """Whether this processor has the instructions that the kernels are made of."""
-    if platform.machine() not in ("x86_64", "AMD64"):
-        return False
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return False
-    flags = next((line for line in lines if line.startswith("flags")), "")
-    return set(flags.split()) >= _NEEDED
+    return words_of("flags") >= _NEEDED
 
 
 def is_in_use() -> bool:

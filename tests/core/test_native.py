@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pai_bench.core import native
+from pai_bench.core import cpuinfo, native
 
 CPUINFO = "vendor_id\t: {vendor}\nmodel name\t: AuthenticAMD avx512f\nflags\t\t: fma {flag}\n"
 
@@ -20,7 +20,7 @@ CPUINFO = "vendor_id\t: {vendor}\nmodel name\t: AuthenticAMD avx512f\nflags\t\t:
     ],
 )
 def test_openblas_is_for_what_mkl_leaves_unused(monkeypatch, vendor, flag, faster):
-    monkeypatch.setattr(native.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(cpuinfo.platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(Path, "read_text", lambda _: CPUINFO.format(vendor=vendor, flag=flag))
     native.is_faster.cache_clear()
     assert native.is_faster() is faster
