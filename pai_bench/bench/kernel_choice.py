@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 from pai_bench import networks
 from pai_bench.bench import interleaved
 from pai_bench.config.schema import Benchmark
-from pai_bench.core import native, portable
+from pai_bench.core import kernels, native, portable
 from pai_bench.core.errors import BenchError
 
 NATIVE = "native"
@@ -77,8 +77,7 @@ def _set(variables: Mapping[str, str | None]) -> None:
 def _step(is_portable: bool, network: str, data: str, batch: int, settings: Benchmark) -> float:
     """Milliseconds of a bare training step on random pixels."""
     torch.set_num_threads(settings.threads)
-    kernels = portable if is_portable else native
-    if not kernels.use() and (is_portable or native.is_faster()):
+    if not kernels.use(is_portable) and (is_portable or native.is_faster()):
         raise BenchError("the kernels are not in place in a new process")
     shape, classes = settings.data[data].shape, settings.data[data].classes
     model = networks.build(settings.networks[network], shape, classes)

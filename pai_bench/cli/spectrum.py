@@ -9,7 +9,7 @@ from rich.text import Text
 
 from pai_bench.cli.asked import changed, selection_of
 from pai_bench.cli.context import Arguments, Context, say
-from pai_bench.core import portable
+from pai_bench.core import kernels
 from pai_bench.core.errors import BenchError
 from pai_bench.experiment import grid
 from pai_bench.launch.display import duration
@@ -20,8 +20,7 @@ from pai_bench.store.stored_result import StoredResult
 
 def spectrum(context: Context, parsed: Arguments) -> int:
     """Measure spectra of tangent kernels of a suite's networks, untrained; what is there stays."""
-    if context.settings.portable:
-        portable.choose(context.settings.threads)  # before torch is loaded
+    kernels.choose(context.settings.portable, context.settings.threads)  # before torch is loaded
     from pai_bench.training.spectra import Spectra
 
     context, suite = changed(context, parsed, parsed.suite)

@@ -11,15 +11,15 @@ from functools import cache
 import numpy as np
 import torch
 from torch import Tensor
-from torch.library import Library
+from torch import library as operators
 
 _TYPES = (torch.float32, torch.float64)
 
 
 @cache
-def put_in_place() -> Library:
+def put_in_place() -> operators.Library:
     """Put these products in the place of PyTorch's own for tensors on the CPU, in this process."""
-    library = Library("aten", "IMPL")
+    library = operators.Library("aten", "IMPL")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Warning only once for all operators")
         for product in (mm, addmm, bmm, baddbmm):

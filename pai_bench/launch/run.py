@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from rich.console import Console
 
 from pai_bench.config.schema import Benchmark
-from pai_bench.core import native, portable
+from pai_bench.core import kernels
 from pai_bench.core.hardware import available_cores, gpus_of
 from pai_bench.data.locations import cached_file
 from pai_bench.experiment.cell import Cell
@@ -87,8 +87,7 @@ def run(
     if isinstance(way, ClusterLauncher):
         hardware = way.hardware(request.settings, request.hardware)
         request = replace(request, hardware=hardware)
-    kernels = portable if request.settings.portable else native
-    chosen = kernels.choose(request.settings.threads)
+    chosen = kernels.choose(request.settings.portable, request.settings.threads)
     request = replace(request, environment={**request.environment, **chosen})
     started = time.monotonic()
     store = Store(request.runs, request.suite)

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable
 
-from pai_bench.core import native, portable, processes
+from pai_bench.core import kernels, processes
 from pai_bench.core.errors import BenchError
 from pai_bench.core.node import Node
 from pai_bench.training.checkpoint import Halt
@@ -87,8 +87,7 @@ class _Follower:
                 raise NodeLost(0)
 
         look()
-        kernels = portable if setup.settings.portable else native
-        os.environ.update(kernels.choose(setup.settings.threads))
+        os.environ.update(kernels.choose(setup.settings.portable, setup.settings.threads))
         with RankProcesses(ranks, training.bundle, setup) as started:
             self._report(_report(started.outcome(look)))
             while True:

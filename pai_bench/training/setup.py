@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 
 from pai_bench.config.schema import Benchmark
-from pai_bench.core import allocator, native, portable, xla
+from pai_bench.core import allocator, kernels, xla
 from pai_bench.core.errors import BenchError, first_line
 from pai_bench.core.hardware import Hardware
 from pai_bench.experiment.bundle import Bundle
@@ -46,8 +46,7 @@ def set_process(settings: Benchmark) -> None:
     """Give this process the CPU threads and kernels of the settings, and let it keep memory."""
     allocator.keep_freed_memory()
     torch.set_num_threads(settings.threads)
-    kernels = portable if settings.portable else native
-    kernels.use()
+    kernels.use(settings.portable)
 
 
 @dataclass(frozen=True)
