@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from pai_bench.cli.context import Arguments, Context
 from pai_bench.config.overrides import with_overrides
+from pai_bench.config.schema import Benchmark
 from pai_bench.core.hardware import Hardware, check_devices
 from pai_bench.experiment import grid
 from pai_bench.experiment.bundle import bundles
@@ -53,7 +54,12 @@ def run_request(
 ) -> RunRequest:
     """What a launcher is asked for; devices that are not there are refused."""
     check_devices(hardware_asked(parsed))
-    settings, work = context.settings, tuple(bundles(cells))
-    if parsed.kernels:
-        settings = settings.model_copy(update={"portable": parsed.kernels == "portable"})
+    settings, work = with_kernels(context.settings, parsed), tuple(bundles(cells))
     return RunRequest(suite, work, settings, context.runs, hardware_asked(parsed), context.plugins)
+
+
+def with_kernels(settings: Benchmark, parsed: Arguments) -> Benchmark:
+    """Apply the option that says how a CPU computes."""
+    if parsed.kernels is None:
+        return settings
+    return settings.model_copy(update={"portable": parsed.kernels == "portable"})

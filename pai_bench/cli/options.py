@@ -78,6 +78,14 @@ def changes(sub: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def kernels(sub: argparse.ArgumentParser) -> None:
+    """The option of how a CPU computes."""
+    sub.add_argument(
+        "--kernels", choices=KERNELS,
+        help="portable: the same bits on every processor; native: faster (benchmark.yaml)",
+    )  # fmt: skip
+
+
 def execution(sub: argparse.ArgumentParser) -> None:
     """Options of how cells are run."""
     sub.add_argument(
@@ -110,10 +118,7 @@ def execution(sub: argparse.ArgumentParser) -> None:
         "--stack", type=values.stack, metavar="auto|off|K",
         help="networks trained as one; auto: on a CPU the same bit by bit (benchmark.yaml)",
     )  # fmt: skip
-    sub.add_argument(
-        "--kernels", choices=KERNELS,
-        help="portable: the same bits on every processor; native: faster (benchmark.yaml)",
-    )  # fmt: skip
+    kernels(sub)
     sub.add_argument(
         "--launcher", default=LOCAL,
         help="where cells run: local, slurm, ray, or that of a package (local)",

@@ -85,9 +85,11 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("name", help="a campaign of benchmark.yaml")
     sub = add(account.account, "account rigl-imagenet --methods rigl", options.choice)
     sub.add_argument("suite", help="a suite of benchmark.yaml")
-    sub = add(spectrum.spectrum, "spectrum ntk-sap-cifar10 --densities 0.262144", options.choice)
+    example = "spectrum ntk-sap-cifar10 --densities 0.262144"
+    sub = add(spectrum.spectrum, example, options.choice, options.kernels)
     sub.add_argument("suite", help="a suite of benchmark.yaml")
-    sub = add(replay.replay, "replay ntt --programs lenet-300-100 --replicas 8 --steps 2000")
+    example = "replay ntt --programs lenet-300-100 --replicas 8 --steps 2000"
+    sub = add(replay.replay, example, options.kernels)
     sub.add_argument("paper", help="a paper whose folder has a replay.py")
     sub.add_argument("--programs", type=values.names, default=(), help="only these, as a,b")
     sub.add_argument(

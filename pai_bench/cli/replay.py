@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 
+from pai_bench.cli.asked import with_kernels
 from pai_bench.cli.context import Arguments, Context, say
+from pai_bench.core import kernels
 from pai_bench.launch.display import duration
 
 EVERY = 60.0
@@ -13,6 +15,8 @@ EVERY = 60.0
 
 def replay(context: Context, parsed: Arguments) -> int:
     """Run the authors' programs again on their own inputs; what is stored already stays."""
+    settings = with_kernels(context.settings, parsed)
+    kernels.choose(settings.portable, settings.threads)  # before torch is loaded
     from pai_bench.claims.parser import of_papers
     from pai_bench.store import replayed as stored
     from pai_bench.store.replayed import Replica
@@ -37,7 +41,7 @@ def replay(context: Context, parsed: Arguments) -> int:
             context.runs.mkdir(parents=True, exist_ok=True)
             checkpoint = stored.checkpoint(context.runs, parsed.paper, name, replica)
             report = _Report(context, title, steps)
-            result = replayed(program, replica, steps, context.settings, checkpoint, report)
+            result = replayed(program, replica, steps, settings, checkpoint, report)
             path = stored.write(context.runs, parsed.paper, name, replica, result)
             say(context, "replayed", f"{title}: {path.name} ({duration(result.seconds['total'])})")
     say(context, "claims", f"pai-bench claims {parsed.paper}")

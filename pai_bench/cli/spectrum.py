@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 from rich.table import Table
 from rich.text import Text
 
-from pai_bench.cli.asked import changed, selection_of
+from pai_bench.cli.asked import changed, selection_of, with_kernels
 from pai_bench.cli.context import Arguments, Context, say
 from pai_bench.core import kernels
 from pai_bench.core.errors import BenchError
@@ -20,6 +21,7 @@ from pai_bench.store.stored_result import StoredResult
 
 def spectrum(context: Context, parsed: Arguments) -> int:
     """Measure spectra of tangent kernels of a suite's networks, untrained; what is there stays."""
+    context = replace(context, settings=with_kernels(context.settings, parsed))
     kernels.choose(context.settings.portable, context.settings.threads)  # before torch is loaded
     from pai_bench.training.spectra import Spectra
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from pai_bench.config.schema import Benchmark
-from pai_bench.core import allocator, environment, import_utils
+from pai_bench.core import environment, import_utils
 from pai_bench.core.errors import BenchError, unknown
 from pai_bench.data import sources
 from pai_bench.data.locations import redact_source
@@ -21,6 +21,7 @@ from pai_bench.store.replayed import Replica
 from pai_bench.store.result import Result
 from pai_bench.training.checkpoint_state import made_with
 from pai_bench.training.search_checkpoint import SearchCheckpoint
+from pai_bench.training.setup import set_process
 
 Values = Mapping[str, Mapping[str, float]]
 """By column of the claims (a number of steps), then by metric."""
@@ -100,8 +101,7 @@ def replayed(
         A result with the status `replayed`.
     """
     arrays = sources.load(program.data, settings.data[program.data], settings.mirror)
-    torch.set_num_threads(settings.threads)
-    allocator.keep_freed_memory()
+    set_process(settings)
     start, length = time.perf_counter(), min(steps, program.steps)
     checkpoint = SearchCheckpoint({**made_with("cpu", ()), "version": program.version})
     with checkpoint.at(path):

@@ -96,7 +96,7 @@ def test_after_the_deadline_a_training_stops_with_a_checkpoint(quick, settings, 
 
 @pytest.mark.slow
 def test_a_budget_keeps_what_is_done_and_the_same_command_goes_on(call, tmp_path):
-    # Four times as long as the budget on two slow cores: on a fast one it must not be enough either.
+    # Two slow cores take four times the budget: it must not be enough for fast ones either.
     run = ("run", "quick", "--methods", "snip", "--jobs", "1", "--set", "epochs=100",
            "--seeds", "1,2", "--wandb", "disabled")  # fmt: skip
     code, output, _ = call(*run, "--budget", "4s")
