@@ -17,7 +17,7 @@ from pai_bench.sparsity.constant import constant_layers
 from pai_bench.sparsity.masks import Masks
 from pai_bench.sparsity.select import density_schedule, topk_masks
 from pai_bench.training.flop_counter import FlopCounter
-from pai_bench.training.module import SparseClassifier, check_layers
+from pai_bench.training.module import SparseClassifier, in_layer_order
 from pai_bench.training.restricted_batches import Batches
 
 
@@ -112,7 +112,7 @@ class PruneAtInit(SparseClassifier):
         else:
             scores = self.scores(scratch, batches)
         mark_step(self.device)  # What reads of unfinished scores, computes them once more.
-        check_layers(scores, self.masks, f"{type(self).__name__}: scores")
+        scores = in_layer_order(scores, self.masks, f"{type(self).__name__}: scores")
         if self.round in (1, self.hyper.rounds):
             found = constant_layers(scores, self.masks)
             self.constant_scores = tuple(dict.fromkeys((*self.constant_scores, *found)))

@@ -192,8 +192,9 @@ class SparseClassifier(TrainerHooks):
         Raises:
             BenchError: A layer's mask is missing, unknown, or of another shape than its weight.
         """
-        check_layers(masks, dict(prunable(self.network)), f"{type(self).__name__}: masks")
-        self.masks = Masks({name: mask.to(self.device) for name, mask in masks.items()})
+        weights = dict(prunable(self.network))
+        ordered = in_layer_order(masks, weights, f"{type(self).__name__}: masks")
+        self.masks = Masks({name: mask.to(self.device) for name, mask in ordered.items()})
         self.mask_enforcement.use(self.masks, self.network)
         self.training_cost.use(self.masks.kept_by_layer())
 
@@ -299,8 +300,19 @@ class SparseClassifier(TrainerHooks):
         self.report_progress(f"pass {self._passes}, batch {number + 1} of {total}")
 
 
-def check_layers(tensors: Mapping[str, Tensor], weights: Mapping[str, Tensor], what: str) -> None:
-    """Raise BenchError unless there is one tensor of the right shape for each of `weights`."""
+def in_layer_order(
+    tensors: Mapping[str, Tensor], weights: Mapping[str, Tensor], what: str
+) -> dict[str, Tensor]:
+    """Bring a method's tensors into the order of the layers, whatever order it named them in.
+
+    Args:
+        tensors: One for each of `weights`, of its shape.
+        weights: By name, in the order of the layers.
+        what: What the tensors are, for messages.
+
+    Raises:
+        BenchError: One is missing, unknown, or of another shape.
+    """
     for name in weights.keys() ^ tensors.keys():
         missing = "are missing for" if name in weights else "were given for the unknown weight"
         raise BenchError(f"{what} {missing} {name}")
@@ -308,3 +320,4 @@ def check_layers(tensors: Mapping[str, Tensor], weights: Mapping[str, Tensor], w
         if tensors[name].shape != weight.shape:
             shapes = f"{tuple(tensors[name].shape)}, the weight has {tuple(weight.shape)}"
             raise BenchError(f"{what} of {name} have shape {shapes}")
+    return {name: tensors[name] for name in weights}

@@ -247,7 +247,7 @@ def test_what_a_stack_cannot_hold_is_found(network, reason):
 PLUGIN = '''
 import torch
 from torch import nn
-from pai_bench import PruneAtInit, network, prunable, register
+from pai_bench import Masks, PruneAtInit, network, prunable, register
 from pai_bench.training.together.member import HOOKS
 
 @register("raises")
@@ -272,6 +272,19 @@ class Diverges(RaisesLater):
         if self.trainer.global_step == 30:
             with torch.no_grad():
                 next(self.network.parameters()).fill_(float("nan"))
+
+@register("reversed")
+class Reversed(PruneAtInit):
+    """Names its layers in reversed order."""
+    def scores(self, network, batches):
+        return {name: weight.detach().abs() for name, weight in reversed(prunable(network))}
+
+@register("reversed-masks")
+class ReversedMasks(Reversed):
+    """Names its masks so, too."""
+    def sparsify(self, batches):
+        masks = super().sparsify(batches)
+        return Masks({name: masks[name] for name in reversed(list(masks))})
 
 @register("own-loss")
 class OwnLoss(RaisesLater):
@@ -321,6 +334,13 @@ def scaled(shape, classes):
         def forward(self, images):
             return self.fc(images.flatten(1)) * self.scale
     return Scaled()
+
+@network("alike", version=1)
+def alike(shape, classes):
+    """A network whose layers have the same shape, all but the first."""
+    def pair():
+        return nn.Linear(64, 64), nn.ReLU()
+    return nn.Sequential(nn.Flatten(), *pair(), *pair(), *pair())
 '''
 
 
@@ -406,6 +426,23 @@ def test_a_network_that_cannot_be_stacked_is_trained_in_step(quick, settings, pl
         assert (
             outcome.result.environment["training"]["note"] == "not stacked: the network is a Scaled"
         )
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+@pytest.mark.parametrize("method", ["reversed", "reversed-masks"])
+def test_masks_find_their_weights_in_whatever_order_they_are(
+    method, stacked, quick, settings, plugin
+):
+    from pai_bench.registry import plugins
+
+    extended = plugins.extend(settings, (plugin,))
+    cells = quick(methods=("snip",), densities=(0.2,), seeds=(1, 2), epochs=2)
+    cells = [replace(cell, method=method, network="alike", precision="64-true") for cell in cells]
+    outcomes = fit.fit(Bundle(tuple(cells)), extended, plugins=(plugin,), stacked=stacked)
+    for cell, ours in zip(cells, outcomes, strict=True):
+        alone = fit.fit_cell(cell, extended, plugins=(plugin,))
+        assert same(ours, alone, 1e-9 if stacked else 0.0)
+        assert sorted(alone.masks) == list(alone.masks)
 
 
 def test_replaced_tensors_are_noticed(quick, settings, plugin):
