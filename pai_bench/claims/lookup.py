@@ -22,6 +22,7 @@ from pai_bench.store.result import Result
 from pai_bench.store.store import StoredResult
 
 NOT_YET = "its cells have not run"
+FAILED = "its cells failed, for reasons that are on the leaderboard"
 NOT_REPLAYED = "not every printed run has been replayed so far"
 
 
@@ -59,7 +60,17 @@ class ResultLookup:
             if claim.is_at(entry.cell.density)
             and (value := claim.metric(entry.result, context)) is not None
         }
-        return by_seed or NOT_YET
+        return by_seed or (FAILED if self.failed(claim, method, suite) else NOT_YET)
+
+    def failed(self, claim: Claim, method: MethodSpec, suite: str) -> list[int]:
+        """List the seeds of a line, at a claim's density, whose cells failed."""
+        of_suite = self._suite(suite)
+        label = self._label(method, of_suite.template)
+        return sorted(
+            entry.cell.seed
+            for entry in of_suite.results.get(label, ())
+            if claim.is_at(entry.cell.density) and entry.numbers.status == "failed"
+        )
 
     def replays(self, claim: Claim) -> dict[int, dict[int, float]] | str:
         """What replays give for a claim, by the authors' run and our replica, or why nothing.

@@ -102,6 +102,7 @@ class NextRuns:
         if (
             claim.replay
             or claim.of_untrained
+            or verdict.failed
             or not (few or (verdict.state == "not run" and verdict.reason == NOT_YET))
         ):
             return {}

@@ -85,12 +85,14 @@ class Verdict:
     """Where their number was not fixed before any result was seen: that it was not."""
     needed: int | None = None
     """Seeds that would probably decide it, where it is inconclusive and that is known."""
+    failed: tuple[int, ...] = ()
+    """Seeds whose networks failed: the claim is not decided by the others."""
 
 
 def judge(claims: Claims, measured: ResultLookup) -> list[Verdict]:
     """Judge every claim of a paper by what was measured."""
     verdicts = [_alone(claim, claims, measured) for claim in claims.claims]
-    tested = [index for index, verdict in enumerate(verdicts) if verdict.n >= SEEDS]
+    tested = [i for i, verdict in enumerate(verdicts) if verdict.n >= SEEDS and not verdict.failed]
     for replayed in (False, True):
         family = [index for index in tested if bool(verdicts[index].claim.replay) == replayed]
         tests = [test for index in family if (test := verdicts[index].test) is not None]
@@ -145,6 +147,11 @@ def _alone(claim: Claim, claims: Claims, measured: ResultLookup) -> Verdict:
     settled = "" if by_counting else settled_after(seen)
     verdict = Verdict(claim, "inconclusive", "", n, test, None, deviations, again, settled)
     few = f"{n} seed{'s' * (n != 1)}, a verdict needs {SEEDS}"
+    failed = {seed for method, suite in compared for seed in measured.failed(claim, method, suite)}
+    if failed:
+        of_seeds = f"seed{'s' * (len(failed) != 1)} {', '.join(map(str, sorted(failed)))}"
+        reason = f"{of_seeds} failed, and what is left of a line without them is a choice of runs"
+        return replace(verdict, reason=reason, failed=tuple(sorted(failed)))
     return replace(verdict, reason=few) if n < SEEDS else verdict
 
 

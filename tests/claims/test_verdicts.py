@@ -86,7 +86,9 @@ def judged(tmp_path, settings, methods):
         store = Store(tmp_path / "runs", "quick")
         for cell in cells:
             value = accuracies.get((cell.label, cell.density, cell.seed))
-            if value is not None:
+            if value == "failed":
+                store.put(cell, Result("failed", "Diverged: the train loss became nan in epoch 1"))
+            elif value is not None:
                 images = 20 * 1438
                 flops = Flops(100.0, 50.0, 0.0, 3 * 51.0 * images)
                 units = (408, 90 + 10 * cell.seed, 69, 10)
@@ -151,6 +153,26 @@ def test_one_seed_is_inconclusive_however_near(judged):
     assert (found.state, found.n, found.test.difference.low) == ("inconclusive", 1, None)
     assert found.reason == "1 seed, a verdict needs 3"
     assert judged(of("snip", 0.5, (0.95, 0.95)))["accuracy/SNIP/0.5"].state == "inconclusive"
+
+
+def test_claims_are_not_decided_by_the_networks_that_did_not_fail(judged):
+    values = (0.9501, 0.9502, 0.95, 0.9499)
+    random = of("random (scope=local)", 0.5, (0.9, 0.901, 0.899, 0.9))
+    assert judged({**of("snip", 0.5, values), **random})["accuracy/SNIP/0.5"].state == "reproduced"
+    found = judged({**of("snip", 0.5, (*values, "failed")), **random})
+    for name, n in {"accuracy/SNIP/0.5": 4, "order/SNIP/Random/0.5": 4}.items():
+        verdict = found[name]
+        assert (verdict.state, verdict.n, verdict.failed) == ("inconclusive", n, (5,))
+        assert verdict.reason.startswith("seed 5 failed")
+        assert verdict.adjusted is None
+    others = [verdict for verdict in found.values() if verdict.adjusted is not None]
+    assert not any(verdict.failed for verdict in others)
+
+
+def test_where_all_networks_failed_a_claim_says_so(judged):
+    verdict = judged(of("snip", 0.5, ("failed",) * 3))["accuracy/SNIP/0.5"]
+    assert (verdict.state, verdict.n) == ("not run", 0)
+    assert verdict.reason.startswith("its cells failed")
 
 
 def test_an_inconclusive_claim_says_how_many_seeds_would_decide_it(judged):
