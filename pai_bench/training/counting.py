@@ -41,14 +41,15 @@ def counted(cell: Cell, settings: Benchmark, plugins: tuple[Path, ...] = ()) -> 
     """
     module = build_module(cell, settings, plugins)
     _check(module)
-    shape = settings.data[cell.data].shape
-    with module.context.rng.as_global("training"):
-        blank = [(torch.zeros(1, *shape), None)]
-        module.set_masks(module.sparsify(module.restrict_inputs(blank)))
+    if cell.recipe.holdout:
+        raise BenchError("how many images of each class are held out depends on the data")
     images = training_images(cell, settings)
+    with module.context.rng.as_global("training"):
+        blank = _blank_batches(cell, settings, images)
+        module.set_masks(module.sparsify(module.restrict_inputs(blank)))
     steps = cell.recipe.training_steps(images)
     module.count_training(TrainingLength(steps, images, cell.recipe.batch_size))
-    macs = _macs(module.network, cell.network, shape)
+    macs = _macs(module.network, cell.network, settings.data[cell.data].shape)
     training = module.training_cost.flops(macs, module.masks.weights_by_layer())
     flops = Flops(
         inference_dense=2.0 * sum(macs.values()),
@@ -73,6 +74,16 @@ def _check(module: SparseClassifier) -> None:
         raise BenchError(f"{module.name} trains to choose its masks")
     if module.prunes and (module.needs_data or module.needs_labels):
         raise BenchError(f"{module.name} chooses its masks by data")
+
+
+def _blank_batches(
+    cell: Cell, settings: Benchmark, images: int
+) -> list[tuple[torch.Tensor, None]]:
+    """Zeros of the shapes of the batches that a training scores; they take no memory."""
+    data, recipe = settings.data[cell.data], cell.recipe
+    count = min(images, recipe.score_images_per_class * data.classes)
+    blank = torch.zeros(1, *data.shape).expand(count, *data.shape)
+    return [(batch, None) for batch in blank.split(recipe.score_batch_size)]
 
 
 _macs_of: dict[tuple[str, tuple[int, ...]], dict[str, int]] = {}

@@ -12,6 +12,7 @@ from pai_bench.training.length import TrainingLength
 
 COUNTED = [
     ("dense", {}), ("random", {"scope": "erk"}), ("magnitude", {}), ("synflow", {"rounds": 3}),
+    ("ntk-sap", {"rounds": 3}),
     ("small-dense", {}), ("random-filters", {}), ("set", {"delta_t": 3}),
     *(("rigl", {"delta_t": 3, "update": update}) for update in ("extra", "skip", "after")),
     ("rigl", {"delta_t": 2, "scope": "local", "end": 0.5}),
@@ -50,6 +51,12 @@ def test_what_depends_on_data_or_training_cannot_be_counted(method, reason, cell
     hyper = {"redistribute": {"redistribute": True}, "global": {"scope": "global"}}.get(option, {})
     with pytest.raises(BenchError, match=reason):
         counted(replace(cell, method=name, hyper=hyper), settings)
+
+
+def test_images_that_are_held_out_are_not_counted_without_them(cell, settings):
+    recipe = cell.recipe.model_copy(update={"holdout": 0.5})
+    with pytest.raises(BenchError, match="depends on the data"):
+        counted(replace(cell, method="magnitude", recipe=recipe), settings)
 
 
 def test_batches_of_all_epochs_are_as_large_as_they_are():
