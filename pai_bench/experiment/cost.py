@@ -70,7 +70,7 @@ def training_flops(cell: Cell, settings: Benchmark) -> float:
 def assumed_seconds(cell: Cell, settings: Benchmark, assumed: Assumption = CORE) -> float:
     """Training seconds of one cell on the assumed device, evaluation after each epoch included."""
     train, test = training_images(cell, settings), settings.data[cell.data].images[1]
-    steps = cell.recipe.steps or cell.recipe.epochs * -(-train // cell.recipe.batch_size)
+    steps = cell.recipe.training_steps(train)
     evaluation = training_flops(cell, settings) * test / train / 3
     flops = training_flops(cell, settings) + evaluation
     return steps * assumed.step_overhead + flops / assumed.flops

@@ -72,12 +72,13 @@ def _fit(bundle: Bundle, trainer: pl.Trainer, setup: TrainingSetup, reason: str)
     seconds = {**module.phase_timer.seconds, "data": loading_seconds + data.seconds}
     seconds["train"] -= data.seconds
     seconds["score"] += module.reused_seconds
-    seconds["total"] = time.perf_counter() - started + module.reused_seconds
+    earlier = checkpoint.seconds if checkpoint else 0.0
+    seconds["total"] = earlier + time.perf_counter() - started + module.reused_seconds
     together = Together(
         "alone", 1, reason, distributed.ranks(), module.pieces.count, setup.hardware.nodes
     )
     result = result_of(cell, setup.settings, module, data, seconds, device, together)
-    if checkpoint and checkpoint.times:
+    if checkpoint:
         result = checkpoint.noted(result)
     if skipped:
         result = replace(result, status="skipped", reason=skipped)

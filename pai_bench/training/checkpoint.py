@@ -114,13 +114,10 @@ class TrainingCheckpoint(Checkpoint):
         return path
 
     def noted(self, result: Result) -> Result:
-        """Add to a result the seconds of earlier runs and the number of resumptions."""
-        total = result.seconds["total"] + self.seconds
-        return replace(
-            result,
-            seconds={**result.seconds, "total": total},
-            environment={**result.environment, "resumed": self.times},
-        )
+        """Add to a result the number of resumptions, if there were any."""
+        if not self.times:
+            return result
+        return replace(result, environment={**result.environment, "resumed": self.times})
 
     def _checkpoint(self) -> Path | None:
         """Find the checkpoint to resume from; one of other software or device is removed."""

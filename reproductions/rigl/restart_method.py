@@ -75,7 +75,10 @@ class RigLRestart(RigL):
     def growth(self, step: int, gradients: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """|dL/dw|, and less than any for what was removed."""
         scores = super().growth(step, gradients)
-        return {name: torch.where(self.blocks[name], s, -1.0) for name, s in scores.items()}
+        return {
+            name: torch.where(self.blocks[name].to(score.device), score, -1.0)
+            for name, score in scores.items()
+        }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Save what is left of the network too."""
@@ -141,7 +144,7 @@ class FirstRun:
 
     def __init__(self, rigl: RigL, batches: Batches) -> None:
         self._rigl, self._batches, self._recipe = rigl, batches, rigl.context.recipe
-        steps = self._recipe.steps or self._recipe.epochs * len(batches)
+        steps = self._recipe.training_steps(len(batches) * self._recipe.batch_size)
         self._schedule = rigl.schedule_of(steps)
         self._optimizer = build_optimizer(rigl.network, self._recipe)
 

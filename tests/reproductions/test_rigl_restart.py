@@ -101,6 +101,15 @@ def test_it_learns_from_new_weights(outcome, rigl):
     assert outcome.masks.digest() != rigl.masks.digest()
 
 
+def test_the_first_run_ends_with_the_epochs_as_that_cell_does(cell, settings, tmp_path):
+    recipe = cell.recipe.model_copy(update={"epochs": 2, "steps": 10**6})
+    short = replace(cell, recipe=recipe, hyper={**cell.hyper, "delta_t": 2})
+    (search_id,) = fit_cell(short, settings, runs=tmp_path).result.environment["searches"]
+    first = search_cache.read(tmp_path / "searches" / f"{search_id}.pt").state
+    rigl = fit_cell(replace(short, method="rigl", hyper={**HYPER, "delta_t": 2}), settings)
+    assert Masks(first).digest() == rigl.masks.digest()
+
+
 def module(density, sparsity, width=16):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(36, width), nn.ReLU(), nn.Linear(width, 3))
@@ -134,3 +143,15 @@ def test_new_weights_are_those_of_a_network_of_the_smaller_size():
 def test_a_sparsity_of_one_is_refused():
     with pytest.raises(BenchError, match="sparsity must be at least 0 and below 1"):
         module(0.2, sparsity=1.0)
+
+
+def test_resumed_on_another_device_it_grows_weights_there():
+    method = module(0.2, sparsity=0.5)
+    method.set_masks(method.sparsify(batches()))
+    saved = {}
+    method.on_save_checkpoint(saved)
+    resumed = module(0.2, sparsity=0.5)
+    resumed.on_load_checkpoint(saved)  # on the CPU, before the Trainer moves the network
+    gradients = {n: torch.ones(m.shape, device="meta") for n, m in resumed.masks.items()}
+    grown = resumed.growth(0, gradients)
+    assert {score.device.type for score in grown.values()} == {"meta"}

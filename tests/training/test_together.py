@@ -17,7 +17,7 @@ from pai_bench.networks.wide_resnet import wide_resnet
 from pai_bench.registry import methods as registry
 from pai_bench.store import checkpoint_files
 from pai_bench.training import fit
-from pai_bench.training.checkpoint import TrainingCheckpoint
+from pai_bench.training.checkpoint import OutOfTime, TrainingCheckpoint
 from pai_bench.training.together.member import HOOKS
 from pai_bench.training.together.stacked_layers import NotStackable
 from pai_bench.training.together.stacked_network import StackedNetwork, check_stackable
@@ -503,6 +503,20 @@ def test_an_interrupted_bundle_resumes_as_if_it_had_never_stopped(
     for cell, ours in zip(bundle, resumed, strict=True):
         assert same(ours, alone(cell), 1e-9 if stacked else 0.0)
         assert ours.result.environment["resumed"] == 1
+
+
+def test_the_networks_of_a_resumed_bundle_share_what_earlier_runs_took(quick, settings, tmp_path):
+    bundle = Bundle(tuple(quick(methods=("magnitude", "snip"), densities=(0.5,), seeds=(1, 2))))
+    with pytest.raises(OutOfTime):
+        fit.fit(bundle, settings, runs=tmp_path, deadline=0.0)
+    path = checkpoint_files.path(tmp_path, bundle)
+    known = torch.load(path, weights_only=True)
+    known["callbacks"]["TrainingCheckpoint"]["seconds"] = 1000.0
+    torch.save(known, path)
+    resumed = fit.fit(bundle, settings, runs=tmp_path)
+    totals = [outcome.result.seconds["total"] for outcome in resumed]
+    assert 1000 < sum(totals) < 1100
+    assert all(240 < total < 300 for total in totals)
 
 
 def test_methods_of_this_file_are_registered_ones():

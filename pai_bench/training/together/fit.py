@@ -151,7 +151,8 @@ class _Training:
                     self._trainer.validate(module, datamodule=data, verbose=False)
             self._evaluate_skipped()
         self.is_graphed = module.is_graphed
-        seconds = self._seconds_of_members(module, data)
+        earlier = checkpoint.seconds if checkpoint else 0.0
+        seconds = self._seconds_of_members(module, data, earlier + self._seconds())
         for member, spent in zip(self.members, seconds, strict=True):
             self.outcomes[member.cell.id] = self._outcome(member, spent, checkpoint)
 
@@ -162,13 +163,13 @@ class _Training:
                 trainer.validate(member.module, datamodule=member.data, verbose=False)
 
     def _seconds_of_members(
-        self, module: BundleClassifier, data: BundleData
+        self, module: BundleClassifier, data: BundleData, total: float
     ) -> list[dict[str, float]]:
         """Seconds of each member: what it spent by itself, and its share of what all spent."""
         shared = {**module.phase_timer.seconds, "data": self._loading_seconds + data.seconds}
         shared["train"] -= data.seconds
         scores = [member.module.phase_timer.seconds["score"] for member in self.members]
-        shared["total"] = self._seconds() - sum(scores)
+        shared["total"] = total - sum(scores)
         return [self._share(shared, m.module) for m in self.members]
 
     def _share(self, shared: Mapping[str, float], module: SparseClassifier) -> dict[str, float]:
@@ -191,7 +192,7 @@ class _Training:
                 graph=self.is_graphed,
             ),
         )  # fmt: skip
-        if checkpoint and checkpoint.times:
+        if checkpoint:
             result = checkpoint.noted(result)
         if member.skipped:
             result = replace(result, status="skipped", reason=skipped_because(member.skipped))
