@@ -33,6 +33,10 @@ class Feed:
         self._whole: list[Tensor] = []
         self._rest = self.sample[:0]
 
+    def batch_like(self) -> Tensor:
+        """A batch to count FLOPs on: the sample, repeated until it is as large as any other."""
+        return self.sample[torch.arange(self.size) % len(self.sample)]
+
     def __iter__(self) -> Iterator[Tensor]:
         while True:
             yield from self._one_pass()

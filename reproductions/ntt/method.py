@@ -126,9 +126,8 @@ class NTT(SparseClassifier):
         total = self.hyper.steps or self.hyper.epochs * -(-feed.images // feed.size)
         with torch.inference_mode(False), torch.enable_grad():
             student = self._student(feed.sample)
-            probe = feed.sample[: feed.size]
-            flops = total * _flops(partial(student.gradients, probe))
-            history = History(student, probe)
+            flops = total * _flops(partial(student.gradients, feed.batch_like()))
+            history = History(student, feed.sample[: feed.size])
             checkpoint = self.search_checkpoint
             checkpoint.add("student", student)
             checkpoint.add("history", history)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import pai_bench
 from pai_bench.config.schema import Recipe
@@ -203,6 +204,22 @@ def test_history_and_flops_are_those_of_the_search(monkeypatch):
     assert last[1] < first[1]
     assert last[2] < first[2]
     assert found.flops > 12 * 3 * 2 * 8 * (6 * 12 + 12 * 3)
+
+
+@pytest.mark.parametrize("size", [64, 256])
+def test_flops_are_those_of_the_steps_whatever_their_batches(size, monkeypatch):
+    taken, step = [], Student.step
+
+    def counted(student, images):
+        with FlopCounterMode(display=False) as counter:
+            step(student, images)
+        taken.append(counter.get_total_flops())
+
+    monkeypatch.setattr(Student, "step", counted)
+    method = module(steps=3, batch_size=size)
+    method.sparsify(batches(40))
+    assert len(taken) == 3
+    assert method.scoring_flops == sum(taken) > 0
 
 
 def test_a_search_that_diverges_says_so():
