@@ -76,9 +76,7 @@ def _check(module: SparseClassifier) -> None:
         raise BenchError(f"{module.name} chooses its masks by data")
 
 
-def _blank_batches(
-    cell: Cell, settings: Benchmark, images: int
-) -> list[tuple[torch.Tensor, None]]:
+def _blank_batches(cell: Cell, settings: Benchmark, images: int) -> list[tuple[torch.Tensor, None]]:
     """Zeros of the shapes of the batches that a training scores; they take no memory."""
     data, recipe = settings.data[cell.data], cell.recipe
     count = min(images, recipe.score_images_per_class * data.classes)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from pai_bench.config.schema import CORRUPTING
 from pai_bench.core.rng import RandomStreams
 from pai_bench.sparsity.masks import Masks
-from pai_bench.training.restricted_batches import WrappedBatches, extra_batch, first_of
+from pai_bench.training.restricted_batches import WrappedBatches, afresh, extra_batch, first_of
 
 if TYPE_CHECKING:
     from pai_bench.training.context import MethodContext
@@ -69,12 +69,15 @@ def shuffled(masks: Masks, rng: RandomStreams) -> Masks:
 class Corrupted(WrappedBatches):
     """Batches with random labels or shuffled pixels, corrupted lazily.
 
-    The corruption of a batch depends on (seed, its index) alone.
+    The corruption of a batch depends on (seed, its index) alone, and on the round for which it was
+    drawn again.
     """
 
-    def __init__(self, batches: Any, check: str, classes: int, rng: RandomStreams) -> None:
+    def __init__(
+        self, batches: Any, check: str, classes: int, rng: RandomStreams, stream: str = "ablation"
+    ) -> None:
         self.batches, self._check = batches, check
-        self._classes, self._rng = classes, rng
+        self._classes, self._rng, self._stream = classes, rng, stream
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -86,12 +89,17 @@ class Corrupted(WrappedBatches):
         for number, (images, labels) in enumerate(self.batches, first_of(self)):
             yield self._corrupt(number, images, labels)
 
+    def afresh(self, number: int) -> Corrupted:
+        """The same batches drawn again, and corrupted anew."""
+        batches, stream = afresh(self.batches, number), f"ablation/round/{number}"
+        return Corrupted(batches, self._check, self._classes, self._rng, stream)
+
     def extra_batch(self, number: int) -> Batch:
         """An extra batch, corrupted too."""
         return self._corrupt(number, *extra_batch(self.batches, number))
 
     def _corrupt(self, number: int, images: Tensor, labels: Tensor) -> Batch:
-        generator = self._rng.generator(f"ablation/{number}")
+        generator = self._rng.generator(f"{self._stream}/{number}")
         if self._check == "random-labels":
             random_labels = torch.randint(0, self._classes, labels.shape, generator=generator)
             return images, random_labels.to(labels.device)

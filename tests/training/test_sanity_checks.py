@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from pai_bench import Masks, prunable
-from pai_bench.config.schema import SANITY_CHECKS
+from pai_bench.config.schema import CORRUPTING, SANITY_CHECKS
 from pai_bench.core.rng import RandomStreams
+from pai_bench.experiment.bundle import Bundle
 from pai_bench.sparsity.select import kept_count
 from pai_bench.training import build, fit
+from pai_bench.training.restricted_batches import afresh
 from pai_bench.training.sanity_checks import Corrupted, shuffled
 
 PRUNING = ("random", "magnitude", "snip", "iterative-snip", "force", "grasp", "synflow", "ntk-sap")
@@ -107,6 +109,23 @@ def test_random_labels_leave_the_images():
         assert torch.equal(images, same)
         assert len(other.unique()) > 5
         assert labels.shape == other.shape
+
+
+@pytest.mark.parametrize("what", CORRUPTING)
+def test_batches_that_are_drawn_again_are_corrupted_too(what, settings, quick):
+    cell = quick(methods=("snip",), densities=(0.05,), seeds=(2,))[0]
+    (data,) = build.build_data(Bundle((cell,)), settings)
+    plain = data.score_batches()
+    first = Corrupted(plain, what, 10, RandomStreams(1))
+    second = afresh(first, 2)
+    other = list(zip(plain.afresh(2), second, strict=True))
+    if what == "random-labels":
+        assert all(torch.equal(images, same) for (images, _), (same, _) in other)
+        assert not all(torch.equal(labels, random) for (_, labels), (_, random) in other)
+    else:
+        assert all(torch.equal(labels, same) for (_, labels), (_, same) in other)
+        assert not any(torch.equal(images, moved) for (images, _), (moved, _) in other)
+    assert not any(torch.equal(one, two) for (one, _), (two, _) in zip(first, second, strict=True))
 
 
 def test_random_pixels_are_those_of_each_image_in_another_order():
