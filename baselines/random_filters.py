@@ -18,6 +18,7 @@ class RandomFilters(SparseClassifier):
 
     needs_data = False
     needs_labels = False
+    ranks_scores = False
     exact_density = False
 
     @dataclass(frozen=True)

@@ -24,6 +24,7 @@ class SmallDense(SparseClassifier):
     paper = "RigL (ICML 2020)"
     needs_data = False
     needs_labels = False
+    ranks_scores = False
     changes_weights = True
     exact_density = False
 

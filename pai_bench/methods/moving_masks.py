@@ -23,6 +23,7 @@ class MovingMasks(SparseClassifier):
     when = "during"
     needs_data = False
     needs_labels = False
+    ranks_scores = False
 
     @property
     def total_steps(self) -> int:

@@ -67,6 +67,8 @@ class SparseClassifier(TrainerHooks):
     """False: scoring batches arrive with None for labels."""
     trains_to_score: ClassVar[bool] = False
     """True: masks are chosen by training; `sparsify` gets all training batches, not a few."""
+    ranks_scores: ClassVar[bool] = True
+    """False: no scores are ranked before training, so that the check `invert` has nothing to do."""
     scores_on_all_ranks: ClassVar[bool] = False
     """True: where several devices train one network, `sparsify` shares its work with the others,
     by `sum_over` (sparsity/saliency.py) and `train` (training/loop.py). False: each does all of it.

@@ -111,6 +111,14 @@ def test_random_labels_leave_the_images():
         assert labels.shape == other.shape
 
 
+@pytest.mark.parametrize("method", ["rigl", "set", "gradual", "random-filters", "small-dense"])
+def test_where_no_scores_are_ranked_there_is_nothing_to_invert(method, quick, settings):
+    outcome = run(quick, settings, method, "invert")
+    assert (outcome.result.status, outcome.masks) == ("failed", None)
+    reason = f"{method} ranks no scores before training: nothing to invert"
+    assert outcome.result.reason.endswith(reason)
+
+
 @pytest.mark.parametrize("what", CORRUPTING)
 def test_batches_that_are_drawn_again_are_corrupted_too(what, settings, quick):
     cell = quick(methods=("snip",), densities=(0.05,), seeds=(2,))[0]

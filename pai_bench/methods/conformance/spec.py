@@ -24,6 +24,7 @@ from pai_bench.sparsity.masks import Masks
 WHEN = ("init", "during", "path")
 BOOLS = (
     "prunes", "needs_data", "needs_labels", "trains_to_score", "changes_weights", "exact_density",
+    "ranks_scores",
 )  # fmt: skip
 Batch = tuple[Tensor, Any]
 

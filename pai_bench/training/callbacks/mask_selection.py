@@ -7,6 +7,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from pai_bench.core import distributed
+from pai_bench.core.errors import BenchError
 from pai_bench.networks import differentiable
 from pai_bench.networks.batch_norm import normalise_in_parts
 from pai_bench.networks.running_variance import track_unbiased
@@ -52,6 +53,8 @@ class MaskSelection(pl.Callback):
 
     def _masks(self, module: Any, data: Any) -> Masks:
         masks: Masks
+        if module.context.sanity_check == "invert" and module.prunes and not module.ranks_scores:
+            raise BenchError(f"{module.name} ranks no scores before training: nothing to invert")
         if module.scores_on_all_ranks:
             _normalise(module)
             masks = module.sparsify(scoring_batches(module, data))
