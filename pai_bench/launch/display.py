@@ -106,7 +106,7 @@ class ProgressDisplay:
     def _advance(self, event: Progress) -> None:
         running = self._running[event.bundle.id]
         jump = event.epoch - round(running.share * event.epochs)
-        if jump > 1:  # An earlier run had trained these epochs.
+        if jump > 1 and not running.share:  # An earlier run had trained these epochs.
             self._resumed_work += self._cost_of(running) * jump / event.epochs
         running.share = event.epoch / max(1, event.epochs)
         running.pace.note(event, time.monotonic())

@@ -174,7 +174,7 @@ class TrainingCheckpoint(Checkpoint):
         batch_idx: int,
     ) -> None:
         """Write a checkpoint when one is due; not after the last batch of an epoch, whose
-        evaluation is still to come.
+        evaluation is still to come. A training whose epochs are one batch each has none.
 
         Raises:
             OutOfTime: The deadline has passed, or the process was asked to end.
@@ -183,6 +183,8 @@ class TrainingCheckpoint(Checkpoint):
         is_over, is_due = self._looked(trainer.global_step)
         if self._is_lost(is_due):
             raise LeaseLost
+        if is_over and trainer.num_training_batches == 1:
+            raise OutOfTime
         if not is_due or trainer.is_last_batch:
             return
         if distributed.ranks() > 1:

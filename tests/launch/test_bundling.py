@@ -94,6 +94,15 @@ def test_after_the_deadline_a_training_stops_with_a_checkpoint(quick, settings, 
         assert {o.result.environment["resumed"] for o in resumed} == {1}
 
 
+def test_after_the_deadline_a_training_of_one_batch_an_epoch_stops_too(quick, settings, tmp_path):
+    (cell,) = quick(methods=("snip",), densities=(0.5,), seeds=(1,))
+    cell = replace(cell, recipe=cell.recipe.model_copy(update={"batch_size": 2000}))
+    with pytest.raises(OutOfTime):
+        fit.fit(Bundle((cell,)), settings, runs=tmp_path, deadline=0.0)
+    outcomes = fit.fit(Bundle((cell,)), settings, runs=tmp_path)
+    assert outcomes[0].curves == fit.fit_cell(cell, settings).curves
+
+
 @pytest.mark.slow
 def test_a_budget_keeps_what_is_done_and_the_same_command_goes_on(call, tmp_path):
     # Two slow cores take four times the budget: it must not be enough for fast ones either.

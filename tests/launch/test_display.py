@@ -49,6 +49,16 @@ def test_what_an_interrupted_training_had_done_took_none_of_this_time(quick, clo
     assert shown.seconds_left() == pytest.approx(10 * 38)
 
 
+def test_epochs_that_are_told_of_several_at_once_were_trained_all_the_same(quick, clock):
+    cells = quick(methods=("snip",), densities=(0.1,), seeds=(1, 2))
+    shown = display.ProgressDisplay(Console(file=io.StringIO()), cells, lambda _: 1.0)
+    shown.update(Started(Bundle((cells[0],))))
+    for epoch in range(5, 105, 5):
+        clock[0] += 5
+        shown.update(Progress(Bundle((cells[0],)), epoch, 200))
+    assert shown.seconds_left() == pytest.approx(300, rel=0.1)
+
+
 def test_how_long_masks_took_says_nothing_of_the_training(quick, clock):
     first, second = quick(methods=("snip",), densities=(0.1,), seeds=(1, 2))
     shown = display.ProgressDisplay(Console(file=io.StringIO()), [first, second], lambda _: 1.0)
