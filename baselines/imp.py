@@ -67,13 +67,14 @@ class IMP(PruneAtInit):
     def _first_round(self, batches: Batches) -> Search:
         """Train the dense network; the state holds its weights, those to start from, and what the
         next round goes on from: the epoch and the random numbers."""
+        recipe = self.context.recipe
+        steps = recipe.training_steps(len(batches) * recipe.batch_size)
+        if steps < self.hyper.rewind:
+            raise BenchError(f"rewind is {self.hyper.rewind} steps, the training has {steps}")
         with self.context.rng.as_global("score"):
             self.search_checkpoint.add("start", self.network)
             self.round, self.masks = 1, Masks.ones(self.network)
             trained, effort = self._trained(batches)
-            if effort.steps < self.hyper.rewind:
-                steps = f"the training has {effort.steps}"
-                raise BenchError(f"rewind is {self.hyper.rewind} steps, {steps}")
             state = {
                 "trained": {name: w.detach().cpu() for name, w in prunable(trained)},
                 "start": {name: t.cpu().clone() for name, t in self.network.state_dict().items()},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from pai_bench.claims.lookup import ResultLookup
-from pai_bench.claims.schema import Claims
+from pai_bench.claims.schema import Claim, Claims
 from pai_bench.claims.verdicts import Verdict, judge
 from pai_bench.experiment.cell import Cell
 
@@ -26,20 +26,20 @@ def by_priority(
         papers: Claims of the papers.
         measured: Results so far.
     """
-    wanted = set(_undecided(suite, papers, measured))
-    return sorted(cells, key=lambda cell: not _is_wanted(cell, wanted))
+    undecided = list(_undecided(suite, papers, measured))
+    return sorted(cells, key=lambda cell: not _is_wanted(cell, undecided))
 
 
 def _undecided(
     suite: str, papers: Iterable[Claims], measured: ResultLookup
-) -> Iterable[tuple[str, float]]:
-    """Label and density of each line that an undecided claim needs from a suite."""
+) -> Iterable[tuple[str, Claim]]:
+    """Each undecided claim, with the label of each line that it needs from a suite."""
     for claims in papers:
         for verdict in judge(claims, measured):
             yield from _lines(verdict, suite, measured)
 
 
-def _lines(verdict: Verdict, suite: str, measured: ResultLookup) -> Iterable[tuple[str, float]]:
+def _lines(verdict: Verdict, suite: str, measured: ResultLookup) -> Iterable[tuple[str, Claim]]:
     claim = verdict.claim
     if verdict.state not in UNDECIDED or claim.untestable or claim.of_untrained:
         return
@@ -48,11 +48,10 @@ def _lines(verdict: Verdict, suite: str, measured: ResultLookup) -> Iterable[tup
         if method is not None and of_method == suite:
             label = measured.label(method, suite)
             if label is not None:
-                yield label, claim.density
+                yield label, claim
 
 
-def _is_wanted(cell: Cell, wanted: set[tuple[str, float]]) -> bool:
+def _is_wanted(cell: Cell, undecided: Iterable[tuple[str, Claim]]) -> bool:
     return not cell.sanity_check and any(
-        cell.label == label and abs(cell.density - density) <= 1e-3 * density
-        for label, density in wanted
+        cell.label == label and claim.is_at(cell.density) for label, claim in undecided
     )

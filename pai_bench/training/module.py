@@ -74,7 +74,7 @@ class SparseClassifier(TrainerHooks):
     by `sum_over` (sparsity/saliency.py) and `train` (training/loop.py). False: each does all of it.
     Either way all devices train with the masks and weights of the first."""
     changes_weights: ClassVar[bool] = False
-    """True: training may start from other weights than the initial ones."""
+    """True: by its default options, training may start from other weights than the initial ones."""
     progress_interval: ClassVar[float] = 1.0
     """Least seconds between two progress messages while masks are chosen."""
     exact_density: ClassVar[bool] = True

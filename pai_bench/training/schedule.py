@@ -45,8 +45,9 @@ def factor(recipe: Recipe, done: float) -> float:
     if recipe.schedule == "step":
         return float(recipe.gamma ** sum(done >= milestone for milestone in recipe.milestones))
     if recipe.schedule == "cosine":
-        progress = (done - recipe.warmup) / (_length(recipe) - recipe.warmup)
-        return (1 + math.cos(math.pi * min(1.0, progress))) / 2
+        after_warmup = _length(recipe) - recipe.warmup
+        progress = min(1.0, (done - recipe.warmup) / after_warmup) if after_warmup > 0 else 1.0
+        return (1 + math.cos(math.pi * progress)) / 2
     return 1.0
 
 

@@ -67,7 +67,7 @@ class Spectra:
         masks = starting_masks(module, data)
         scored = time.perf_counter()
         images = _images(module, data)
-        dense = self._of_dense(cell, module, images)
+        dense = self._of_dense(cell, images)
         # What is not pruned is the dense network, down to the last bit.
         own = eigenvalues(module.network, images, masks) if module.prunes else dense
         ended = time.perf_counter()
@@ -81,7 +81,7 @@ class Spectra:
             environment={**software, "data": data.provenance()},
         )
 
-    def _of_dense(self, cell: Cell, module: SparseClassifier, images: Tensor) -> Tensor:
+    def _of_dense(self, cell: Cell, images: Tensor) -> Tensor:
         """Spectrum of the dense network; the last is kept, for the other methods of a seed."""
         key = cell.kind, cell.seed
         if self._dense is None or self._dense[0] != key:

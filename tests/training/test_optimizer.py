@@ -143,3 +143,5 @@ def test_factors_are_finite_to_the_end_of_every_schedule():
     for kind in ("constant", "step", "cosine"):
         one = recipe(schedule=kind, warmup=3)
         assert all(math.isfinite(factor(one, t / 2)) for t in range(330))
+        all_warmup = one.model_copy(update={"warmup": float(one.epochs)})
+        assert all(math.isfinite(factor(all_warmup, t / 2)) for t in range(330))

@@ -17,6 +17,7 @@ from pai_bench.networks.wide_resnet import wide_resnet
 from pai_bench.registry import methods as registry
 from pai_bench.store import checkpoint_files
 from pai_bench.training import fit
+from pai_bench.training.callbacks import learning_curves
 from pai_bench.training.checkpoint import OutOfTime, TrainingCheckpoint
 from pai_bench.training.together.member import HOOKS
 from pai_bench.training.together.stacked_layers import NotStackable
@@ -443,6 +444,27 @@ def test_masks_find_their_weights_in_whatever_order_they_are(
         alone = fit.fit_cell(cell, extended, plugins=(plugin,))
         assert same(ours, alone, 1e-9 if stacked else 0.0)
         assert sorted(alone.masks) == list(alone.masks)
+
+
+def test_after_a_step_hooks_are_called_in_the_precision_that_they_are_called_in_alone(
+    quick, settings, monkeypatch
+):
+    cells = quick(methods=("snip",), densities=(0.2,), seeds=(1, 2), epochs=1)
+    recipe = cells[0].recipe.model_copy(update={"evaluate_at": (3, 7)})
+    cells = [replace(cell, recipe=recipe, precision="bf16-mixed") for cell in cells]
+    seen, accuracy = [], learning_curves.accuracy
+
+    def watched(module, batches):
+        seen.append(torch.is_autocast_enabled("cpu"))
+        return accuracy(module, batches)
+
+    monkeypatch.setattr(learning_curves, "accuracy", watched)
+    together = fit.fit(Bundle(tuple(cells)), settings)
+    alone = [fit.fit_cell(cell, settings) for cell in cells]
+    assert seen == [False] * 8
+    after = [[o.result.accuracy_after for o in outcomes] for outcomes in (together, alone)]
+    assert after[0] == after[1]
+    assert all(len(accuracies) == 2 for accuracies in after[0])
 
 
 def test_replaced_tensors_are_noticed(quick, settings, plugin):

@@ -25,8 +25,6 @@ class InStep:
         members: Methods with chosen masks.
     """
 
-    networks_as_one = 1
-
     def __init__(self, members: Sequence[Member]) -> None:
         self._members = members
         self._parameters = [list(m.module.network.parameters()) for m in members]

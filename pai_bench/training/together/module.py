@@ -141,8 +141,9 @@ class BundleClassifier(pl.LightningModule):
     def training_step(self, batch: BundleBatch, batch_idx: int) -> None:
         """Train all networks on a batch of each."""
         losses = self._graphed_step(batch) if self.is_graphed else self._eager(batch, batch_idx)
-        for index, loss in losses.items():
-            self._end_batch(self.members[index], loss.detach(), batch.of(index), batch_idx)
+        with self._outside_of_precision():
+            for index, loss in losses.items():
+                self._end_batch(self.members[index], loss.detach(), batch.of(index), batch_idx)
 
     def _eager(self, batch: BundleBatch, batch_idx: int) -> Mapping[int, Tensor]:
         self._joint.zero_grad()

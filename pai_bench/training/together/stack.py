@@ -24,7 +24,6 @@ class Stack:
 
     def __init__(self, members: Sequence[Member]) -> None:
         self._members = members
-        self.networks_as_one = len(members)
         self._network = StackedNetwork([member.module.network for member in members])
         self._network.use([member.random for member in members])
         names = [name for name, _ in prunable(members[0].module.network)]
