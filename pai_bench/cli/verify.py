@@ -50,7 +50,7 @@ def verify(context: Context, parsed: Arguments) -> int:
     problems = [problem for verified in found for problem in verified.problems]
     problems += _wrong(singles)
     if singles:
-        say(context, "files", f"{len(singles)} replays and spectra, checked too")
+        say(context, "files", f"{len(singles)} replays, spectra and searches, checked too")
     for problem in problems:
         say(context, "wrong", problem)
     if not problems:

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from pai_bench.core.errors import BenchError
+from pai_bench.core.errors import BenchError, first_line
 from pai_bench.store.result import Status
 
 DIGEST = "digest"
@@ -40,6 +41,24 @@ def record_digest(record: Mapping[str, Any]) -> str:
 def sha256(content: bytes) -> str:
     """SHA-256 as hex digits."""
     return hashlib.sha256(content).hexdigest()
+
+
+def check_archive(path: Path) -> None:
+    """Read a file of `torch.save` through: its parts have checksums, which torch does not look at.
+
+    Raises:
+        ValueError: It is damaged.
+        OSError: It is not there, or cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            part = archive.testzip()
+    except OSError:
+        raise
+    except Exception as error:  # zipfile has several kinds, by what of the archive is damaged
+        raise ValueError(f"damaged: {first_line(error)}") from error
+    if part is not None:
+        raise ValueError(f"damaged: {part}")
 
 
 def check_record(path: str, record: Mapping[str, Any]) -> None:

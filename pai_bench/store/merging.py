@@ -85,18 +85,13 @@ def _verify(runs: Path, methods: Mapping[str, MethodInfo]) -> None:
             raise BenchError(f"{verified.problems[0]}{f' (and {more} more)' if more else ''}")
     for path in single_files(runs):
         check_single(path)
-    if searches := _searches(runs):
-        from pai_bench.store.search_cache import check
-
-        for path in searches:
-            check(path)
 
 
 def _by_place(sources: Sequence[Path]) -> dict[str, list[Path]]:
     """All that is merged of the folders, by its place in each."""
     places: dict[str, list[Path]] = {}
     for runs in sources:
-        for path in (*_cells(runs), *_searches(runs), *single_files(runs)):
+        for path in (*_cells(runs), *single_files(runs)):
             places.setdefault(path.relative_to(runs).as_posix(), []).append(path)
     return places
 
@@ -106,10 +101,6 @@ def _cells(runs: Path) -> Iterator[Path]:
         for cell_id in cell_ids(str(runs / suite)):
             if (runs / suite / cell_id / RESULT).is_file():
                 yield runs / suite / cell_id
-
-
-def _searches(runs: Path) -> list[Path]:
-    return sorted((runs / "searches").glob("*.pt"))
 
 
 def _choose(plan: MergePlan, place: str, found: Sequence[Path], prefer: Path | None) -> None:

@@ -26,8 +26,9 @@ import torch
 from pai_bench.config.schema import CORRUPTING
 from pai_bench.core.errors import BenchError, first_line
 from pai_bench.core.files import atomic_write, remove_parts
-from pai_bench.core.machine import machine_fault
+from pai_bench.core.machine import MachineFault, machine_fault
 from pai_bench.experiment.cell import Cell
+from pai_bench.store.integrity import check_archive
 from pai_bench.store.lease import Leases, held
 from pai_bench.store.lease_watch import acquire_or_wait
 
@@ -109,15 +110,16 @@ def search_id(identity: Mapping[str, Any]) -> str:
 
 
 def read(path: Path) -> Search:
-    """Read a stored search. Raises BenchError when it is not one, or not whole."""
+    """Read a stored search. Raises MachineFault when it is not one, or not whole."""
     try:
+        check_archive(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
         return Search(content["state"], content["flops"], content["seconds"])
-    except (OSError, KeyError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except (OSError, KeyError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
         if fault := machine_fault(error):
             raise fault from error
         problem = f"cannot be read ({first_line(error)}); remove it to search again"
-        raise BenchError(f"{path}: {problem}") from error
+        raise MachineFault(f"{path}: {problem}") from error
 
 
 def check(path: Path) -> None:

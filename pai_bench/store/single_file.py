@@ -32,12 +32,12 @@ def read(path: Path, what: str, again: str) -> tuple[Result, Mapping[str, Any]]:
     Args:
         path: The file.
         what: What it should hold, as "a replay".
-        again: What to do where it was altered, as "replay again".
+        again: What it is removed for where it is damaged, as "replay again".
 
     Raises:
         BenchError: It holds something else, or was altered since it was written.
     """
-    record = read_json(str(path))
+    record = read_json(str(path), f"remove this file to {again}")
     try:
         if record[DIGEST] != record_digest(record):
             raise BenchError(f"{path}: altered since it was written; remove it to {again}")

@@ -28,7 +28,7 @@ from pai_bench.data.locations import redact_source
 from pai_bench.experiment.cell import Cell
 from pai_bench.store.index import cell_ids, updated_index
 from pai_bench.store.integrity import DIGEST, check_file, sealed, sha256
-from pai_bench.store.result import FINISHED, Result
+from pai_bench.store.result import FINISHED, Result, precedence
 from pai_bench.store.stored_result import (
     CELL,
     CURVES,
@@ -138,17 +138,36 @@ class Store:
         return wrong + _problems_of_masks(f"{path}/{MASKS}", record)
 
     def export(self, target: Store) -> int:
-        """Copy finished cells without their masks, as evidence to be kept; return their number.
+        """Copy finished cells without their masks, as evidence to be kept.
 
-        Running a cell again makes its masks again: their digest stays in the record.
+        Running a cell again makes its masks again: their digest stays in the record. FLOPs that
+        were only counted do not replace a training.
+
+        Returns:
+            Number of finished cells, which are all in the target now.
+
+        Raises:
+            BenchError: The target is where these results are.
         """
+        if target.folder.resolve() == self.folder.resolve():
+            raise BenchError(f"{target.folder}: the results are here; name another folder")
         done = [entry for entry in self.entries() if entry.result.status != "failed"]
         for entry in done:
+            if target.has_more(entry):
+                continue
             with atomic_folder(target.folder / entry.cell.id) as beside:
                 ignored = shutil.ignore_patterns(MASKS)
                 shutil.copytree(entry.folder, beside, ignore=ignored, dirs_exist_ok=True)
                 _write(beside / RESULT, _published(read_record(entry.path)))
         return len(done)
+
+    def has_more(self, entry: StoredResult) -> bool:
+        """Tell whether there is a result of an entry's cell that stands before it."""
+        path = f"{self.folder}/{entry.cell.id}"
+        if not isfile(f"{path}/{RESULT}"):
+            return False
+        status = read_stored(path).result.status
+        return precedence(status) > precedence(entry.result.status)
 
     def elsewhere(self, cell: Cell) -> Path | None:
         """Find a cell in a suite beside this one, finished and whole."""

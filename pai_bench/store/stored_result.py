@@ -149,29 +149,37 @@ def _other_version(path: str, error: Exception) -> BenchError:
     return BenchError(f"{path}: written by another version of PaI-Bench: {first_line(error)}")
 
 
-def read_json(path: str) -> Any:
-    """Read a JSON file of a cell. Raises BenchError where that cannot be done."""
-    return _parsed(path, read_bytes(path))
+def read_json(path: str, advice: str = "") -> Any:
+    """Read a JSON file of a cell, or another.
+
+    Args:
+        path: The file.
+        advice: What to do where it cannot be read; to remove the cell's folder unless given.
+
+    Raises:
+        BenchError: It cannot be read.
+    """
+    return _parsed(path, read_bytes(path, advice), advice)
 
 
-def read_bytes(path: str) -> bytes:
-    """Read a file of a cell. Raises BenchError where it is absent."""
+def read_bytes(path: str, advice: str = "") -> bytes:
+    """Read a file as `read_json` does. Raises BenchError where it is absent."""
     try:
         with open(path, "rb", buffering=0) as file:
             return file.read()
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(path, error, advice) from error
 
 
-def _parsed(path: str, content: bytes) -> Any:
+def _parsed(path: str, content: bytes, advice: str = "") -> Any:
     try:
         return parse_json(content)
     except (ValueError, RecursionError) as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(path, error, advice) from error
 
 
-def _unreadable(path: str, error: Exception) -> BenchError:
-    advice = f"remove the folder {Path(path).parent} to run it again"
+def _unreadable(path: str, error: Exception, advice: str) -> BenchError:
+    advice = advice or f"remove the folder {Path(path).parent} to run it again"
     return BenchError(f"{path}: cannot be read ({first_line(error)}); {advice}")
 
 

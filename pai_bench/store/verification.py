@@ -70,13 +70,18 @@ def suites_of(runs: Path) -> list[str]:
 
 
 def single_files(runs: Path) -> list[Path]:
-    """List the replays and spectra in a folder of results, which are a file each."""
-    return sorted([*runs.glob("replay-*.json"), *runs.glob("spectrum-*.json")])
+    """List the replays, spectra and searches in a folder of results, which are a file each."""
+    patterns = ("replay-*.json", "spectrum-*.json", "searches/*.pt")
+    return sorted(path for pattern in patterns for path in runs.glob(pattern))
 
 
 def check_single(path: Path) -> None:
-    """Raise BenchError where a replay or a spectrum is none, or was altered."""
-    if path.name.startswith("replay-"):
+    """Raise BenchError where a replay, a spectrum or a search is none, or is damaged."""
+    if path.suffix == ".pt":
+        from pai_bench.store.search_cache import check  # loads PyTorch
+
+        check(path)
+    elif path.name.startswith("replay-"):
         read_replay(path)
     else:
         read_spectrum(path)

@@ -25,6 +25,7 @@ from pai_bench.core.files import atomic_write
 from pai_bench.core.machine import MachineFault, machine_fault
 from pai_bench.experiment.bundle import Bundle
 from pai_bench.store import checkpoint_files
+from pai_bench.store.integrity import check_archive
 from pai_bench.store.result import Result
 from pai_bench.training.checkpoint_state import made_with, random_states, restore_random
 
@@ -120,8 +121,10 @@ class TrainingCheckpoint(Checkpoint):
         return replace(result, environment={**result.environment, "resumed": self.times})
 
     def _checkpoint(self) -> Path | None:
-        """Find the checkpoint to resume from; one of other software or device is removed."""
+        """Find the checkpoint to resume from; one that is damaged, or of other software or another
+        device, is removed."""
         try:
+            check_archive(self._path)
             checkpoint = torch.load(self._path, map_location="cpu", weights_only=True, mmap=True)
             if checkpoint["callbacks"][_KEY]["made_with"] == self._made_with:
                 return self._path

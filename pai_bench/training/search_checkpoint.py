@@ -15,6 +15,7 @@ from torch import Tensor
 from pai_bench.core import processes
 from pai_bench.core.files import atomic_write
 from pai_bench.core.machine import machine_fault
+from pai_bench.store.integrity import check_archive
 from pai_bench.training.checkpoint import OutOfTime
 from pai_bench.training.checkpoint_state import random_states, restore_random
 
@@ -120,6 +121,7 @@ class SearchCheckpoint:
     def _read(self, path: Path) -> dict[str, Any]:
         """Read a checkpoint; {} for none, or for one of other software, or not whole."""
         try:
+            check_archive(path)
             content = torch.load(path, map_location="cpu", weights_only=True)
             return dict(content) if content["made_with"] == self._made_with else {}
         except FileNotFoundError:

@@ -39,7 +39,7 @@ def test_spectra_and_replays_are_checked_too(call, tmp_path, quick):
     replayed.write(tmp_path / "runs", "ntt", "lenet-5", Replica(1, 1), Result("replayed"))
     code, out, _ = call("verify", "runs")
     assert code == 0
-    assert "2 replays and spectra, checked too" in out
+    assert "2 replays, spectra and searches, checked too" in out
     path.write_text(path.read_text().replace("3.5", "3.6"))
     code, out, _ = call("verify", "runs")
     assert code == 1

@@ -34,6 +34,13 @@ def test_a_replay_that_was_altered_is_refused(tmp_path):
         replayed.read(tmp_path, "ntt", "lenet-5")
 
 
+def test_a_replay_that_is_half_written_is_to_be_removed_alone(tmp_path):
+    path = replayed.write(tmp_path, "ntt", "lenet-5", Replica(1, 1), RESULT)
+    path.write_text(path.read_text()[:100])
+    with pytest.raises(BenchError, match=r"cannot be read .*; remove this file to replay"):
+        replayed.read(tmp_path, "ntt", "lenet-5")
+
+
 @pytest.mark.parametrize("record", [{}, {"result": 1, "digest": ""}, [], {"result": {}}])
 def test_another_file_of_that_name_is_one_line(record, tmp_path):
     (tmp_path / "replay-ntt-lenet-5-run-1-1.json").write_text(json.dumps(record))

@@ -9,8 +9,8 @@ from threading import Event
 import pytest
 import torch
 
-from pai_bench.core.errors import BenchError
 from pai_bench.core.hardware import Hardware
+from pai_bench.core.machine import MachineFault
 from pai_bench.store import lease_entry
 from pai_bench.store.lease import Leases
 from pai_bench.store.search_cache import Search, SearchCache, read
@@ -194,9 +194,13 @@ def test_a_search_that_was_interrupted_is_not_there(tmp_path, cell):
 def test_a_stored_search_that_cannot_be_read_is_named(tmp_path, cell):
     name, _ = SearchCache(tmp_path, cell).get_or_compute({}, Counted())
     path = tmp_path / "searches" / f"{name}.pt"
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(BenchError, match=f"{name}.pt: cannot be read .*; remove it"):
-        read(path)
+    whole = path.read_bytes()
+    at = whole.index(STATE["order"].numpy().tobytes())
+    flipped = bytes([whole[at] ^ 1])
+    for content in (b"", whole[:100], whole[:at] + flipped + whole[at + 1 :]):
+        path.write_bytes(content)
+        with pytest.raises(MachineFault, match=f"{name}.pt: cannot be read .*; remove it"):
+            read(path)
 
 
 def test_each_cell_is_charged_what_its_search_took_whoever_ran_it(tmp_path, settings, quick):

@@ -178,3 +178,22 @@ def test_evidence_names_no_folder_of_the_machine(tmp_path, cell):
     path = kept.folder / cell.id / "result.json"
     path.write_text(path.read_text().replace("a mirror", "the hub"))
     assert "altered" in kept.verify(cell.id)[0]
+
+
+def test_evidence_is_not_taken_from_where_it_goes(tmp_path, cell):
+    store = Store(tmp_path / "runs", "quick")
+    store.put(cell, RESULT, CURVES)
+    with pytest.raises(BenchError, match="the results are here; name another folder"):
+        store.export(Store(tmp_path / "other" / ".." / "runs", "quick"))
+
+
+def test_what_was_only_counted_does_not_replace_the_evidence_of_a_training(tmp_path, cell):
+    trained, kept = Store(tmp_path / "runs", "quick"), Store(tmp_path / "kept", "quick")
+    counted = Store(tmp_path / "counted", "quick")
+    trained.put(cell, RESULT, CURVES)
+    counted.put(cell, Result("counted", flops=RESULT.flops))
+    assert counted.export(kept) == 1
+    assert kept.get(cell.id).result.status == "counted"
+    assert trained.export(kept) == counted.export(kept) == 1
+    assert kept.get(cell.id).result.status == "done"
+    assert kept.verify(cell.id) == []

@@ -3,11 +3,19 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 from pai_bench.core.errors import BenchError
 from pai_bench.store.result import Accuracy, Result
+from pai_bench.store.search_cache import Search, SearchCache
 from pai_bench.store.store import Store
-from pai_bench.store.verification import differing_twins, suites_of, verify_suite
+from pai_bench.store.verification import (
+    check_single,
+    differing_twins,
+    single_files,
+    suites_of,
+    verify_suite,
+)
 
 RESULT = Result("done", accuracy=Accuracy(0.75, 0.75, 1))
 
@@ -49,3 +57,14 @@ def test_one_cell_with_two_outcomes_is_named(tmp_path, cells):
         store.put(cells[1], RESULT, {"test_accuracy": [accuracy]})
     one, two = (store.folder for store in stores)
     assert differing_twins([one, two]) == [f"{cells[1].id}: curves differ between {one} and {two}"]
+
+
+def test_files_of_their_own_are_checked_searches_too(tmp_path, cells):
+    cache = SearchCache(tmp_path, cells[0])
+    name, _ = cache.get_or_compute({}, lambda: Search({"order": torch.arange(4)}, 1.0))
+    (path,) = single_files(tmp_path)
+    assert path == tmp_path / "searches" / f"{name}.pt"
+    check_single(path)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(BenchError, match="damaged"):
+        check_single(path)

@@ -195,12 +195,16 @@ def test_a_plugin_that_was_edited_is_other_software(edited, cell, interrupted, s
     assert ("resumed" in found.result.environment) is not edited
 
 
-@pytest.mark.parametrize("content", [b"", b"no checkpoint", None])
-def test_a_truncated_checkpoint_is_not_resumed(content, cell, interrupted, settings, tmp_path):
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", "truncated", "flipped"])
+def test_a_damaged_checkpoint_is_not_resumed(content, cell, interrupted, settings, tmp_path):
     asked = cell("snip", epochs=2)
     interrupted(asked, tmp_path, 9)
     path = checkpoint_files.path(tmp_path, Bundle((asked,)))
-    path.write_bytes(path.read_bytes()[:-999] if content is None else content)
+    whole = path.read_bytes()
+    at = len(whole) // 2
+    flipped = whole[:at] + bytes([whole[at] ^ 64]) + whole[at + 1 :]
+    damaged = {"truncated": whole[:-999], "flipped": flipped}
+    path.write_bytes(damaged.get(content, content))
     found = fit.fit_cell(asked, settings, runs=tmp_path)
     assert found.result.status == "done"
     assert "resumed" not in found.result.environment

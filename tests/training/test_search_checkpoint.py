@@ -206,12 +206,14 @@ def test_a_checkpoint_of_other_software_is_not_resumed(
     assert fit.fit_cell(asked, settings, CPU, runs=tmp_path).result.seconds["score"] < 1000
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", "half"])
-def test_a_truncated_checkpoint_is_not_resumed(content, cell, interrupted, settings, tmp_path):
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", "half", "flipped"])
+def test_a_damaged_checkpoint_is_not_resumed(content, cell, interrupted, settings, tmp_path):
     asked = cell("ntt", {"steps": 30})
     checkpoint = interrupted(asked, tmp_path, 12)
     whole = checkpoint.read_bytes()
-    checkpoint.write_bytes(whole[: len(whole) // 2] if content == "half" else content)
+    at = len(whole) // 2
+    flipped = whole[:at] + bytes([whole[at] ^ 64]) + whole[at + 1 :]
+    checkpoint.write_bytes({"half": whole[:at], "flipped": flipped}.get(content, content))
     assert_same(
         fit.fit_cell(asked, settings, CPU, runs=tmp_path), fit.fit_cell(asked, settings, CPU)
     )
