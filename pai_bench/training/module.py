@@ -183,6 +183,12 @@ class SparseClassifier(TrainerHooks):
         """
         return ""
 
+    @property
+    def most_density(self) -> float:
+        """Density that masks chosen before training may have at most: the cell's, but for methods
+        that choose from the masks they find. Each layer may round up by a weight."""
+        return self.context.density
+
     # What a method may call ----------------------------------------------------------------------
 
     def set_masks(self, masks: Masks) -> None:

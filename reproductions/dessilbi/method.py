@@ -87,6 +87,11 @@ class DessiLBISearch(SparseClassifier):
             self.network.load_state_dict(state["network"])
         return masks
 
+    @property
+    def most_density(self) -> float:
+        """A support of the path is as dense as it is."""
+        return 1.0 if self.hyper.mode == "epoch" else super().most_density
+
     def _settings(self) -> dict[str, Any]:
         return {key: getattr(self.hyper, key) for key in search.SETTINGS}
 

@@ -283,6 +283,8 @@ class Witness(SparseClassifier):
     trains_to_score = True
     seen: list[object] = []  # noqa: RUF012
 
+    most_density = 1.0
+
     def sparsify(self, batches):
         self.seen[:] = [labels for _, labels in batches]
         self.trainer.datamodule.seconds += 1000

@@ -287,6 +287,13 @@ class ReversedMasks(Reversed):
         masks = super().sparsify(batches)
         return Masks({name: masks[name] for name in reversed(list(masks))})
 
+@register("too-dense")
+class TooDense(PruneAtInit):
+    """Keeps half of the weights, whatever is asked for."""
+    needs_data = False
+    def sparsify(self, batches):
+        return Masks({n: w > w.median() for n, w in prunable(self.network)})
+
 @register("own-loss")
 class OwnLoss(RaisesLater):
     """Has a loss of its own."""
@@ -378,6 +385,17 @@ def test_a_method_that_fails_is_taken_out_and_the_others_go_on(stacked, quick, s
     assert reasons[:2] == ["RuntimeError: no scores", "RuntimeError: in the midst"]
     assert reasons[2].startswith("Diverged: the ")
     assert "in the midst" in outcomes[2].result.traceback
+
+
+def test_masks_that_are_too_dense_stand_beside_no_others(quick, settings, plugin):
+    (snip,) = quick(methods=("snip",), densities=(0.1,), seeds=(1,), epochs=1)
+    bundle = Bundle((snip, replace(snip, method="too-dense")))
+    done, failed = fit.fit(bundle, settings, plugins=(plugin,))
+    assert (done.result.status, failed.result.status) == ("done", "failed")
+    assert "too-dense keeps 25," in failed.result.reason
+    assert "more than density 0.1 allows (5,020)" in failed.result.reason
+    half = replace(snip, method="too-dense", density=0.5)
+    assert fit.fit_cell(half, settings, plugins=(plugin,)).result.status == "done"
 
 
 def test_where_all_fail_there_are_failures_and_no_crash(quick, settings, plugin):

@@ -12,6 +12,7 @@ from pai_bench.networks import differentiable
 from pai_bench.networks.batch_norm import normalise_in_parts
 from pai_bench.networks.running_variance import track_unbiased
 from pai_bench.sparsity.masks import Masks
+from pai_bench.sparsity.select import kept_count
 from pai_bench.training.sanity_checks import after_selection, corrupted
 
 
@@ -47,6 +48,7 @@ class MaskSelection(pl.Callback):
             masks = _of_first(self._masks(module, data), module)
         data.seconds = 0.0  # Loading batches while masks are chosen is part of phase `score`.
         module.set_masks(after_selection(module.context, masks, module.network))
+        _check_density(module)
         module.initial_nonzero = module.masks.kept_by_layer()
         if module.masks.collapsed() and module.context.recipe.collapsed == "skip":
             raise Collapsed(f"nothing is kept of {', '.join(module.masks.collapsed())}")
@@ -63,6 +65,17 @@ class MaskSelection(pl.Callback):
                 masks = module.sparsify(scoring_batches(module, data))
             _normalise(module)
         return masks
+
+
+def _check_density(module: Any) -> None:
+    """Raise BenchError for masks that are too dense to stand beside others of this density."""
+    masks = module.masks
+    most = kept_count(masks.total, module.most_density) + len(masks)
+    if module.when != "during" and masks.kept > most:
+        raise BenchError(
+            f"{module.name} keeps {masks.kept:,} of {masks.total:,} weights, more than density "
+            f"{module.context.density:.4g} allows ({most - len(masks):,})"
+        )
 
 
 def scoring_batches(module: Any, data: Any) -> Any:
