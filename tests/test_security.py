@@ -79,6 +79,17 @@ def test_a_plugin_cannot_declare_a_name_that_leaves_its_folder(tmp_path, setting
         extend(settings, (path,)) if kind != "register" else registry.available((path,))
 
 
+@pytest.mark.parametrize("name", ["Bad Name", "a,b", "snip (rounds=2)"])
+def test_a_method_has_a_name_that_can_be_asked_for(tmp_path, name):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        f"from pai_bench import PruneAtInit, register\n@register({name!r})\n"
+        "class Mine(PruneAtInit):\n    pass\n"
+    )
+    with pytest.raises(BenchError, match=r"mine\.py:\d+: .* no blank, comma or bracket"):
+        registry.available((path,))
+
+
 @pytest.mark.parametrize("section", ["data", "networks", "recipes", "suites"])
 def test_settings_cannot_name_what_leaves_the_folder_of_results(tmp_path, methods, section):
     from .fuzz.inputs import SETTINGS

@@ -104,6 +104,9 @@ def _data(settings: Benchmark) -> Iterator[MachineCheck]:
             yield MachineCheck(f"data {name}", True, f"decoded in {cached.parent}")
         elif mirror is not None and (mirror / (data.folder or name)).is_dir():
             yield MachineCheck(f"data {name}", True, f"mirror {mirror}")
+        elif mirror is not None:
+            missing = f"the mirror {mirror} has no folder {data.folder or name}"
+            yield MachineCheck(f"data {name}", None, missing, "add it, or unset PAI_BENCH_MIRROR")
         else:
             advice = f"`make data DATASET={name}` fetches it, or set PAI_BENCH_MIRROR to a folder"
             yield MachineCheck(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -70,7 +71,9 @@ def _planned(context: Context, suite: str) -> Sequence[Cell] | None:
 def _table(counted: Sequence[SuiteStatus]) -> Table:
     table = Table()
     for heading in ("suite", "done", "failed", "running", "waiting"):
-        table.add_column(heading, justify="left" if heading == "suite" else "right")
+        is_suite = heading == "suite"
+        justify: JustifyMethod = "left" if is_suite else "right"
+        table.add_column(heading, justify=justify, overflow="fold", no_wrap=not is_suite)
     for one in counted:
         waiting = "?" if one.waiting is None else str(one.waiting)
         table.add_row(one.suite, str(one.done), str(one.failed), str(one.running), waiting)

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from pai_bench.claims.paired_tests import Comparison, compare
 from pai_bench.core.errors import BenchError, unknown
+from pai_bench.core.tables import print_fitting
 from pai_bench.leaderboard.board import Board, Row
 
 
@@ -88,10 +89,7 @@ def _overall(
 def print_compared(console: Console, result: Compared) -> None:
     """Print one line per density, then one over all of them."""
     title = f"{result.suite}: {result.ours} − {result.theirs}"
-    table = Table(
-        title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1),
-        collapse_padding=True, pad_edge=False,
-    )  # fmt: skip
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("density", justify="right", no_wrap=True)
     for name in _headings(result.ours, result.theirs):
         table.add_column(Text(name), justify="right", min_width=6, overflow="fold")
@@ -102,7 +100,7 @@ def print_compared(console: Console, result: Compared) -> None:
     if result.overall:
         table.add_section()
         table.add_row(*_columns("all", result.overall))
-    console.print(table)
+    print_fitting(console, table, ("bootstrap", "above", "95 % t"))
     console.print(_LEGEND, style="dim", highlight=False)
 
 

@@ -93,8 +93,9 @@ def _print_checks(console: Console, board: Board) -> None:
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("method", overflow="fold")
     table.add_column("density", justify="right", no_wrap=True)
-    for name in board.checks:
-        table.add_column(f"− {name.replace('-', ' ')}", justify="right", min_width=14)
+    headings = [f"− {name.replace('-', ' ')}" for name in board.checks]
+    for heading in headings:
+        table.add_column(heading, justify="right", min_width=14, no_wrap=True)
     previous = None
     for row in board.rows:
         if row.checks:
@@ -103,7 +104,7 @@ def _print_checks(console: Console, board: Board) -> None:
             line = Text(row.label if row.label != previous else "")
             table.add_row(line, Text(f"{row.density:.4g}"), *shown)
             previous = row.label
-    console.print(table)
+    print_fitting(console, table, headings[::-1])
     console.print(_CHECKS_LEGEND, style="dim", highlight=False)
 
 

@@ -113,6 +113,10 @@ class PruneAtInit(SparseClassifier):
             scores = self.scores(scratch, batches)
         mark_step(self.device)  # What reads of unfinished scores, computes them once more.
         scores = in_layer_order(scores, self.masks, f"{type(self).__name__}: scores")
+        for name, score in scores.items():
+            if not score.is_floating_point():
+                what = f"{type(self).__name__}: scores of {name}"
+                raise BenchError(f"{what} must be floating-point numbers, got {score.dtype}")
         if self.round in (1, self.hyper.rounds):
             found = constant_layers(scores, self.masks)
             self.constant_scores = tuple(dict.fromkeys((*self.constant_scores, *found)))

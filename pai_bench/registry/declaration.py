@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -135,6 +136,9 @@ def _name(file: SourceFile, call: ast.Call) -> str:
     if name is None:
         raise BenchError(f'{file.at(call.lineno)}: write @register("name") with the name itself')
     check_name("method", name, f"{file.at(call.lineno)}: ")
+    if re.search(r"[\s,()]", name):
+        where = file.at(call.lineno)
+        raise BenchError(f"{where}: method {name!r}: a name has no blank, comma or bracket")
     return name
 
 

@@ -279,7 +279,7 @@ def find(folders: Iterable[Path], prefix: str) -> StoredResult:
     if not ids:
         raise BenchError(
             f"no stored cell has an id that starts with {prefix!r}; "
-            "`pai-bench plan` and the leaderboard show the ids"
+            "the list of cells on a leaderboard's page has the ids"
         )
     if len(ids) > 1:
         raise BenchError(f"{prefix!r} is the start of several ids: {', '.join(sorted(ids))}")

@@ -319,12 +319,18 @@ def in_layer_order(
         what: What the tensors are, for messages.
 
     Raises:
-        BenchError: One is missing, unknown, or of another shape.
+        BenchError: They are no mapping to tensors; one is missing, unknown, or of another shape.
     """
+    if not isinstance(tensors, Mapping):
+        kind = type(tensors).__name__
+        raise BenchError(f"{what} must be a tensor by name of each weight (a dict), got {kind}")
     for name in weights.keys() ^ tensors.keys():
         missing = "are missing for" if name in weights else "were given for the unknown weight"
         raise BenchError(f"{what} {missing} {name}")
     for name, weight in weights.items():
+        if not isinstance(tensors[name], Tensor):
+            kind = type(tensors[name]).__name__
+            raise BenchError(f"{what} of {name} must be a tensor, got {kind}")
         if tensors[name].shape != weight.shape:
             shapes = f"{tuple(tensors[name].shape)}, the weight has {tuple(weight.shape)}"
             raise BenchError(f"{what} of {name} have shape {shapes}")

@@ -9,6 +9,7 @@ from rich.console import Console
 from scipy import stats
 
 from pai_bench.claims.statistics import estimate
+from pai_bench.config.schema import SANITY_CHECKS
 from pai_bench.leaderboard.board import board, ranked
 from pai_bench.leaderboard.terminal import print_board, remarks
 from pai_bench.store.result import Accuracy, Flops, Result
@@ -137,6 +138,20 @@ def test_sanity_checks_stand_beside_their_row_and_are_not_ranked(tmp_path, quick
     print_board(console, found, "title")
     assert "+9.00 ± 2.48" in console.export_text()
     assert found.best_at(0.1) == "snip"
+
+
+def test_checks_for_which_columns_are_too_few_are_named(tmp_path, quick):
+    store, cells = Store(tmp_path, "quick"), []
+    for check in ("", *SANITY_CHECKS):
+        for cell in quick(methods=("snip",), densities=(0.1,), seeds=(1, 2, 3)):
+            cells.append(replace(cell, sanity_check=check))
+            put(store, cells[-1], 0.8 + 0.01 * cell.seed)
+    console = Console(record=True, width=80, file=io.StringIO())
+    print_board(console, board(store, "quick", cells, ()), "title")
+    text = " ".join(console.export_text().split())
+    assert "…" not in text
+    assert "− layerwise shuffle" in text
+    assert "left out, for 80 columns are too few: − random pixels" in text
 
 
 def test_what_was_skipped_after_a_collapse_counts(tmp_path, quick):

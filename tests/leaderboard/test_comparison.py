@@ -89,6 +89,19 @@ def test_the_terminal_shows_both_intervals(made):
     assert line.split()[-1] == "3"
 
 
+def test_a_narrow_terminal_shows_accuracies_and_says_what_it_does_not(made):
+    console = Console(record=True, width=60, file=io.StringIO())
+    lines = replace(compared(made(snip=SNIP, magnitude=MAGNITUDE), "snip", "magnitude"),
+                    ours="random (scope=local)", theirs="random (scope=erk)")  # fmt: skip
+    print_compared(console, lines)
+    text = console.export_text()
+    (line,) = [s for s in text.splitlines() if s.split()[:1] == ["all"]]
+    assert line.split()[1:4] == ["76.00", "60.50", "+15.50"]
+    assert line.split()[-1] == "3"
+    assert "60 columns are too few: bootstrap" in text
+    assert "…" not in text
+
+
 def test_long_names_of_lines_cut_no_number(made):
     found = compared(made(snip=SNIP, magnitude=MAGNITUDE), "snip", "magnitude")
     long = replace(found, ours="ntt (kernel=0.0, steps=18720, transfer=mask+fresh, update_every=0)")

@@ -1,5 +1,6 @@
 """`pai_bench.prune`: any network, any method that prunes at initialisation."""
 
+import re
 import warnings
 
 import pytest
@@ -8,6 +9,7 @@ from torch import nn
 
 import pai_bench
 from pai_bench import PruneAtInit, prunable
+from pai_bench.baselines.magnitude import Magnitude
 from pai_bench.core.errors import BenchError, BenchWarning
 from pai_bench.registry.methods import register
 from pai_bench.sparsity.select import kept_count
@@ -162,6 +164,19 @@ def test_weights_without_masks_are_named_with_their_share_unless_one_has_chosen(
         warnings.simplefilter("error")
         chosen = pai_bench.prune(net, "magnitude", 0.5, prunable=["*.weight*"])
     assert list(chosen) == ["lstm.weight_ih_l0", "lstm.weight_hh_l0", "head.weight"]
+
+
+@pytest.mark.parametrize(("scores", "says"), [
+    (lambda _: None, "scores must be a tensor by name of each weight (a dict), got NoneType"),
+    (lambda found: {n: s.numpy() for n, s in found.items()}, "must be a tensor, got ndarray"),
+    (lambda found: {n: s.long() for n, s in found.items()}, "must be floating-point numbers"),
+    (lambda found: {n: s.to(torch.complex64) for n, s in found.items()}, "got torch.complex64"),
+])  # fmt: skip
+def test_scores_of_another_kind_are_one_line(scores, says, monkeypatch):
+    right = Magnitude.scores
+    monkeypatch.setattr(Magnitude, "scores", lambda *given: scores(right(*given)))
+    with pytest.raises(BenchError, match=re.escape(says)):
+        pai_bench.prune(nn.Linear(4, 4), "magnitude", 0.5)
 
 
 def test_a_layer_whose_scores_say_nothing_is_said_and_all_of_them_are_an_error():
