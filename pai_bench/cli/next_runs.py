@@ -53,7 +53,7 @@ def show_next(context: Context, paper: str | None) -> int:
     print_fitting(context.console, table, ("in all", "density"))
     of_all = [cell for run in found for cells in run.cells.values() for cell in cells]
     print_searches(context, of_all, speed)
-    say(context, "run them", f"pai-bench run --claims {paper or ''} --budget 1h")
+    say(context, "run them", f"pai-bench run --claims{' ' * bool(paper)}{paper or ''} --budget 1h")
     return 0
 
 
