@@ -28,7 +28,8 @@ def print_fitting(console: Console, table: Table, least_needed: Sequence[str]) -
         table.columns = [column for column in table.columns if column.header != left_out[-1]]
     console.print(table)
     if left_out:
-        line = f"left out, for {console.width} columns are too few: {', '.join(left_out)}"
+        named = ", ".join(" ".join(heading.split()) for heading in left_out)
+        line = f"left out, for {console.width} columns are too few: {named}"
         console.print(line, style="dim", highlight=False)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from textwrap import fill
 
 from rich import box
 from rich.console import Console
@@ -93,7 +94,7 @@ def _print_checks(console: Console, board: Board) -> None:
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("method", overflow="fold")
     table.add_column("density", justify="right", no_wrap=True)
-    headings = [f"− {name.replace('-', ' ')}" for name in board.checks]
+    headings = [fill(f"− {name.replace('-', ' ')}", 16) for name in board.checks]
     for heading in headings:
         table.add_column(heading, justify="right", min_width=14, no_wrap=True)
     previous = None

@@ -150,7 +150,7 @@ def test_checks_for_which_columns_are_too_few_are_named(tmp_path, quick):
     print_board(console, board(store, "quick", cells, ()), "title")
     text = " ".join(console.export_text().split())
     assert "…" not in text
-    assert "− layerwise shuffle" in text
+    assert "− layerwise" in text
     assert "left out, for 80 columns are too few: − random pixels" in text
 
 
