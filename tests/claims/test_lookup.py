@@ -64,12 +64,12 @@ def test_columns_that_are_no_densities_are_measured_at_one_density(settings, met
     assert (claim.density, claim.column) == (0.03, "501")
     cells = grid.cells(settings, methods, claim.suite)
     label = ResultLookup(settings, methods, []).label(claim.method, claim.suite)
-    for cell in cells:
-        if cell.label == label:
-            after = {"101": 0.5, "501": 0.8 + cell.seed / 100}
-            Store(tmp_path, claim.suite).put(cell, replace(TRAINED, accuracy_after=after))
+    line = [cell for cell in cells if cell.label == label]
+    for cell in line:
+        after = {"101": 0.5, "501": 0.8 + cell.seed / 100}
+        Store(tmp_path, claim.suite).put(cell, replace(TRAINED, accuracy_after=after))
     values = ResultLookup(settings, methods, [tmp_path]).values(claim, claim.method, claim.suite)
-    assert values == pytest.approx({seed: 80.0 + seed for seed in range(1, 7)})
+    assert values == pytest.approx({seed: 80.0 + seed for seed in range(1, len(line) + 1)})
     (later,) = [c for c in of_curve if c.at == "1001" and c.printed_name == "Random"]
     measured = ResultLookup(settings, methods, [tmp_path])
     assert measured.values(later, later.method, later.suite) == NOT_YET
