@@ -71,7 +71,7 @@ def _check_density(module: Any) -> None:
     """Raise BenchError for masks that are too dense to stand beside others of this density."""
     masks = module.masks
     most = kept_count(masks.total, module.most_density) + len(masks)
-    if module.when != "during" and masks.kept > most:
+    if module.prunes and module.when != "during" and masks.kept > most:
         raise BenchError(
             f"{module.name} keeps {masks.kept:,} of {masks.total:,} weights, more than density "
             f"{module.context.density:.4g} allows ({most - len(masks):,})"
