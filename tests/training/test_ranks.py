@@ -142,6 +142,8 @@ from pai_bench.methods.moving_masks import MovingMasks
 
 
 class OnOne(SparseClassifier):
+    prunes = False
+
     def batch_loss(self, batch):
         if distributed.rank() == 1 and self.global_step == 2:
             self.happens()
@@ -176,6 +178,8 @@ class MasksOfItsOwn(MovingMasks):
 
 @register("steps-by-itself")
 class StepsByItself(SparseClassifier):
+    prunes = False
+
     def training_step(self, batch, index):
         return self.batch_loss(batch)
 """
