@@ -121,7 +121,7 @@ def build_parser() -> argparse.ArgumentParser:
     asked = sub.add_mutually_exclusive_group(required=True)
     asked.add_argument("suite", nargs="?", help="a suite with results")
     asked.add_argument("--suite", dest="suite", metavar="SUITE", help="the same, as other commands")
-    sub.add_argument("--format", default="csv", choices=FORMATS, help="(csv)")
+    sub.add_argument("--format", choices=FORMATS, help="(by the end of --output; csv)")
     sub.add_argument("--output", type=Path, help="file to write (default: print it)")
     sub = add(
         results.plot, "plot mnist --kind ranks --columns 2 --output ranks.pdf", options.reading

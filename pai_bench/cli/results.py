@@ -14,6 +14,7 @@ from pai_bench.config.overrides import with_overrides
 from pai_bench.core.errors import BenchError
 from pai_bench.experiment.cost import ordinary_images
 from pai_bench.leaderboard.figures.kinds import FORMATS
+from pai_bench.leaderboard.formats import ENDINGS
 
 
 def compare(context: Context, parsed: Arguments) -> int:
@@ -51,11 +52,13 @@ def export(context: Context, parsed: Arguments) -> int:
         problem = "no result to export" if is_there else "no such folder of results"
         raise BenchError(f"{', '.join(map(str, places))}: {problem} (--runs names another)")
     suite_context = MetricContext(images=ordinary_images(settings, parsed.suite))
-    content = made(board, parsed.format, suite_context)
+    ending = parsed.output.suffix if parsed.output else ""
+    kind = parsed.format or ENDINGS.get(ending, "csv")
+    content = made(board, kind, suite_context)
     if parsed.output:
         parsed.output.write_bytes(content)
         print(f"{parsed.output}: {len(board.rows)} rows", file=sys.stderr)
-    elif parsed.format == "parquet":
+    elif kind == "parquet":
         raise BenchError("parquet is not text: name a file with --output")
     else:
         print(content.decode(), end="")

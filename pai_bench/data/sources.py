@@ -21,6 +21,7 @@ from pai_bench.config.schema import Data
 from pai_bench.core import import_utils
 from pai_bench.core.errors import BenchError, first_line
 from pai_bench.core.files import atomic_write
+from pai_bench.core.machine import MachineFault
 from pai_bench.data import files, text
 from pai_bench.data.locations import cached_file, digest_file, first_digest
 from pai_bench.data.split_files import Files
@@ -185,7 +186,12 @@ def _digits() -> Arrays:
 
 
 def _check(name: str, settings: Data, arrays: Arrays) -> None:
-    """Compare sizes and digest with what benchmark.yaml pins."""
+    """Compare sizes and digest with what benchmark.yaml pins.
+
+    Raises:
+        BenchError: They are of other sizes.
+        MachineFault: They are other data, for which no method is to blame: no cell fails by it.
+    """
     for role, count in zip(("train", "test"), settings.images, strict=True):
         shape = tuple(getattr(arrays, f"{role}_images").shape)
         if shape != (count, *settings.shape):
@@ -200,13 +206,13 @@ def _check(name: str, settings: Data, arrays: Arrays) -> None:
                 f"{labels.max()}, benchmark.yaml says {settings.classes} classes"
             )
     if settings.digest is not None and arrays.digest != settings.digest:
-        raise BenchError(
+        raise MachineFault(
             f"data set {name} from {arrays.source}: the decoded tensors have digest "
             f"{arrays.digest}, benchmark.yaml pins {settings.digest}; not trained on"
         )
     first = first_digest(name, settings)
     if settings.digest is None and first not in (None, arrays.digest):
-        raise BenchError(
+        raise MachineFault(
             f"data set {name} from {arrays.source}: the decoded tensors have digest "
             f"{arrays.digest}, this machine saw {first} first; not trained on (if they are meant "
             f"to be others, delete {digest_file(name, settings)})"

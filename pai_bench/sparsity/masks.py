@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from pai_bench.core.errors import BenchError
@@ -232,7 +232,8 @@ class Masks(Mapping[str, Tensor]):
         Args:
             path: The file; one that is there is replaced.
         """
-        save_file({name: mask.contiguous().cpu() for name, mask in self.items()}, path)
+        # `save_file` makes a file that nobody else may read, whatever the umask says.
+        path.write_bytes(save({name: mask.contiguous().cpu() for name, mask in self.items()}))
 
     @classmethod
     def load(cls, path: Path) -> Masks:

@@ -214,6 +214,8 @@ def test_exported_tables_go_to_a_file_or_to_the_screen(call, stored, tmp_path):
     assert (code, out) == (0, "")
     assert "table.parquet" in err
     assert (tmp_path / "table.parquet").read_bytes()[:4] == b"PAR1"
+    code, *_ = call("export", "quick", "--output", "table.tex")
+    assert (code, "tabular" in (tmp_path / "table.tex").read_text()) == (0, True)
     code, _, err = call("export", "quick", "--format", "parquet")
     assert code == 2
     assert "name a file with --output" in err

@@ -75,6 +75,9 @@ def test_only_bool_tensors_are_masks(dtype):
 def test_masks_survive_a_file(tmp_path):
     masks = Masks({**some(), "transposed": some()["3.1.weight"].T})
     masks.save(tmp_path / "masks.safetensors")
+    (tmp_path / "other").touch()
+    modes = [(tmp_path / name).stat().st_mode for name in ("masks.safetensors", "other")]
+    assert modes[0] == modes[1]
     back = Masks.load(tmp_path / "masks.safetensors")
     assert set(back) == set(masks)
     assert all(torch.equal(back[name], masks[name]) for name in masks)

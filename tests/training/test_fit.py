@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from pai_bench import Masks, PruneAtInit, networks, prunable
 from pai_bench.core.hardware import Hardware
+from pai_bench.core.machine import MachineFault
 from pai_bench.core.rng import RandomStreams
 from pai_bench.data import sources
 from pai_bench.experiment.bundle import Bundle
@@ -406,3 +407,11 @@ def test_lightning_gives_no_advice_about_slurm(tmp_path, quick, settings, monkey
     (cell,) = quick(methods=("dense",), seeds=(1,), epochs=1)
     assert fit.fit_cell(cell, settings, Hardware("cpu", "1")).result.status == "done"
     assert not [warning for warning in recwarn if "srun" in str(warning.message)]
+
+
+def test_other_data_than_what_is_pinned_are_no_failure_of_a_method(quick, settings):
+    (cell,) = quick(methods=("snip",), densities=(0.1,), seeds=(1,))
+    data = settings.data["digits"].model_copy(update={"digest": "0" * 64})
+    other = settings.model_copy(update={"data": {**settings.data, "digits": data}})
+    with pytest.raises(MachineFault, match="not trained on"):
+        fit.fit_cell(cell, other)
