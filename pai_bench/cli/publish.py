@@ -27,6 +27,10 @@ def leaderboard(context: Context, parsed: Arguments) -> int:
                 raise
             print(f"pai-bench: left out: {error}", file=sys.stderr)
             continue
+        places = [folder / suite for folder in context.folders]
+        if not any(place.is_dir() for place in places):
+            where = ", ".join(map(str, places))
+            raise BenchError(f"{where}: no such folder of results (--runs names another)")
         publish_suite(replace(context, settings=settings), suite, suite, parsed.wandb or "disabled")
         shown.append(suite)
     if not parsed.suite:

@@ -69,6 +69,7 @@ CONFIG = ("--config", str(ROOT / "benchmark.yaml"))
         (("compare", "snip", "synflow", "--suite", "quick"), "no seed in common"),
         (("export", "quik"), 'unknown suite "quik"; did you mean "quick"?'),
         (("export", "quick"), "no such folder of results (--runs names another)"),
+        (("leaderboard", "--suite", "quick"), "no such folder of results (--runs names another)"),
         (("plan", "quick", "--seeds", "3-1"), "not a range of seeds from low to high: '3-1'"),
         (("plan", "quick", "--seeds", "one"), "not a list of seeds"),
         (("methods", "snipp"), 'did you mean "snip"?; --plugin FILE.py'),
